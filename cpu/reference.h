@@ -1,0 +1,41 @@
+// The scalar reference: a transformer's forward pass in plain C++ that reads
+// like the papers. It is the definition of what the fast kernels and every
+// other backend compute. Slow on purpose; no cache, no threads, no tricks.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "base/ids.h"
+#include "model/model_config.h"
+#include "model/model_file.h"
+
+namespace braid::reference {
+
+// How the inputs of linear layers are seen.
+enum class LinearInputs : uint8_t {
+  kFloat,         // as they are
+  kInt8Blocks32,  // rounded to int8 per block of 32 columns, scale amax / 127
+};
+
+// Logits [tokens.size()][vocabulary] of a whole sequence.
+std::vector<float> Forward(const ModelConfig& config,
+                           const ModelWeights& weights,
+                           std::span<const TokenId> tokens,
+                           LinearInputs inputs = LinearInputs::kFloat);
+
+// The operators, for tests of the fast ones.
+// y = x / rms(x) * weight
+void RmsNorm(std::span<const float> x, std::span<const float> weight,
+             float epsilon, std::span<float> y);
+// Rotates one head in place for `position`.
+void Rope(const RopeTable& table, RopePairing pairing, uint32_t position,
+          std::span<float> head);
+// y[r] = sum_c W[r][c] x[c] (+ bias[r]), accumulated in double.
+void Linear(const Tensor& w, std::span<const float> x,
+            std::span<const float> bias, std::span<float> y);
+// Rounds to int8 per block of 32 and back.
+void RoundToInt8Blocks(std::span<float> x);
+
+}  // namespace braid::reference

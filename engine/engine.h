@@ -1,0 +1,105 @@
+// The one loop of a node: owns requests, pools, prefix indexes and transfers,
+// launches steps on devices and hands KV over between them.
+//
+// Threads: the constructor starts the engine thread; all scheduling state is
+// that thread's alone and needs no lock. Submit, Cancel, Drain and Snapshot may
+// be called by any thread: they only push to the bounded inbox, or read a
+// published copy.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "base/clock.h"
+#include "base/ids.h"
+#include "engine/engine_stats.h"
+#include "engine/token_sink.h"
+#include "kvcache/kv_arena.h"
+#include "kvcache/transport/kv_transport.h"
+#include "model/model_runner.h"
+#include "model/sampling.h"
+#include "model/tokenizer.h"
+
+namespace braid {
+
+struct GenerateRequest {
+  std::vector<TokenId> prompt;  // not empty
+  SamplingParams sampling;
+  uint32_t max_tokens = 16;  // 0 only with prompt_logprobs (scoring)
+  std::vector<std::string> stop;
+  bool include_stop_in_text = false;
+  bool show_special = false;
+  // >= 0: score the prompt with that many alternatives per token.
+  int32_t prompt_logprobs = -1;
+  TimePoint deadline = kNever;
+  // Separates prefix caches of tenants.
+  uint64_t cache_salt = 0;
+};
+
+enum class SplitMode : uint8_t { kAuto, kOn, kOff };
+
+// A preference, not a wall: which phase a device is meant for.
+enum class DeviceRole : uint8_t { kPrefill, kDecode, kBoth };
+
+struct EngineDevice {
+  DeviceId id;
+  std::string name;  // "cpu:0"
+  DeviceRole role = DeviceRole::kBoth;
+  std::unique_ptr<ModelRunner> runner;
+  // Devices with the same arena reach each other's blocks at no cost. Index
+  // into EngineConfig::arenas.
+  uint32_t arena = 0;
+};
+
+struct EngineConfig {
+  std::vector<EngineDevice> devices;
+  std::vector<std::unique_ptr<KvArena>> arenas;  // pool i has PoolId(i)
+  std::unique_ptr<KvTransport> transport;
+  const Tokenizer* tokenizer = nullptr;  // outlives the engine
+  const Clock* clock = nullptr;          // outlives the engine
+  SplitMode split = SplitMode::kAuto;
+  uint32_t max_context = 0;      // tokens of prompt and output
+  uint32_t prefill_chunk = 256;  // most prompt tokens in a step
+  uint32_t max_running = 256;    // requests in prefill or decode
+  uint32_t max_queued = 1024;    // accepted, not yet admitted
+  uint32_t progress_layers = 8;  // layer group of a streamed hand-over
+  bool lend_cores = true;
+  bool prefix_cache = true;
+  uint64_t model_fingerprint = 0;
+};
+
+class Engine final {
+ public:
+  // INVALID_ARGUMENT when the configuration contradicts itself.
+  static absl::StatusOr<std::unique_ptr<Engine>> Create(EngineConfig config);
+  ~Engine();  // Cancels what still runs and joins.
+
+  // Accepts or refuses at once. INVALID_ARGUMENT: can never run (empty or
+  // over-long prompt); RESOURCE_EXHAUSTED: inbox or queue full; UNAVAILABLE:
+  // draining. After an error the sink is never called. The sink is shared with
+  // the caller's connection, and whichever ends last destroys it.
+  absl::StatusOr<RequestId> Submit(GenerateRequest request,
+                                   std::shared_ptr<TokenSink> sink);
+
+  // The request ends with kCancelled within one turn of the loop, unless it has
+  // ended already. Unknown ids are ignored.
+  void Cancel(RequestId id);
+
+  // Refuses new requests from now on; returns when the last one has ended, or
+  // at `timeout` (then false).
+  bool Drain(Duration timeout);
+
+  // Counters and gauges as of the last turn of the loop.
+  EngineStats Snapshot() const;
+
+ private:
+  class Loop;
+  explicit Engine(std::unique_ptr<Loop> loop);
+  std::unique_ptr<Loop> loop_;
+};
+
+}  // namespace braid

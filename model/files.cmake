@@ -1,0 +1,1 @@
+braid_library(braid_model_files DEPS braid_base)

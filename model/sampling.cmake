@@ -1,0 +1,1 @@
+braid_library(braid_sampling DEPS braid_base)

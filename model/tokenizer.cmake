@@ -1,0 +1,1 @@
+braid_library(braid_tokenizer DEPS braid_base)
