@@ -51,12 +51,16 @@ class JsonValue {
       value_;
 };
 
-// INVALID_ARGUMENT with the byte offset. Nesting is bounded (64).
+// INVALID_ARGUMENT with the byte offset. Nesting is bounded (64). Integers that
+// do not fit int64 become double. Of equal keys in one object the last value
+// wins, at the place of the first.
 absl::StatusOr<JsonValue> ParseJson(std::string_view text);
 
 // Appends `text` as the inside of a JSON string (escapes, no quotes). Invalid
 // UTF-8 becomes U+FFFD.
 void AppendJsonEscaped(std::string_view text, std::string& out);
+// Compact; numbers as short as they read back exactly, null for NaN and
+// infinities.
 std::string ToJson(const JsonValue& value);
 
 }  // namespace braid
