@@ -13,9 +13,13 @@
 
 namespace braid {
 
+// Applied in this order: repetition, presence and frequency penalties,
+// logit_bias, min_tokens, temperature, top_k, top_p (of what top_k left),
+// min_p (relative to the most probable token).
 struct SamplingParams {
-  float temperature = 1.0f;  // 0: greedy
-  int32_t top_k = 0;         // 0: off
+  // Below 1e-5: greedy, the highest logit, ties to the lowest id.
+  float temperature = 1.0f;
+  int32_t top_k = 0;  // 0: off
   float top_p = 1.0f;
   float min_p = 0.0f;
   float repetition_penalty = 1.0f;  // over prompt and output
@@ -24,6 +28,8 @@ struct SamplingParams {
   std::vector<std::pair<TokenId, float>> logit_bias;
   uint64_t seed = 0;
   int32_t min_tokens = 0;  // end_of_generation is impossible before that many
+  // Masks nothing: end_of_generation may be drawn, and whoever generates goes
+  // on after it.
   bool ignore_eos = false;
   // Alternatives to report; -1: no logprobs at all; 0: the chosen one's only.
   int32_t top_logprobs = -1;
@@ -56,17 +62,25 @@ struct SamplingContext {
   std::span<const TokenId> end_of_generation;
 };
 
-// `logits` [vocabulary] is scratch afterwards. `workspace` is reused between
-// calls to avoid allocation.
+// Reused between calls to avoid allocation; no meaning between them.
 struct SamplingWorkspace {
-  std::vector<TokenLogprob> candidates;
-  std::vector<uint32_t> counts;
+  std::vector<TokenLogprob> candidates;  // (token, logit)
+  std::vector<TokenLogprob> originals;   // (token, logit before penalties)
+  std::vector<uint32_t> counts;          // [vocabulary], zero between calls
+  std::vector<float> block_max;
+  std::vector<float> weights;
 };
+
+// `logits` [vocabulary] is scratch afterwards. NaN is an impossible token, as
+// is -inf; +inf excludes every finite one. With nothing possible: token 0, of
+// logprob -inf. Ids outside the vocabulary in `params` or `context` are
+// ignored. REQUIRES: logits is not empty.
 SampledToken Sample(std::span<float> logits, const SamplingParams& params,
                     const SamplingContext& context,
                     SamplingWorkspace& workspace);
 
 // The logprob of a given token (a prompt's own next token) and the top ones.
+// REQUIRES: `token` is inside the vocabulary.
 SampledToken Score(std::span<const float> logits, TokenId token,
                    int32_t top_logprobs, SamplingWorkspace& workspace);
 
