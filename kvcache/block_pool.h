@@ -14,13 +14,17 @@
 //                     └── Share (prefix hit) ──► used
 //
 //   free      nobody holds it, nothing of value is in it
-//   reserved  one BlockTable holds it, nothing of value is in it yet
+//   reserved  one BlockTable holds it or a transfer writes into it, nothing of
+//             value is in it yet
 //   used      held by one or more BlockTables, KV is being written or read
-//   sending   used, and a transfer reads it as well
+//   sending   a transfer reads it, whether or not a BlockTable still holds it
 //   cached    nobody holds it, but PrefixIndex can still find it
 //
-// Only BlockTable and SendLease hold blocks; their destructors give them back.
-// A leak is therefore a bug of a destructor, never of a caller.
+// Only BlockTable, SendLease and ReceiveLease hold blocks; their destructors
+// give them back. A leak is therefore a bug of a destructor, never of a caller.
+// A lease outlives its table where it must: a cancelled request drops its table
+// at once, and what a copy still reads stays `sending`, what a copy still
+// writes stays `reserved`, until the lease ends with the transfer.
 #pragma once
 
 #include <array>
@@ -37,8 +41,13 @@ enum class BlockState : uint8_t { kFree, kReserved, kUsed, kSending, kCached };
 inline constexpr int kBlockStateCount = 5;
 const char* ToString(BlockState state);
 
+enum class LeaseKind : uint8_t { kSend, kReceive };
+template <LeaseKind kind>
+class BlockLease;
+using SendLease = BlockLease<LeaseKind::kSend>;
+using ReceiveLease = BlockLease<LeaseKind::kReceive>;
+
 class BlockTable;
-class SendLease;
 class PrefixIndex;
 
 class BlockPool final {
@@ -53,7 +62,7 @@ class BlockPool final {
   uint32_t count(BlockState state) const {
     return counts_[static_cast<size_t>(state)];
   }
-  BlockState state(BlockId id) const;
+  BlockState state(BlockId id) const { return at(id).state; }
 
   // An empty table that shares the given blocks (a prefix hit), in order.
   // REQUIRES: each is used, sending or cached.
@@ -67,36 +76,55 @@ class BlockPool final {
   // sending.
   SendLease BeginSend(std::span<const BlockId> blocks);
 
+  // Keeps the blocks from being given to anybody else while a transfer may
+  // write into them. REQUIRES: all reserved, none of them being received into.
+  // They may be used (BlockTable::UseUpTo) only after the lease has ended.
+  ReceiveLease BeginReceive(std::span<const BlockId> blocks);
+
   // Recounts everything and CHECKs it. O(capacity).
   void CheckInvariants() const;
 
  private:
   friend class BlockTable;
-  friend class SendLease;
+  friend SendLease;
+  friend ReceiveLease;
   friend class PrefixIndex;
 
+  static constexpr uint32_t kNone = ~uint32_t{0};
+
   struct Block {
-    uint32_t holders = 0;  // BlockTables
-    uint16_t sends = 0;    // SendLeases
-    bool indexed = false;  // PrefixIndex can find it
+    uint32_t holders = 0;    // BlockTables
+    uint32_t sends = 0;      // SendLeases
+    bool receiving = false;  // a ReceiveLease
+    bool written = false;    // has been used since it was last free
+    bool indexed = false;    // PrefixIndex can find it
     BlockState state = BlockState::kFree;
     // Links of the list of cached blocks, least recently released first.
-    uint32_t previous = 0, next = 0;
+    uint32_t previous = kNone, next = kNone;
   };
+
+  const Block& at(BlockId id) const;
+  Block& at(BlockId id);
 
   void Use(BlockId id);      // reserved -> used
   void Retain(BlockId id);   // one more table
   void Release(BlockId id);  // one table fewer
-  void EndSend(BlockId id);
+  void EndLease(LeaseKind kind, BlockId id);
   void SetIndexed(BlockId id, bool indexed);
   std::optional<BlockId> OldestCached() const;
+
+  // What a block's holders say its state is.
+  static BlockState StateOf(const Block& block);
   void Settle(BlockId id);  // recomputes the state after a change
+  void LinkCached(uint32_t index);
+  void UnlinkCached(uint32_t index);
+  void CheckCachedList() const;
 
   PoolId id_;
   std::vector<Block> blocks_;
-  std::vector<BlockId> free_;
+  std::vector<BlockId> free_;  // a stack: warm memory is handed out first
   std::array<uint32_t, kBlockStateCount> counts_{};
-  uint32_t cached_head_, cached_tail_;
+  uint32_t cached_head_ = kNone, cached_tail_ = kNone;
 };
 
 }  // namespace braid

@@ -4,8 +4,9 @@
 //   [ shared with others | own, written | reserved, still empty ]
 //   └──────────── used() ───────────────┘└──── reserved() ──────┘
 //
-// Thread safety: engine thread only. The ids may be read by a runner or a
-// transport while the engine keeps the table alive.
+// Thread safety: engine thread only. A runner may read the ids while a step is
+// in flight: the engine then keeps the table alive and unchanged. A transfer is
+// guarded by its leases (block_lease.h) instead, and the table may go.
 #pragma once
 
 #include <cstdint>
@@ -13,10 +14,9 @@
 #include <vector>
 
 #include "base/ids.h"
+#include "kvcache/block_lease.h"  // IWYU pragma: export
 
 namespace braid {
-
-class BlockPool;
 
 class BlockTable final {
  public:
@@ -34,15 +34,19 @@ class BlockTable final {
     return static_cast<uint32_t>(blocks_.size()) - used_;
   }
 
-  // Turns reserved blocks into used ones until `n` are used in all.
-  // REQUIRES: n <= blocks().size().
+  // Turns reserved blocks into used ones until `n` are used in all; fewer than
+  // are used already changes nothing.
+  // REQUIRES: n <= blocks().size(); no ReceiveLease is on them any more.
   void UseUpTo(uint32_t n);
 
   // Replaces used block `index` by another block with equal content, that is
-  // already in use or cached (two requests computed the same prefix).
+  // already in use or cached (two requests computed the same prefix). The own
+  // copy is given back; a SendLease on it keeps it until the transfer ends.
+  // REQUIRES: no step in flight reads or writes the own copy.
   void ReplaceShared(uint32_t index, BlockId same_content);
 
-  // Gives back everything behind the first `n` blocks.
+  // Gives back everything behind the first `n` blocks, the last one first, so
+  // that of blocks which stay cached the leaves are older than their roots.
   void Truncate(uint32_t n);
   void Clear() { Truncate(0); }
 
@@ -51,24 +55,6 @@ class BlockTable final {
   BlockPool* pool_ = nullptr;
   std::vector<BlockId> blocks_;
   uint32_t used_ = 0;
-};
-
-// Blocks that a transfer reads. They stay `sending`, whatever their tables do,
-// until the lease is destroyed after the transfer's terminal event: cancelling
-// a request can never free memory that a copy still reads.
-class SendLease final {
- public:
-  SendLease() = default;
-  ~SendLease() { Reset(); }
-  SendLease(SendLease&& other) noexcept;
-  SendLease& operator=(SendLease&& other) noexcept;
-  void Reset();
-  std::span<const BlockId> blocks() const { return blocks_; }
-
- private:
-  friend class BlockPool;
-  BlockPool* pool_ = nullptr;
-  std::vector<BlockId> blocks_;
 };
 
 }  // namespace braid

@@ -6,6 +6,10 @@
 // the identity of its predecessor are compared before it counts as a hit, so a
 // collision costs a miss, never a wrong answer.
 //
+// The entries form a forest: a block's parent is the block of the tokens before
+// its own. A block leaves the index no later than its parent, so an entry's
+// parent id always names what it named when the entry was made.
+//
 // Thread safety: not thread-safe; lives on the engine thread with its pool.
 // Invariant: every indexed block is full, and its KV is complete.
 #pragma once
@@ -35,23 +39,32 @@ struct PrefixIndexStats {
 
 class PrefixIndex final {
  public:
-  PrefixIndex(BlockPool& pool, uint32_t block_tokens);
+  // `hash_bits` < 64 is for tests: it makes collisions common.
+  PrefixIndex(BlockPool& pool, uint32_t block_tokens, int hash_bits = 64);
   ~PrefixIndex();
+  PrefixIndex(const PrefixIndex&) = delete;
+  PrefixIndex& operator=(const PrefixIndex&) = delete;
 
   // The longest chain of known full blocks that `tokens` begins with. Changes
   // nothing but statistics; the ids are good until the next mutation of the
-  // pool (hand them to BlockPool::Share in the same turn).
+  // pool (hand them to BlockPool::Share in the same turn). At least one token
+  // must be computed to draw the next one: a caller that wants this passes all
+  // tokens but the last.
   PrefixMatch Match(uint64_t seed, std::span<const TokenId> tokens) const;
 
   // Publishes the full blocks of `table` that hold `tokens`, whose KV is
   // complete. Where an equal block is known already, the table is switched to
-  // it and its own copy is given back.
+  // it and its own copy is given back (a SendLease on that copy keeps it until
+  // the transfer ends). What was published before is recognised from the back,
+  // so publishing after every step costs O(1) per new block.
+  // REQUIRES: no step in flight uses the table; a table is always published
+  // with the same seed, and `tokens` only grows.
   void Publish(uint64_t seed, std::span<const TokenId> tokens,
                BlockTable& table);
 
   // Evicts cached blocks, least recently used first and leaves of chains before
-  // their roots, until `n` blocks are free. False when that is impossible; what
-  // could be evicted then stays.
+  // their roots, until `n` blocks are free. False, with nothing evicted, when
+  // available() < n.
   [[nodiscard]] bool MakeRoom(uint32_t n);
 
   // Free now, or free after eviction.
@@ -63,14 +76,38 @@ class PrefixIndex final {
   void Clear();
 
   const PrefixIndexStats& stats() const { return stats_; }
+  // Recomputes every hash and link and CHECKs it. O(capacity).
   void CheckInvariants() const;
 
  private:
-  struct Entry;
+  static constexpr uint32_t kNone = ~uint32_t{0};
+
+  struct Entry {
+    uint64_t hash = 0;
+    uint64_t seed = 0;
+    bool indexed = false;
+    uint32_t depth = 0;  // blocks before it
+    uint32_t parent = kNone;
+    uint32_t first_child = kNone;
+    uint32_t previous_sibling = kNone, next_sibling = kNone;
+  };
+
+  uint64_t Hash(uint64_t previous_hash, std::span<const TokenId> tokens) const;
+  std::span<const TokenId> TokensOf(uint32_t block) const;
+  // The block that has this hash, if seed, parent and tokens are equal too.
+  // `*collision` tells whether something else has the hash.
+  uint32_t Find(uint64_t hash, uint64_t seed, uint32_t parent,
+                std::span<const TokenId> tokens, bool* collision) const;
+  void Insert(uint32_t block, uint64_t hash, uint64_t seed, uint32_t parent,
+              std::span<const TokenId> tokens);
+  void Remove(uint32_t block);  // REQUIRES: no children
+
   BlockPool& pool_;
   const uint32_t block_tokens_;
+  const uint64_t hash_mask_;
   absl::flat_hash_map<uint64_t, uint32_t> by_hash_;
-  std::vector<Entry> entries_;  // by block id
+  std::vector<Entry> entries_;   // by block id
+  std::vector<TokenId> tokens_;  // block_tokens_ per block id
   mutable PrefixIndexStats stats_;
 };
 

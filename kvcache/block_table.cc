@@ -1,0 +1,45 @@
+#include "kvcache/block_table.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/check.h"
+#include "kvcache/block_pool.h"
+
+namespace braid {
+
+BlockTable::BlockTable(BlockTable&& other) noexcept
+    : pool_(std::exchange(other.pool_, nullptr)),
+      blocks_(std::exchange(other.blocks_, {})),
+      used_(std::exchange(other.used_, 0)) {}
+
+BlockTable& BlockTable::operator=(BlockTable&& other) noexcept {
+  if (this != &other) {
+    Clear();
+    pool_ = std::exchange(other.pool_, nullptr);
+    blocks_ = std::exchange(other.blocks_, {});
+    used_ = std::exchange(other.used_, 0);
+  }
+  return *this;
+}
+
+void BlockTable::UseUpTo(uint32_t n) {
+  BRAID_CHECK(n <= blocks_.size());
+  for (; used_ < n; ++used_) pool_->Use(blocks_[used_]);
+}
+
+void BlockTable::ReplaceShared(uint32_t index, BlockId same_content) {
+  BRAID_CHECK(index < used_);
+  pool_->Retain(same_content);
+  pool_->Release(std::exchange(blocks_[index], same_content));
+}
+
+void BlockTable::Truncate(uint32_t n) {
+  while (blocks_.size() > n) {
+    pool_->Release(blocks_.back());
+    blocks_.pop_back();
+  }
+  used_ = std::min(used_, n);
+}
+
+}  // namespace braid

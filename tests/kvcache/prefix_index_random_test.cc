@@ -1,0 +1,256 @@
+// Random life of many sequences over a small pool, beside a naive twin: a map
+// from whole prefixes to blocks, and a list of cached blocks in LRU order.
+#include <algorithm>
+#include <map>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "base/rng.h"
+#include "kvcache/block_lease.h"
+#include "kvcache/block_table.h"
+#include "kvcache/prefix_index.h"
+
+namespace braid {
+namespace {
+
+using enum BlockState;
+
+constexpr uint32_t kCapacity = 20;
+constexpr uint32_t kBlockTokens = 2;
+constexpr uint32_t kMaxTokens = 14;
+
+using Tokens = std::vector<TokenId>;
+// What the KV of a block depends on: the seed, and all tokens up to its end.
+using Content = std::pair<uint64_t, Tokens>;
+
+Content ContentOf(uint64_t seed, const Tokens& tokens, size_t block) {
+  const size_t end = std::min(tokens.size(), (block + 1) * kBlockTokens);
+  return {seed, Tokens(tokens.begin(), tokens.begin() + end)};
+}
+
+// With all hash bits the twin knows every answer. With 4 bits collisions turn
+// hits into misses; a hit must still be right, and the books must balance.
+class RandomIndexTest {
+ public:
+  RandomIndexTest(uint64_t seed, int hash_bits)
+      : exact_(hash_bits == 64),
+        rng_(seed),
+        index_(pool_, kBlockTokens, hash_bits) {}
+
+  void Run(int steps) {
+    for (int i = 0; i < steps && !::testing::Test::HasFailure(); ++i) {
+      Step();
+      Compare();
+    }
+  }
+
+ private:
+  struct Sequence {
+    uint64_t seed = 0;
+    Tokens tokens;
+    BlockTable table;
+  };
+
+  TokenId AnyToken() { return static_cast<TokenId>(rng_.Below(3)); }
+
+  void Step() {
+    switch (rng_.Below(8)) {
+      case 0:
+      case 1:
+        return Start();
+      case 2:
+      case 3:
+      case 4:
+        return Extend();
+      case 5:
+        if (!sequences_.empty()) Finish(rng_.Below(sequences_.size()));
+        return;
+      case 6:
+        return Lease();
+      default:
+        if (rng_.Below(50) == 0) {
+          index_.Clear();
+          published_.clear();
+          lru_.clear();
+        } else if (!leases_.empty()) {
+          const size_t which = rng_.Below(leases_.size());
+          const auto blocks = leases_[which].blocks();
+          const std::vector<BlockId> ended(blocks.rbegin(), blocks.rend());
+          leases_.erase(leases_.begin() + which);
+          UpdateLru(ended);
+        }
+    }
+  }
+
+  void Start() {
+    if (sequences_.size() >= 5) return;
+    Sequence s{.seed = rng_.Below(2)};
+    for (uint64_t n = 1 + rng_.Below(kMaxTokens); n > 0; --n) {
+      s.tokens.push_back(AnyToken());
+    }
+    const PrefixMatch match = index_.Match(s.seed, s.tokens);
+    CheckMatch(s, match);
+    s.table = pool_.Share(match.blocks);
+    sequences_.push_back(std::move(s));
+    UpdateLru({});
+    ComputeOrFinish(sequences_.size() - 1);
+  }
+
+  void CheckMatch(const Sequence& s, const PrefixMatch& match) {
+    EXPECT_EQ(match.tokens, match.blocks.size() * kBlockTokens);
+    EXPECT_LE(match.tokens, s.tokens.size());
+    for (size_t i = 0; i < match.blocks.size(); ++i) {
+      EXPECT_EQ(content_.at(match.blocks[i]), ContentOf(s.seed, s.tokens, i));
+    }
+    if (!exact_) return;
+    size_t expected = 0;
+    while ((expected + 1) * kBlockTokens <= s.tokens.size() &&
+           published_.contains(ContentOf(s.seed, s.tokens, expected))) {
+      ++expected;
+    }
+    EXPECT_EQ(match.blocks.size(), expected);
+  }
+
+  void Extend() {
+    if (sequences_.empty()) return;
+    const size_t which = rng_.Below(sequences_.size());
+    Sequence& s = sequences_[which];
+    if (s.tokens.size() == kMaxTokens) return;
+    s.tokens.push_back(AnyToken());
+    ComputeOrFinish(which);
+  }
+
+  void ComputeOrFinish(size_t which) {
+    if (!Compute(sequences_[which])) Finish(which);
+  }
+
+  // Takes blocks, writes the KV of all tokens and publishes it.
+  bool Compute(Sequence& s) {
+    const size_t needed = (s.tokens.size() + kBlockTokens - 1) / kBlockTokens;
+    const auto more = static_cast<uint32_t>(needed - s.table.blocks().size());
+    const bool possible = more <= index_.available();
+    EXPECT_EQ(index_.MakeRoom(more), possible);
+    if (!possible) return false;
+    EvictInTwin(more);
+    EXPECT_TRUE(pool_.Reserve(s.table, more));
+    const uint32_t first = s.table.used();
+    s.table.UseUpTo(static_cast<uint32_t>(needed));
+    for (size_t i = first > 0 ? first - 1 : 0; i < needed; ++i) {
+      content_[s.table.blocks()[i]] = ContentOf(s.seed, s.tokens, i);
+    }
+    index_.Publish(s.seed, s.tokens, s.table);
+    for (size_t i = 0; (i + 1) * kBlockTokens <= s.tokens.size(); ++i) {
+      published_.emplace(ContentOf(s.seed, s.tokens, i), s.table.blocks()[i]);
+    }
+    UpdateLru({});
+    return true;
+  }
+
+  void EvictInTwin(uint32_t n) {
+    if (!exact_) return;
+    uint32_t free = 0;
+    for (BlockState state : states_) free += state == kFree;
+    while (free < n) {
+      const BlockId victim = lru_.front();
+      lru_.erase(lru_.begin());
+      const Content& content = content_.at(victim);
+      for (const auto& [other, id] : published_) {
+        EXPECT_FALSE(other.first == content.first &&
+                     other.second.size() > content.second.size() &&
+                     std::equal(content.second.begin(), content.second.end(),
+                                other.second.begin()))
+            << "a root was evicted before its leaf";
+      }
+      published_.erase(content);
+      ++free;
+    }
+  }
+
+  void Finish(size_t which) {
+    const auto blocks = sequences_[which].table.blocks();
+    const std::vector<BlockId> released(blocks.rbegin(), blocks.rend());
+    sequences_.erase(sequences_.begin() + which);
+    UpdateLru(released);
+  }
+
+  void Lease() {
+    if (sequences_.empty() || leases_.size() >= 3) return;
+    const Sequence& s = sequences_[rng_.Below(sequences_.size())];
+    // The twin's LRU knows whole tables only; parts are for the other form.
+    const size_t from = exact_ ? 0 : rng_.Below(s.table.used() + 1);
+    leases_.push_back(
+        pool_.BeginSend(s.table.blocks().first(s.table.used()).subspan(from)));
+  }
+
+  // States derived from who holds what; `released` became ownerless in order.
+  void UpdateLru(const std::vector<BlockId>& released) {
+    if (!exact_) return;
+    DeriveStates();
+    std::erase_if(lru_,
+                  [&](BlockId id) { return states_[id.value()] != kCached; });
+    for (BlockId id : released) {
+      if (states_[id.value()] == kCached) lru_.push_back(id);
+    }
+  }
+
+  void DeriveStates() {
+    states_.assign(kCapacity, kFree);
+    for (const auto& [content, id] : published_) states_[id.value()] = kCached;
+    for (const Sequence& s : sequences_) {
+      for (BlockId id : s.table.blocks()) states_[id.value()] = kUsed;
+    }
+    for (const SendLease& lease : leases_) {
+      for (BlockId id : lease.blocks()) states_[id.value()] = kSending;
+    }
+  }
+
+  void Compare() {
+    pool_.CheckInvariants();
+    index_.CheckInvariants();
+    for (const Sequence& s : sequences_) {
+      for (size_t i = 0; i < s.table.blocks().size(); ++i) {
+        EXPECT_EQ(content_.at(s.table.blocks()[i]),
+                  ContentOf(s.seed, s.tokens, i));
+      }
+    }
+    if (!exact_) return;
+    DeriveStates();
+    for (uint32_t i = 0; i < kCapacity; ++i) {
+      EXPECT_EQ(pool_.state(BlockId(i)), states_[i]) << "block " << i;
+    }
+  }
+
+  const bool exact_;
+  Rng rng_;
+  BlockPool pool_{PoolId(0), kCapacity};
+  PrefixIndex index_;
+  std::vector<Sequence> sequences_;
+  std::vector<SendLease> leases_;
+  // The twin.
+  std::map<BlockId, Content> content_;
+  std::map<Content, BlockId> published_;
+  std::vector<BlockId> lru_;
+  std::vector<BlockState> states_ = std::vector<BlockState>(kCapacity, kFree);
+};
+
+TEST(PrefixIndexRandomTest, AgreesWithANaiveTwin) {
+  for (uint64_t seed = 1; seed <= 10; ++seed) {
+    SCOPED_TRACE(::testing::Message() << "seed " << seed);
+    RandomIndexTest(seed, 64).Run(1000);
+    if (HasFailure()) return;
+  }
+}
+
+TEST(PrefixIndexRandomTest, CollisionsCostMissesAndNothingElse) {
+  for (uint64_t seed = 1; seed <= 10; ++seed) {
+    SCOPED_TRACE(::testing::Message() << "seed " << seed);
+    RandomIndexTest(seed, 4).Run(1000);
+    if (HasFailure()) return;
+  }
+}
+
+}  // namespace
+}  // namespace braid

@@ -1,0 +1,184 @@
+#include "kvcache/prefix_index.h"
+
+#include <utility>
+#include <vector>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "kvcache/block_lease.h"
+#include "kvcache/block_table.h"
+
+namespace braid {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::ElementsAreArray;
+using ::testing::IsEmpty;
+using enum BlockState;
+
+constexpr uint64_t kSeed = 7;
+
+using Tokens = std::vector<TokenId>;
+
+class PrefixIndexTest : public ::testing::Test {
+ protected:
+  ~PrefixIndexTest() override {
+    index_.CheckInvariants();
+    pool_.CheckInvariants();
+  }
+
+  // A table with computed KV of `tokens`, published.
+  BlockTable Compute(const Tokens& tokens, uint64_t seed = kSeed) {
+    BlockTable table = Unpublished(tokens);
+    index_.Publish(seed, tokens, table);
+    return table;
+  }
+  BlockTable Unpublished(const Tokens& tokens) {
+    const auto n = static_cast<uint32_t>((tokens.size() + 1) / 2);
+    BlockTable table(pool_);
+    EXPECT_TRUE(index_.MakeRoom(n) && pool_.Reserve(table, n));
+    table.UseUpTo(n);
+    return table;
+  }
+  std::vector<BlockId> Find(const Tokens& tokens, uint64_t seed = kSeed) {
+    return index_.Match(seed, tokens).blocks;
+  }
+
+  BlockPool pool_{PoolId(0), 8};
+  PrefixIndex index_{pool_, 2};
+};
+
+TEST_F(PrefixIndexTest, FindsTheLongestPrefixOfFullBlocks) {
+  const BlockTable table = Compute({1, 2, 3, 4, 5});
+  EXPECT_THAT(Find({1, 2, 3, 4, 5, 6}),
+              ElementsAreArray(table.blocks().first(2)));
+  EXPECT_THAT(Find({1, 2, 3, 9}), ElementsAreArray(table.blocks().first(1)));
+  EXPECT_THAT(Find({1, 2, 3}), ElementsAreArray(table.blocks().first(1)));
+  EXPECT_THAT(Find({3, 4}), IsEmpty());
+  EXPECT_THAT(Find({1}), IsEmpty());
+  EXPECT_THAT(Find({}), IsEmpty());
+}
+
+TEST_F(PrefixIndexTest, SeedsDoNotShare) {
+  const BlockTable table = Compute({1, 2});
+  EXPECT_THAT(Find({1, 2}, kSeed + 1), IsEmpty());
+}
+
+TEST_F(PrefixIndexTest, CountsLookupsAndHits) {
+  const BlockTable table = Compute({1, 2, 3, 4});
+  Find({1, 2, 9});
+  Find({9, 9});
+  EXPECT_EQ(index_.stats().lookups, 2u);
+  EXPECT_EQ(index_.stats().tokens_looked_up, 5u);
+  EXPECT_EQ(index_.stats().tokens_hit, 2u);
+  EXPECT_EQ(index_.stats().blocks_inserted, 2u);
+}
+
+TEST_F(PrefixIndexTest, ReleasedBlocksAreCachedAndComeBack) {
+  std::vector<BlockId> ids;
+  {
+    const BlockTable table = Compute({1, 2, 3, 4, 5});
+    ids.assign(table.blocks().begin(), table.blocks().begin() + 2);
+  }
+  EXPECT_EQ(pool_.count(kCached), 2u);
+  EXPECT_EQ(pool_.count(kFree), 6u);
+  const BlockTable again = pool_.Share(Find({1, 2, 3, 4}));
+  EXPECT_THAT(again.blocks(), ElementsAreArray(ids));
+  EXPECT_EQ(pool_.count(kUsed), 2u);
+}
+
+TEST_F(PrefixIndexTest, EqualContentIsKeptOnce) {
+  const BlockTable a = Compute({1, 2, 3, 4});
+  const BlockTable b = Compute({1, 2, 3, 4, 5, 6});
+  EXPECT_THAT(b.blocks().first(2), ElementsAreArray(a.blocks()));
+  EXPECT_EQ(pool_.count(kUsed), 3u);
+}
+
+TEST_F(PrefixIndexTest, DuplicateThatIsBeingSentStaysUntilTheLeaseEnds) {
+  const Tokens tokens = {1, 2};
+  const BlockTable a = Compute(tokens);
+  BlockTable b = Unpublished(tokens);
+  const BlockId own = b.blocks()[0];
+  SendLease lease = pool_.BeginSend(b.blocks());
+  index_.Publish(kSeed, tokens, b);
+  EXPECT_EQ(b.blocks()[0], a.blocks()[0]);
+  EXPECT_EQ(pool_.state(own), kSending);
+  lease.Reset();
+  EXPECT_EQ(pool_.state(own), kFree);
+}
+
+TEST_F(PrefixIndexTest, PublishingStepByStepEqualsPublishingAtOnce) {
+  Tokens tokens;
+  BlockTable table(pool_);
+  for (TokenId token = 0; token < 8; ++token) {
+    tokens.push_back(token);
+    if (table.blocks().size() * 2 < tokens.size()) {
+      ASSERT_TRUE(pool_.Reserve(table, 1));
+    }
+    table.UseUpTo(static_cast<uint32_t>(table.blocks().size()));
+    index_.Publish(kSeed, tokens, table);
+    index_.CheckInvariants();
+  }
+  EXPECT_THAT(Find(tokens), ElementsAreArray(table.blocks()));
+}
+
+TEST_F(PrefixIndexTest, EvictsLeavesFirstAndTheOldestChainFirst) {
+  BlockTable a = Compute({1, 2, 3, 4, 5, 6});
+  BlockTable b = Compute({7, 8, 9, 9});
+  a.Clear();
+  b.Clear();
+  EXPECT_EQ(index_.available(), 8u);
+  ASSERT_TRUE(index_.MakeRoom(4));  // 3 are free already.
+  EXPECT_EQ(Find({1, 2, 3, 4, 5, 6}).size(), 2u);
+  ASSERT_TRUE(index_.MakeRoom(6));
+  EXPECT_EQ(Find({1, 2, 3, 4, 5, 6}).size(), 0u);
+  EXPECT_EQ(Find({7, 8, 9, 9}).size(), 2u);
+  EXPECT_EQ(index_.stats().blocks_evicted, 3u);
+}
+
+TEST_F(PrefixIndexTest, AHitMakesAChainYoung) {
+  Compute({1, 2});
+  Compute({3, 4});
+  pool_.Share(Find({1, 2}));
+  ASSERT_TRUE(index_.MakeRoom(7));
+  EXPECT_EQ(Find({1, 2}).size(), 1u);
+  EXPECT_EQ(Find({3, 4}).size(), 0u);
+}
+
+TEST_F(PrefixIndexTest, MakeRoomThatCannotSucceedEvictsNothing) {
+  Compute({1, 2, 3, 4});  // cached
+  const BlockTable held = Compute({5, 6, 7, 8});
+  EXPECT_FALSE(index_.MakeRoom(7));
+  EXPECT_EQ(pool_.count(kCached), 2u);
+  EXPECT_TRUE(index_.MakeRoom(6));
+}
+
+TEST_F(PrefixIndexTest, RootOfALeasedLeafCanBeEvicted) {
+  BlockTable table = Compute({1, 2, 3, 4, 5, 6});
+  const BlockId leaf = table.blocks()[2];
+  SendLease lease = pool_.BeginSend(table.blocks().subspan(2));
+  table.Clear();
+  EXPECT_EQ(index_.available(), 7u);
+  ASSERT_TRUE(index_.MakeRoom(7));
+  index_.CheckInvariants();
+  EXPECT_EQ(pool_.state(leaf), kSending);
+  EXPECT_THAT(Find({1, 2, 3, 4, 5, 6}), IsEmpty());
+  lease.Reset();
+  EXPECT_EQ(pool_.count(kFree), 8u);
+}
+
+TEST_F(PrefixIndexTest, ClearForgetsButTakesNothingAway) {
+  Compute({1, 2});
+  BlockTable held = Compute({3, 4});
+  index_.Clear();
+  EXPECT_EQ(pool_.count(kFree), 7u);
+  EXPECT_EQ(pool_.count(kUsed), 1u);
+  EXPECT_THAT(Find({3, 4}), IsEmpty());
+  const Tokens tokens = {3, 4};
+  index_.Publish(kSeed, tokens, held);
+  EXPECT_THAT(Find({3, 4}), ElementsAre(held.blocks()[0]));
+}
+
+}  // namespace
+}  // namespace braid
