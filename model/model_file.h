@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "model/mapped_file.h"
 #include "model/model_config.h"
 #include "model/tensor.h"
 #include "model/tokenizer_spec.h"
@@ -35,8 +36,6 @@ struct ModelWeights {
   Tensor output;       // [vocabulary, hidden]; == embedding when tied
 };
 
-class MappedFile;
-
 class ModelFile final {
  public:
   // NOT_FOUND, INVALID_ARGUMENT (corrupt: what and at which offset) or
@@ -53,6 +52,10 @@ class ModelFile final {
   const std::string& chat_template() const { return chat_template_; }
   // Hash of configuration and weights: equal means the KV may be shared.
   uint64_t fingerprint() const { return fingerprint_; }
+
+  // Drops the resident pages of the weights, which come back on a later read.
+  // For after they were repacked.
+  void ReleasePages() const;
 
   // What a reader (GGUF, safetensors) fills in.
   struct Parts {

@@ -36,8 +36,8 @@ int BlockBytes(DType dtype);
 struct Tensor {
   DType dtype = DType::kF32;
   int64_t rows = 0;
-  int64_t columns = 0;  // a multiple of BlockColumns(dtype)
-  const std::byte* data = nullptr;
+  int64_t columns = 0;              // a multiple of BlockColumns(dtype)
+  const std::byte* data = nullptr;  // may have any alignment
 
   bool empty() const { return data == nullptr; }
   size_t row_bytes() const {

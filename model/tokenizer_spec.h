@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "base/ids.h"
 
 namespace braid {
@@ -45,5 +46,11 @@ struct TokenizerSpec {
   // All ids that end a generation (eos, <|im_end|>, <|eot_id|> ...).
   std::vector<TokenId> end_of_generation;
 };
+
+// What every reader does last: pads `tokens` with unused ones to the model's
+// vocabulary (embeddings are often rounded up), adds eos and the control
+// tokens that are known to end a turn to end_of_generation, sorts it.
+// INVALID_ARGUMENT when an id is outside the vocabulary or lists do not agree.
+absl::Status FinishTokenizerSpec(int32_t vocabulary, TokenizerSpec& spec);
 
 }  // namespace braid
