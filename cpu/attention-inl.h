@@ -1,0 +1,298 @@
+// Causal attention over paged KV, for a vector type V (simd_*.h) and an element
+// type of the cache. Included by float_kernels_*.cc alone.
+//
+// A page of keys is [head_dim][token], so that one vector holds 16 tokens: the
+// scores of 16 tokens are head_dim broadcasts times vectors, and no sum ever
+// crosses lanes. A page of values is [token][head_dim]: the result is one
+// broadcast probability per token times vectors.
+//
+// Tokens are taken in segments of kAttentionSegment positions; inside one, the
+// three passes (scores, softmax, values) each run over registers alone. Between
+// segments the running maximum rescales what was summed, as in FlashAttention.
+// Rows of a tile share what is loaded, and each row's own operations and their
+// order are those it would have alone.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "cpu/float_kernels.h"
+#include "cpu/pointwise-inl.h"
+
+namespace braid::cpu {
+
+struct HalfElement {
+  using Type = uint16_t;
+  template <class V>
+  static V Load(const Type* p) {
+    return V::LoadHalf(p);
+  }
+};
+struct FloatElement {
+  using Type = float;
+  template <class V>
+  static V Load(const Type* p) {
+    return V::Load(p);
+  }
+};
+
+template <class V, class Element>
+class Attention {
+ public:
+  static void Attend(const AttentionTask& task, float* scratch) {
+    const int rows = task.tokens * task.group;
+    for (int row = 0; row < rows; row += kAttentionRows) {
+      const int left = rows - row;
+      Attention(task, scratch, row,
+                left < kAttentionRows ? left : kAttentionRows)
+          .Run();
+    }
+  }
+
+ private:
+  using Type = typename Element::Type;
+
+  Attention(const AttentionTask& task, float* scratch, int first_row, int rows)
+      : task_(task),
+        rows_(rows),
+        queries_(scratch),
+        sums_(queries_ + kAttentionRows * task.head_dim),
+        scores_(sums_ + kAttentionRows * task.head_dim) {
+    // Scores come out as exponents of two.
+    const float scale =
+        1.44269504f / __builtin_sqrtf(static_cast<float>(task.head_dim));
+    for (int r = 0; r < rows; ++r) {
+      const int token = (first_row + r) / task.group;
+      const int head = (first_row + r) % task.group;
+      visible_[r] = task.start + token + 1;
+      out_[r] = task.out + token * task.out_stride + head * task.head_dim;
+      const float* q = task.q + token * task.q_stride + head * task.head_dim;
+      for (int d = 0; d < task.head_dim; ++d) {
+        queries_[d * kAttentionRows + r] = q[d] * scale;
+      }
+      for (int d = 0; d < task.head_dim; ++d) {
+        sums_[r * task.head_dim + d] = 0.0f;
+      }
+      largest_[r] = -__builtin_inff();
+      totals_[r] = V::Broadcast(0.0f);
+    }
+  }
+
+  void Run() {
+    const int64_t end = visible_[rows_ - 1];
+    for (int64_t segment = 0; segment < end; segment += kAttentionSegment) {
+      for (int r = 0; r < rows_; ++r) {
+        const int64_t seen = visible_[r] - segment;
+        count_[r] = seen <= 0                  ? 0
+                    : seen > kAttentionSegment ? kAttentionSegment
+                                               : static_cast<int>(seen);
+      }
+      Scores(segment);
+      for (int r = 0; r < rows_; ++r) {
+        if (count_[r] > 0) Softmax(r);
+      }
+      Values(segment);
+    }
+    for (int r = 0; r < rows_; ++r) {
+      const V inverse = V::Broadcast(1.0f / totals_[r].Sum());
+      for (int d = 0; d < task_.head_dim; d += 16) {
+        (V::Load(sums_ + r * task_.head_dim + d) * inverse).Store(out_[r] + d);
+      }
+    }
+  }
+
+  const Type* Page(int64_t position, size_t offset) const {
+    return reinterpret_cast<const Type*>(
+        task_.blocks[position / task_.block_tokens] + offset);
+  }
+
+  // scores[r][t] of the segment's tokens, whole groups of 16 at a time; lanes
+  // beyond what a row sees hold anything.
+  void Scores(int64_t segment) {
+    const int groups = (count_[rows_ - 1] + 15) / 16;
+    for (int r = 0; r < rows_; r += V::kScoreRows) {
+      const int n = rows_ - r < V::kScoreRows ? rows_ - r : V::kScoreRows;
+      int g = 0;
+      if (n <= 4) {
+        for (; g + V::kScoreGroups <= groups; g += V::kScoreGroups) {
+          ScoreRows<4, V::kScoreGroups>(n, r, segment, g);
+        }
+      }
+      for (; g < groups; ++g) {
+        ScoreRows<V::kScoreRows, 1>(n, r, segment, g);
+      }
+    }
+  }
+
+  template <int kRows, int kGroups>
+  void ScoreRows(int rows, int r, int64_t segment, int g) {
+    if (rows == kRows) {
+      ScoreTile<kRows, kGroups>(r, segment, g);
+    } else if constexpr (kRows > 1) {
+      ScoreRows<kRows - 1, kGroups>(rows, r, segment, g);
+    }
+  }
+
+  template <int kRows, int kGroups>
+  void ScoreTile(int r, int64_t segment, int g) {
+    const Type* keys[kGroups];
+    for (int i = 0; i < kGroups; ++i) {
+      const int64_t position = segment + (g + i) * 16;
+      keys[i] = Page(position, task_.key_page) + position % task_.block_tokens;
+    }
+    V sums[kRows][kGroups];
+    for (int i = 0; i < kRows; ++i) {
+      for (int j = 0; j < kGroups; ++j) sums[i][j] = V::Broadcast(0.0f);
+    }
+    const float* queries = queries_ + r;
+    for (int d = 0; d < task_.head_dim; ++d) {
+      V key[kGroups];
+      for (int j = 0; j < kGroups; ++j) {
+        key[j] = Element::template Load<V>(keys[j] + d * task_.block_tokens);
+      }
+      for (int i = 0; i < kRows; ++i) {
+        const V q = V::Broadcast(queries[d * kAttentionRows + i]);
+        for (int j = 0; j < kGroups; ++j) {
+          sums[i][j] = V::Fma(q, key[j], sums[i][j]);
+        }
+      }
+    }
+    for (int i = 0; i < kRows; ++i) {
+      for (int j = 0; j < kGroups; ++j) {
+        sums[i][j].Store(scores_ + (r + i) * kAttentionSegment + (g + j) * 16);
+      }
+    }
+  }
+
+  // Scores of a row become probabilities, not yet divided by their total.
+  void Softmax(int r) {
+    float* scores = scores_ + r * kAttentionSegment;
+    const int groups = (count_[r] + 15) / 16;
+    // What lies beyond the row's own token may be a block's unwritten rest.
+    float* last = scores + (groups - 1) * 16;
+    V::First(count_[r] - (groups - 1) * 16, V::Load(last), -__builtin_inff())
+        .Store(last);
+    V top = V::Broadcast(largest_[r]);
+    for (int g = 0; g < groups; ++g) {
+      top = V::Max(top, V::Load(scores + g * 16));
+    }
+    const float before = largest_[r];
+    largest_[r] = top.Largest();
+    const V largest = V::Broadcast(largest_[r]);
+    if (largest_[r] != before) {
+      const V shrink = Exp2(V::Broadcast(before) - largest);
+      totals_[r] = totals_[r] * shrink;
+      float* sums = sums_ + r * task_.head_dim;
+      for (int d = 0; d < task_.head_dim; d += 16) {
+        (V::Load(sums + d) * shrink).Store(sums + d);
+      }
+    }
+    V total = totals_[r];
+    for (int g = 0; g < groups; ++g) {
+      const V p = Exp2(V::Load(scores + g * 16) - largest);
+      total = total + p;
+      p.Store(scores + g * 16);
+    }
+    totals_[r] = total;
+  }
+
+  // Adds the values of the segment's tokens, weighted. Tokens that all rows of
+  // a tile see are taken together, the few that only later rows see by row:
+  // each row adds its own in order of position, and never touches a token it
+  // does not see.
+  void Values(int64_t segment) {
+    for (int r = 0; r < rows_; r += V::kValueRows) {
+      const int n = rows_ - r < V::kValueRows ? rows_ - r : V::kValueRows;
+      ValueRows<V::kValueRows>(n, r, segment, 0, count_[r]);
+      for (int i = r; i < r + n; ++i) {
+        ValueRows<1>(1, i, segment, count_[r], count_[i]);
+      }
+    }
+  }
+
+  template <int kRows>
+  void ValueRows(int rows, int r, int64_t segment, int first, int end) {
+    if (rows < kRows) {
+      if constexpr (kRows > 1) {
+        ValueRows<kRows - 1>(rows, r, segment, first, end);
+      }
+      return;
+    }
+    constexpr int kColumns = 16 * V::kValueVectors;
+    int d = 0;
+    for (; d + kColumns <= task_.head_dim; d += kColumns) {
+      ValueTile<kRows, V::kValueVectors>(r, segment, first, end, d);
+    }
+    for (; d < task_.head_dim; d += 16) {
+      ValueTile<kRows, 1>(r, segment, first, end, d);
+    }
+  }
+
+  template <int kRows, int kVectors>
+  void ValueTile(int r, int64_t segment, int first, int end, int d) {
+    const int head_dim = task_.head_dim;
+    V sums[kRows][kVectors];
+    for (int i = 0; i < kRows; ++i) {
+      for (int j = 0; j < kVectors; ++j) {
+        sums[i][j] = V::Load(sums_ + (r + i) * head_dim + d + 16 * j);
+      }
+    }
+    for (int t = first; t < end;) {
+      const int64_t position = segment + t;
+      const int slot = static_cast<int>(position % task_.block_tokens);
+      const Type* values =
+          Page(position, task_.value_page) + slot * head_dim + d;
+      const int in_block = task_.block_tokens - slot;
+      const int stop = end - t < in_block ? end : t + in_block;
+      for (; t < stop; ++t, values += head_dim) {
+        V value[kVectors];
+        for (int j = 0; j < kVectors; ++j) {
+          value[j] = Element::template Load<V>(values + 16 * j);
+        }
+        for (int i = 0; i < kRows; ++i) {
+          const V p = V::Broadcast(scores_[(r + i) * kAttentionSegment + t]);
+          for (int j = 0; j < kVectors; ++j) {
+            sums[i][j] = V::Fma(p, value[j], sums[i][j]);
+          }
+        }
+      }
+    }
+    for (int i = 0; i < kRows; ++i) {
+      for (int j = 0; j < kVectors; ++j) {
+        sums[i][j].Store(sums_ + (r + i) * head_dim + d + 16 * j);
+      }
+    }
+  }
+
+  const AttentionTask& task_;
+  const int rows_;
+  float* const queries_;  // [head_dim][kAttentionRows], scaled
+  float* const sums_;     // [kAttentionRows][head_dim]
+  float* const scores_;   // [kAttentionRows][kAttentionSegment]
+  float* out_[kAttentionRows];
+  int64_t visible_[kAttentionRows];  // tokens a row sees, non-decreasing
+  int count_[kAttentionRows];        // of them, in the segment at hand
+  float largest_[kAttentionRows];
+  V totals_[kAttentionRows];  // sums of probabilities, by lane
+};
+
+template <class V>
+void Attend(const AttentionTask& task, float* scratch) {
+  if (task.dtype == KvDType::kF32) {
+    Attention<V, FloatElement>::Attend(task, scratch);
+  } else {
+    Attention<V, HalfElement>::Attend(task, scratch);
+  }
+}
+
+template <class V>
+constexpr FloatKernels MakeFloatKernels() {
+  return {.rms_norm = Pointwise<V>::RmsNorm,
+          .add = Pointwise<V>::Add,
+          .silu_mul = Pointwise<V>::SiluMul,
+          .rope = Pointwise<V>::Rope,
+          .store_kv = Pointwise<V>::StoreKv,
+          .attend = Attend<V>};
+}
+
+}  // namespace braid::cpu
