@@ -1,0 +1,61 @@
+#include "scheduler/request.h"
+
+#include <array>
+#include <utility>
+
+#include "base/check.h"
+
+namespace braid {
+namespace {
+
+// kLegal[from][to], in the order of RequestState.
+constexpr std::array<std::array<bool, kRequestStateCount>, kRequestStateCount>
+    kLegal = {{
+        // waiting prefilling transferring decoding finished
+        {false, true, false, false, true},   // waiting
+        {false, true, true, true, true},     // prefilling
+        {false, true, false, true, true},    // transferring
+        {false, false, false, false, true},  // decoding
+        {false, false, false, false, false}  // finished
+    }};
+
+}  // namespace
+
+const char* ToString(RequestState state) {
+  switch (state) {
+    case RequestState::kWaiting:
+      return "waiting";
+    case RequestState::kPrefilling:
+      return "prefilling";
+    case RequestState::kTransferring:
+      return "transferring";
+    case RequestState::kDecoding:
+      return "decoding";
+    case RequestState::kFinished:
+      return "finished";
+  }
+  return "?";
+}
+
+bool IsLegal(RequestState from, RequestState to) {
+  return kLegal[static_cast<size_t>(from)][static_cast<size_t>(to)];
+}
+
+Request::Request(RequestInput input)
+    : id(input.id),
+      prompt_size(static_cast<uint32_t>(input.prompt.size())),
+      max_output(input.max_output),
+      prefix_seed(input.prefix_seed),
+      skip_cached(input.skip_cached),
+      arrival(input.arrival),
+      tokens(std::move(input.prompt)) {
+  BRAID_CHECK(prompt_size > 0);
+}
+
+void Request::MoveTo(RequestState next) {
+  BRAID_CHECK_MSG(IsLegal(state, next),
+                  std::string(ToString(state)) + " -> " + ToString(next));
+  state = next;
+}
+
+}  // namespace braid

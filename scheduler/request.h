@@ -1,0 +1,95 @@
+// A request as the scheduler knows it: its tokens, its state and its blocks.
+// How it is sampled, and who reads the answer, is the engine's affair.
+//
+//              admitted           last chunk, other device      arrived
+//   kWaiting ───────────► kPrefilling ───────────► kTransferring ───► kDecoding
+//                          ▲     │ last chunk, same device    │          ▲
+//                          │     └────────────────────────────┼──────────┘
+//                          └──── hand-over failed: recompute ─┘
+//   every state ──► kFinished (stop, length, cancel, deadline, failure)
+//
+// Thread safety: engine thread only; changed by Scheduler alone.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/ids.h"
+#include "kvcache/block_table.h"
+
+namespace braid {
+
+enum class RequestState : uint8_t {
+  kWaiting,
+  kPrefilling,
+  kTransferring,
+  kDecoding,
+  kFinished,
+};
+inline constexpr int kRequestStateCount = 5;
+const char* ToString(RequestState state);
+
+// The transition table; the picture above.
+bool IsLegal(RequestState from, RequestState to);
+
+// What is known of a request when it arrives.
+struct RequestInput {
+  RequestId id;
+  std::vector<TokenId> prompt;  // not empty
+  uint32_t max_output = 0;      // 0: only the prompt is scored
+  // Identifies what else the KV depends on (model, tenant).
+  uint64_t prefix_seed = 0;
+  // False when every position must be computed (the prompt is scored).
+  bool skip_cached = true;
+  TimePoint arrival;
+};
+
+struct Request {
+  explicit Request(RequestInput input);
+
+  // CHECKs the transition table.
+  void MoveTo(RequestState next);
+
+  std::span<const TokenId> prompt() const {
+    return std::span(tokens).first(prompt_size);
+  }
+  std::span<const TokenId> output() const {
+    return std::span(tokens).subspan(prompt_size);
+  }
+  bool handed_over() const { return prefill_device != decode_device; }
+  // Positions that hold KV when the last token has been drawn: that token
+  // itself is never fed back.
+  uint64_t positions() const {
+    return uint64_t{prompt_size} + (max_output > 0 ? max_output - 1 : 0);
+  }
+
+  // Fixed on arrival.
+  const RequestId id;
+  const uint32_t prompt_size;
+  const uint32_t max_output;
+  const uint64_t prefix_seed;
+  const bool skip_cached;
+  const TimePoint arrival;
+
+  RequestState state = RequestState::kWaiting;
+  std::vector<TokenId> tokens;  // prompt, then output
+  // KV of [0, computed) is in `blocks`. In kDecoding it is tokens.size() - 1.
+  uint32_t computed = 0;
+  uint32_t cached = 0;     // of the prompt, found in the prefix cache
+  bool in_flight = false;  // a step reads and writes `blocks` right now
+
+  // Fixed at admission; recomputing moves prefill to the decode device.
+  DeviceId prefill_device, decode_device;
+  // What steps run on. The decode credit is in it, or in `landing`.
+  BlockTable blocks;
+  // The decode pool's blocks, when that is another pool; they become `blocks`
+  // when the hand-over is complete. The first `landing_cached` hold a cached
+  // prefix, which does not travel.
+  BlockTable landing;
+  uint32_t landing_cached = 0;
+  bool transfer_failed = false;
+};
+
+}  // namespace braid

@@ -1,0 +1,52 @@
+// What one device does next, as plain structs: comparable and printable, so
+// that tests show plans as text and a log can be read.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/ids.h"
+#include "scheduler/placement.h"
+
+namespace braid {
+
+enum class RowKind : uint8_t { kChunk, kDecode };
+
+// Consecutive tokens [first, first + count) of one request.
+struct PlannedRows {
+  RequestId request;
+  RowKind kind = RowKind::kDecode;
+  uint32_t first = 0;
+  uint32_t count = 1;
+  bool draws = true;  // a token is drawn after the last row
+  friend bool operator==(const PlannedRows&, const PlannedRows&) = default;
+};
+
+// A request leaves the queue: where it runs, which cached blocks it shares and
+// how many blocks it takes. All that it will ever need is taken here.
+struct Admission {
+  RequestId request;
+  DeviceId prefill, decode;
+  PlacementReason reason = PlacementReason::kOneDevice;
+  std::vector<BlockId> shared;  // in the prefill device's pool
+  uint32_t taken = 0;
+  // In the decode device's pool, when that is another one.
+  std::vector<BlockId> landing_shared;
+  uint32_t landing_taken = 0;
+  friend bool operator==(const Admission&, const Admission&) = default;
+};
+
+struct StepPlan {
+  DeviceId device;
+  std::vector<Admission> admissions;
+  std::vector<PlannedRows> rows;  // empty: nothing to run
+  std::vector<DeviceId> lent;     // idle devices whose cores it uses
+  friend bool operator==(const StepPlan&, const StepPlan&) = default;
+};
+
+// "d0 lent d1 | admit r3 d0>d1 cached 2 take 5+8 split | chunk r3 32+64 draw |
+// decode r1 45"
+std::string ToString(const StepPlan& plan);
+
+}  // namespace braid
