@@ -1,8 +1,21 @@
 // Text to tokens and back: byte-level BPE.
 //
 // Immutable after Create; every method is const and thread-safe.
-// Encoding is linear in the text for any input: word splitting never looks back
-// further than a bounded window and long words merge through a heap.
+//
+// Ids are those of the Hugging Face tokenizers library, the judge in
+// tests/model/check_tokenizer.py, and what it leaves open is decided here:
+//   - Bytes that are not UTF-8 are split as if a maximal invalid subpart were
+//     one character that is neither letter, number nor space, and then encoded
+//     as the bytes they are.
+//   - A byte that has no token is left out (SmolLM2 has none for 21 bytes,
+//     among them some control characters). With all 256 there, Decode gives
+//     back what Encode was given.
+//   - Text never becomes a control token, not even by merges.
+//
+// Encoding is linear in the text for any input: words are split by a state
+// machine that reads a character at most twice, and long words are merged
+// through a queue (merge_queue.h). It takes up to 40 bytes of memory for each
+// byte of the longest word: whoever accepts text from outside limits it first.
 #pragma once
 
 #include <memory>
@@ -29,17 +42,20 @@ class Tokenizer final {
   static absl::StatusOr<std::unique_ptr<Tokenizer>> Create(TokenizerSpec spec);
   ~Tokenizer();
 
-  // Plain text; with `parse_special`, verbatim special and added tokens are
-  // recognised. Adds no BOS. Any bytes are accepted; invalid UTF-8 is encoded
-  // byte by byte.
+  // Any bytes; adds no BOS. Added tokens (kUser) are found verbatim, as the
+  // reference does it; control tokens only with `parse_special`.
   std::vector<TokenId> Encode(std::string_view text, bool parse_special) const;
 
   // A rendered prompt. Adjacent spans are one text as far as BPE is concerned,
-  // except at special tokens.
+  // except at special tokens. A control token counts where every byte of it is
+  // in a span with `parse_special`.
   std::vector<TokenId> Encode(const std::vector<TextSpan>& spans) const;
 
   // Bytes of one token; empty for control tokens unless `show_special`.
+  // REQUIRES (here and below): 0 <= id < vocabulary().
   std::string_view TokenBytes(TokenId id, bool show_special = false) const;
+  // The bytes of all, which need not be UTF-8: a Detokenizer makes text of
+  // them.
   std::string Decode(const std::vector<TokenId>& ids,
                      bool show_special = false) const;
 

@@ -1,0 +1,75 @@
+// Merges a long word: a doubly linked list of symbols whose pairs wait in
+// buckets, one bucket for each rank.
+//
+// A binary heap of all pairs costs log n cache misses for each merge. But
+// within one rank pairs nearly always become known from left to right, so a
+// bucket is a queue: appending and taking the first cost the same whatever the
+// length. The few that come out of order (a pair that two different merges
+// bring about) go to a heap beside the buckets. Ranks with a pair waiting are
+// in a second, small heap.
+//
+//   symbols   t h e _ t h e      each symbol: neighbours in the text,
+//             |_|     |_|        rank of the pair with its right neighbour,
+//   bucket    head -> tail       neighbours in that rank's bucket
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "base/ids.h"
+#include "model/merge_table.h"
+
+namespace braid {
+
+// Working memory of one thread: empty between words, so it is only allocated
+// once for a text.
+class MergeQueue {
+ public:
+  // Replaces `tokens[first..]` by what they merge to.
+  void Merge(const MergeTable& merges, std::vector<TokenId>& tokens,
+             size_t first);
+
+  // Pairs queued and merges done since the queue was made: the work, for tests
+  // of linearity.
+  uint64_t steps() const { return steps_; }
+  uint64_t out_of_order() const { return out_of_order_; }
+
+ private:
+  static constexpr int32_t kNone = -1;
+  struct Symbol {
+    TokenId token;
+    int32_t left, right;    // neighbours in the text
+    uint32_t rank;          // of the pair (this, right), or kNoRank
+    TokenId merged;         // what that pair becomes
+    int32_t before, after;  // neighbours in the bucket of `rank`
+    bool in_bucket;         // false: in the heap, if anywhere
+  };
+  struct Bucket {
+    int32_t head = kNone;
+    int32_t tail = kNone;
+    bool ranked = false;  // is in ranks_
+  };
+  // (rank, position) as one number: the order of merges.
+  using Key = uint64_t;
+
+  static Key MakeKey(uint32_t rank, int32_t position) {
+    return static_cast<Key>(rank) << 32 | static_cast<uint32_t>(position);
+  }
+
+  // Position of the left symbol of the best pair, kNone when there is none.
+  int32_t Best();
+  void MergeAt(const MergeTable& merges, int32_t position);
+  // Looks up the pair at `position` and queues it.
+  void Enqueue(const MergeTable& merges, int32_t position);
+  // Forgets the pair at `position`, if any.
+  void Dequeue(int32_t position);
+
+  std::vector<Symbol> symbols_;
+  std::vector<Bucket> buckets_;  // by rank; all empty between words
+  std::vector<uint32_t> ranks_;  // min-heap of ranks whose bucket may be filled
+  std::vector<Key> stragglers_;  // min-heap; stale ones are dropped at the top
+  uint64_t steps_ = 0;
+  uint64_t out_of_order_ = 0;
+};
+
+}  // namespace braid
