@@ -1,9 +1,9 @@
 #include "cpu/core_team.h"
 
+#include <string>
+
 #include <pthread.h>
 #include <sched.h>
-
-#include <string>
 
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"

@@ -7,6 +7,7 @@
 // other tokens. Different tables may differ in the last bits.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string_view>
 #include <vector>
@@ -18,11 +19,10 @@ namespace braid::cpu {
 
 enum class Isa : uint8_t {
   kPortable,
-  kAvx2,        // AVX2 + FMA + F16C
-  kAvxVnni,     // kAvx2 + AVX-VNNI
-  kAvx512,      // F, BW, DQ, VL + VNNI
-  kAvx512Bf16,  // kAvx512 + BF16
-  kAmx,  // kAvx512Bf16 + AMX tiles for int8, where the kernel grants them
+  kAvx2,     // AVX2 + FMA + F16C
+  kAvxVnni,  // kAvx2 + AVX-VNNI
+  kAvx512,   // F, BW, DQ, VL + VNNI
+  kAmx,      // kAvx512 + AMX tiles for int8, where the system grants them
 };
 std::string_view ToString(Isa isa);
 // "auto" is the best this processor has. INVALID_ARGUMENT lists the names;
@@ -34,26 +34,42 @@ std::vector<Isa> SupportedIsas();
 
 // Activations [tokens][columns], both as floats and as int8 blocks of 32.
 // Element (t, c): values[t * columns + c] ~ quants[t * columns + c] * scales[t
-// * (columns/32) + c/32]. sums[...] is the sum of a block's quants; sums16 of
-// each half. columns is a multiple of 32; every pointer is aligned to 64 bytes.
+// * (columns/32) + c/32]. columns is a multiple of 32; every pointer is aligned
+// to 64 bytes.
 struct Activations {
   int32_t columns = 0;
   float* values = nullptr;
   int8_t* quants = nullptr;
   float* scales = nullptr;
-  int32_t* sums = nullptr;
+  // scale * the sum of the quants, of each block and of each half block: what
+  // the minimum of a block of weights multiplies.
+  float* sums = nullptr;       // [tokens][columns / 32]
+  float* half_sums = nullptr;  // [tokens][columns / 16]
 };
+
+// Far below what a model computes, and 127 / amax is still finite.
+inline constexpr float kSmallestAmax = 1e-30f;
+
+// Where the arrays of [tokens][columns] activations lie in one piece of memory
+// of ActivationBytes, aligned to 64 bytes.
+size_t ActivationBytes(int32_t tokens, int32_t columns);
+Activations PlaceActivations(int32_t tokens, int32_t columns,
+                             std::byte* memory);
 
 struct Kernels {
   Isa isa;
 
-  // Fills quants, scales and sums of tokens [first, end) from values.
-  // scale = amax / 127, round to nearest even.
+  // Fills quants, scales and sums of tokens [first, end) from values:
+  // scale = amax / 127, quant = value * (127 / amax) rounded to nearest even.
+  // The same bits in every table. A block whose amax is below kSmallestAmax
+  // becomes zeros; one with an infinity or a NaN gets a NaN scale, so that its
+  // token's results are NaN.
   void (*quantize)(const Activations& x, int32_t first, int32_t end);
 
   // y[t * y_stride + r] = sum_c w[r][c] x[t][c], tokens [first_token,
   // end_token), rows [first_row, end_row), multiples of kRowTile but for the
-  // end of the matrix. May write zeros up to the next multiple of kRowTile.
+  // end of the matrix. Writes zeros up to the next multiple of kRowTile:
+  // y_stride has room for them.
   void (*matmul)(const PackedMatrix& w, const Activations& x,
                  int32_t first_token, int32_t end_token, int64_t first_row,
                  int64_t end_row, float* y, int64_t y_stride);

@@ -1,0 +1,250 @@
+// Products with 256-bit registers, for any way `Dot` of multiplying bytes.
+// Included only by translation units compiled for AVX2, each of which
+// instantiates it for itself: internal linkage (see kernel_tables.h).
+//
+// A tile of 16 rows is done as two halves of 8, each with up to 4 tokens: what
+// 16 registers hold beside 8 of weights. The second half finds its lines in L1.
+#pragma once
+
+#include <immintrin.h>
+
+#include "cpu/kernels.h"
+
+namespace braid::cpu {
+namespace {
+
+constexpr int kMaxTokens = 4;
+constexpr int kHalfTile = 8;  // rows
+constexpr int kPrefetchBytes = 2560;
+
+struct Call {
+  const Activations* x;
+  int64_t blocks;
+  float* y;
+  int64_t y_stride;
+};
+
+inline __m256i LoadInts(const std::byte* p) {
+  return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+}
+
+// How a format's block is laid out.
+struct BlockShape {
+  int bytes;
+  bool nibbles;
+  bool half_scales;
+  bool minima;
+  int halves;  // 2 when each half block has its own scale
+  int zero;    // without minima: the stored quant of zero
+};
+constexpr BlockShape ShapeOf(PackedFormat format) {
+  switch (format) {
+    case PackedFormat::kU4:
+      return {256 + 64, true, true, true, 1, 0};
+    case PackedFormat::kU4Float:
+      return {256 + 128, true, false, true, 1, 0};
+    case PackedFormat::kS4:
+      return {256 + 32, true, true, false, 1, 8};
+    case PackedFormat::kU5:
+      return {512 + 128, false, false, true, 1, 0};
+    case PackedFormat::kU6x16:
+      return {512 + 128, false, false, false, 2, 32};
+    default:  // kS8
+      return {512 + 32, false, true, false, 1, 128};
+  }
+}
+
+// quants[g]: columns 4 g .. 4 g + 3 of 8 rows.
+template <PackedFormat kFormat>
+inline void LoadQuants(const std::byte* p, __m256i* quants) {
+  if constexpr (ShapeOf(kFormat).nibbles) {
+    const __m256i low = _mm256_set1_epi8(15);
+#pragma GCC unroll 4
+    for (int g = 0; g < 4; ++g) {
+      const __m256i bytes = LoadInts(p + 64 * g);
+      quants[g] = _mm256_and_si256(bytes, low);
+      quants[4 + g] = _mm256_and_si256(_mm256_srli_epi16(bytes, 4), low);
+    }
+  } else {
+#pragma GCC unroll 8
+    for (int g = 0; g < 8; ++g) quants[g] = LoadInts(p + 64 * g);
+  }
+}
+
+// The index-th 16 scales of a block, of which 8 rows.
+template <PackedFormat kFormat>
+inline __m256 LoadScales(const std::byte* block, int index, int rows_half) {
+  constexpr BlockShape kShape = ShapeOf(kFormat);
+  const std::byte* p = block + (kShape.nibbles ? 256 : 512);
+  const int at = index * kRowTile + rows_half * kHalfTile;
+  if constexpr (kShape.half_scales) {
+    return _mm256_cvtph_ps(
+        _mm_loadu_si128(reinterpret_cast<const __m128i*>(p + 2 * at)));
+  } else {
+    return _mm256_loadu_ps(reinterpret_cast<const float*>(p) + at);
+  }
+}
+
+template <typename Dot, PackedFormat kFormat, int kTokens>
+void QuantisedTile(const Call& call, const std::byte* w, int64_t token,
+                   int64_t row, int rows_half) {
+  constexpr BlockShape kShape = ShapeOf(kFormat);
+  constexpr bool kHasMinimum = !Dot::template kTakesZero<kFormat>;
+  const int64_t blocks = call.blocks;
+  const int8_t* quants = call.x->quants + token * blocks * kBlockColumns;
+  const float* scales = call.x->scales + token * blocks;
+  const float* sums = kShape.halves == 1
+                          ? call.x->sums + token * blocks
+                          : call.x->half_sums + 2 * token * blocks;
+  __m256 total[kTokens];
+#pragma GCC unroll 4
+  for (int t = 0; t < kTokens; ++t) total[t] = _mm256_setzero_ps();
+
+  for (int64_t b = 0; b < blocks; ++b) {
+    if (rows_half == 0) {
+      for (int line = 0; line < kShape.bytes; line += 64) {
+        _mm_prefetch(reinterpret_cast<const char*>(w) + kPrefetchBytes + line,
+                     _MM_HINT_T0);
+      }
+    }
+    __m256i weights[8];
+    LoadQuants<kFormat>(w + 32 * rows_half, weights);
+    Dot::template Prepare<kFormat>(weights);
+#pragma GCC unroll 2
+    for (int half = 0; half < kShape.halves; ++half) {
+      constexpr int kGroups = 8 / kShape.halves;
+      const __m256 scale = LoadScales<kFormat>(w, half, rows_half);
+      __m256 minimum;
+      if constexpr (kShape.minima) {
+        minimum = LoadScales<kFormat>(w, 1, rows_half);
+      } else {
+        minimum = _mm256_mul_ps(
+            scale, _mm256_set1_ps(static_cast<float>(-kShape.zero)));
+      }
+#pragma GCC unroll 4
+      for (int t = 0; t < kTokens; ++t) {
+        const int64_t at = t * blocks + b;
+        const __m256i dot = Dot::template Product<kFormat, kGroups>(
+            weights + half * kGroups,
+            quants + at * kBlockColumns + half * 4 * kGroups);
+        total[t] = _mm256_fmadd_ps(
+            _mm256_cvtepi32_ps(dot),
+            _mm256_mul_ps(scale, _mm256_set1_ps(scales[at])), total[t]);
+        if constexpr (kHasMinimum) {
+          total[t] = _mm256_fmadd_ps(
+              minimum, _mm256_set1_ps(sums[at * kShape.halves + half]),
+              total[t]);
+        }
+      }
+    }
+    w += kShape.bytes;
+  }
+#pragma GCC unroll 4
+  for (int t = 0; t < kTokens; ++t) {
+    _mm256_storeu_ps(call.y + (token + t) * call.y_stride + row, total[t]);
+  }
+}
+
+template <PackedFormat kFormat>
+inline __m256 LoadColumn(const std::byte* p) {
+  if constexpr (kFormat == PackedFormat::kF32) {
+    return _mm256_loadu_ps(reinterpret_cast<const float*>(p));
+  } else {
+    const __m128i halves = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+    if constexpr (kFormat == PackedFormat::kF16) {
+      return _mm256_cvtph_ps(halves);
+    } else {
+      return _mm256_castsi256_ps(
+          _mm256_slli_epi32(_mm256_cvtepu16_epi32(halves), 16));
+    }
+  }
+}
+
+// Even and odd columns are summed apart: shorter chains of additions.
+template <typename Dot, PackedFormat kFormat, int kTokens>
+void FloatTile(const Call& call, const std::byte* w, int64_t token, int64_t row,
+               int rows_half) {
+  constexpr int kElement = kFormat == PackedFormat::kF32 ? 4 : 2;
+  constexpr int kColumnBytes = kRowTile * kElement;
+  const int64_t columns = call.blocks * kBlockColumns;
+  const float* x = call.x->values + token * columns;
+  w += rows_half * kHalfTile * kElement;
+  __m256 even[kTokens], odd[kTokens];
+#pragma GCC unroll 4
+  for (int t = 0; t < kTokens; ++t) even[t] = odd[t] = _mm256_setzero_ps();
+  for (int64_t c = 0; c < columns; c += 2) {
+    _mm_prefetch(reinterpret_cast<const char*>(w) + kPrefetchBytes,
+                 _MM_HINT_T0);
+    const __m256 first = LoadColumn<kFormat>(w);
+    const __m256 second = LoadColumn<kFormat>(w + kColumnBytes);
+#pragma GCC unroll 4
+    for (int t = 0; t < kTokens; ++t) {
+      const float* values = x + t * columns + c;
+      even[t] = _mm256_fmadd_ps(first, _mm256_set1_ps(values[0]), even[t]);
+      odd[t] = _mm256_fmadd_ps(second, _mm256_set1_ps(values[1]), odd[t]);
+    }
+    w += 2 * kColumnBytes;
+  }
+#pragma GCC unroll 4
+  for (int t = 0; t < kTokens; ++t) {
+    _mm256_storeu_ps(call.y + (token + t) * call.y_stride + row,
+                     _mm256_add_ps(even[t], odd[t]));
+  }
+}
+
+using Tile = void (*)(const Call&, const std::byte*, int64_t, int64_t, int);
+
+template <typename Dot, PackedFormat kFormat, int kTokens>
+constexpr Tile TileFor() {
+  if constexpr (kFormat < PackedFormat::kF32) {
+    return QuantisedTile<Dot, kFormat, kTokens>;
+  } else {
+    return FloatTile<Dot, kFormat, kTokens>;
+  }
+}
+
+template <typename Dot, PackedFormat kFormat>
+void RunTokens(const Call& call, const std::byte* w, int64_t first, int64_t end,
+               int64_t row) {
+  static constexpr Tile kTiles[kMaxTokens] = {
+      TileFor<Dot, kFormat, 1>(), TileFor<Dot, kFormat, 2>(),
+      TileFor<Dot, kFormat, 3>(), TileFor<Dot, kFormat, 4>()};
+  for (int64_t t = first; t < end; t += kMaxTokens) {
+    const int64_t tokens = end - t < kMaxTokens ? end - t : kMaxTokens;
+    for (int half = 0; half < 2; ++half) {
+      kTiles[tokens - 1](call, w, t, row + half * kHalfTile, half);
+    }
+  }
+}
+
+template <typename Dot>
+void Matmul(const PackedMatrix& w, const Activations& x, int32_t first_token,
+            int32_t end_token, int64_t first_row, int64_t end_row, float* y,
+            int64_t y_stride) {
+  using F = PackedFormat;
+  using Run =
+      void (*)(const Call&, const std::byte*, int64_t, int64_t, int64_t);
+  static constexpr Run kRuns[kPackedFormats] = {
+      // In the order of PackedFormat.
+      RunTokens<Dot, F::kU4>,    RunTokens<Dot, F::kU4Float>,
+      RunTokens<Dot, F::kS4>,    RunTokens<Dot, F::kU5>,
+      RunTokens<Dot, F::kU6x16>, RunTokens<Dot, F::kS8>,
+      RunTokens<Dot, F::kF32>,   RunTokens<Dot, F::kF16>,
+      RunTokens<Dot, F::kBF16>};
+  const Call call = {&x, w.columns / kBlockColumns, y, y_stride};
+  const int64_t tile_bytes = call.blocks * PackedBlockBytes(w.format);
+  const Run run = kRuns[static_cast<int>(w.format)];
+  for (int64_t r = first_row; r < end_row; r += kRowTile) {
+    run(call, w.data + r / kRowTile * tile_bytes, first_token, end_token, r);
+  }
+}
+
+// Four columns of one token, for every row.
+inline __m256i BroadcastFour(const int8_t* p) {
+  int32_t four;
+  __builtin_memcpy(&four, p, 4);
+  return _mm256_set1_epi32(four);
+}
+
+}  // namespace
+}  // namespace braid::cpu

@@ -1,0 +1,17 @@
+// What the processor can do and the operating system lets us use.
+#pragma once
+
+namespace braid::cpu {
+
+struct ProcessorFeatures {
+  bool avx2 = false;         // with FMA and F16C
+  bool avx_vnni = false;     // 256-bit dot products without AVX-512
+  bool avx512_vnni = false;  // with F, BW, DQ and VL
+  bool amx_int8 = false;     // and the kernel granted the tile state
+};
+
+// Asked once. Asking also requests the tile state for this process: threads
+// started later have it too.
+const ProcessorFeatures& Processor();
+
+}  // namespace braid::cpu

@@ -1,0 +1,133 @@
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "tests/cpu/random_weights.h"
+
+namespace braid::cpu {
+namespace {
+
+// Activations of one token that own their memory.
+struct OneToken {
+  explicit OneToken(const std::vector<float>& values)
+      : bytes(ActivationBytes(1, static_cast<int32_t>(values.size()))),
+        x(PlaceActivations(1, static_cast<int32_t>(values.size()),
+                           bytes.data())) {
+    std::memcpy(x.values, values.data(), values.size() * sizeof(float));
+  }
+  AlignedBytes bytes;
+  Activations x;
+};
+
+class QuantizeTest : public testing::TestWithParam<Isa> {
+ protected:
+  const Kernels& kernels() const { return KernelsFor(GetParam()); }
+};
+
+TEST_P(QuantizeTest, MatchesTheDefinition) {
+  Rng rng(5);
+  std::vector<float> values(4096);
+  for (float& v : values) v = static_cast<float>(rng.Uniform() * 20 - 10);
+  OneToken token(values);
+  kernels().quantize(token.x, 0, 1);
+  for (size_t b = 0; b < values.size() / 32; ++b) {
+    float amax = 0;
+    for (size_t c = 0; c < 32; ++c) {
+      amax = std::fmax(amax, std::fabs(values[b * 32 + c]));
+    }
+    EXPECT_EQ(token.x.scales[b], amax / 127.0f);
+    int sums[2] = {};
+    for (size_t c = 0; c < 32; ++c) {
+      // The default rounding mode is to nearest even.
+      const float q = std::nearbyint(values[b * 32 + c] * (127.0f / amax));
+      EXPECT_EQ(token.x.quants[b * 32 + c], static_cast<int>(q));
+      sums[c / 16] += static_cast<int>(q);
+    }
+    const float scale = token.x.scales[b];
+    EXPECT_EQ(token.x.half_sums[2 * b], scale * static_cast<float>(sums[0]));
+    EXPECT_EQ(token.x.half_sums[2 * b + 1],
+              scale * static_cast<float>(sums[1]));
+    EXPECT_EQ(token.x.sums[b], scale * static_cast<float>(sums[0] + sums[1]));
+  }
+}
+
+TEST_P(QuantizeTest, RoundsTiesToEven) {
+  std::vector<float> values(32, 0.0f);
+  values[0] = 127.0f;
+  for (int i = 1; i < 32; ++i) values[i] = static_cast<float>(i - 16) + 0.5f;
+  OneToken token(values);
+  kernels().quantize(token.x, 0, 1);
+  EXPECT_EQ(token.x.quants[16], 0);   // 0.5
+  EXPECT_EQ(token.x.quants[17], 2);   // 1.5
+  EXPECT_EQ(token.x.quants[18], 2);   // 2.5
+  EXPECT_EQ(token.x.quants[15], 0);   // -0.5
+  EXPECT_EQ(token.x.quants[14], -2);  // -1.5
+}
+
+TEST_P(QuantizeTest, ZeroAndDenormalBlocksBecomeZeros) {
+  std::vector<float> values(64, 0.0f);
+  for (int i = 32; i < 64; ++i) {
+    values[i] =
+        std::numeric_limits<float>::denorm_min() * static_cast<float>(i);
+  }
+  OneToken token(values);
+  std::memset(token.x.quants, 99, 64);
+  kernels().quantize(token.x, 0, 1);
+  for (int i = 0; i < 64; ++i) EXPECT_EQ(token.x.quants[i], 0);
+  for (int b = 0; b < 2; ++b) {
+    EXPECT_EQ(token.x.scales[b], 0.0f);
+    EXPECT_EQ(token.x.sums[b], 0.0f);
+  }
+}
+
+TEST_P(QuantizeTest, SmallestAndLargestBlocksStayFinite) {
+  std::vector<float> values(64, 0.0f);
+  values[0] = kSmallestAmax;
+  values[32] = std::numeric_limits<float>::max();
+  values[33] = -std::numeric_limits<float>::max();
+  OneToken token(values);
+  kernels().quantize(token.x, 0, 1);
+  EXPECT_EQ(token.x.quants[0], 127);
+  EXPECT_EQ(token.x.quants[32], 127);
+  EXPECT_EQ(token.x.quants[33], -127);
+  EXPECT_TRUE(std::isfinite(token.x.scales[1]));
+}
+
+TEST_P(QuantizeTest, InfinityAndNanAreSeen) {
+  std::vector<float> values(96, 1.0f);
+  values[3] = std::numeric_limits<float>::infinity();
+  values[40] = std::numeric_limits<float>::quiet_NaN();
+  OneToken token(values);
+  kernels().quantize(token.x, 0, 1);
+  EXPECT_TRUE(std::isnan(token.x.scales[0]));
+  EXPECT_TRUE(std::isnan(token.x.scales[1]));
+  EXPECT_TRUE(std::isnan(token.x.sums[0]));
+  EXPECT_EQ(token.x.quants[3], 0);
+  EXPECT_EQ(token.x.scales[2], 1.0f / 127.0f);
+}
+
+TEST_P(QuantizeTest, IsTheSameInEveryTable) {
+  Rng rng(6);
+  const RandomActivations ours(5, 576, rng, GetParam());
+  Rng again(6);
+  const RandomActivations portable(5, 576, again, Isa::kPortable);
+  const auto same = [](const void* a, const void* b, size_t bytes) {
+    return std::memcmp(a, b, bytes) == 0;
+  };
+  EXPECT_TRUE(same(ours.x().quants, portable.x().quants, 5 * 576));
+  EXPECT_TRUE(same(ours.x().scales, portable.x().scales, 5 * 18 * 4));
+  EXPECT_TRUE(same(ours.x().sums, portable.x().sums, 5 * 18 * 4));
+  EXPECT_TRUE(same(ours.x().half_sums, portable.x().half_sums, 5 * 36 * 4));
+}
+
+INSTANTIATE_TEST_SUITE_P(EveryTable, QuantizeTest,
+                         testing::ValuesIn(SupportedIsas()),
+                         [](const auto& info) {
+                           return std::string(ToString(info.param));
+                         });
+
+}  // namespace
+}  // namespace braid::cpu
