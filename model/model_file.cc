@@ -1,13 +1,16 @@
 #include "model/model_file.h"
 
-#include <bit>
-#include <cstring>
+#include <filesystem>
+#include <initializer_list>
+#include <span>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "base/hash.h"
 #include "base/status_macros.h"
 #include "model/gguf_model.h"
+#include "model/huggingface_model.h"
 #include "model/mapped_file.h"
 
 namespace braid {
@@ -63,7 +66,14 @@ uint64_t FingerprintOf(const ModelConfig& config, const ModelWeights& weights) {
   return print.hash();
 }
 
-absl::StatusOr<ModelFile::Parts> OpenGguf(std::unique_ptr<MappedFile> file) {
+absl::StatusOr<ModelFile::Parts> ReadParts(const std::string& path) {
+  std::error_code error;
+  if (std::filesystem::is_directory(path, error) ||
+      absl::EndsWith(path, ".safetensors")) {
+    return ReadHuggingFace(path);
+  }
+  BRAID_ASSIGN_OR_RETURN(std::unique_ptr<MappedFile> file,
+                         MappedFile::Open(path));
   BRAID_ASSIGN_OR_RETURN(ModelFile::Parts parts, ReadGguf(file->bytes()));
   parts.files.push_back(std::move(file));
   return parts;
@@ -73,9 +83,7 @@ absl::StatusOr<ModelFile::Parts> OpenGguf(std::unique_ptr<MappedFile> file) {
 
 absl::StatusOr<std::unique_ptr<ModelFile>> ModelFile::Open(
     const std::string& path) {
-  BRAID_ASSIGN_OR_RETURN(std::unique_ptr<MappedFile> file,
-                         MappedFile::Open(path));
-  absl::StatusOr<Parts> parts = OpenGguf(std::move(file));
+  absl::StatusOr<Parts> parts = ReadParts(path);
   if (!parts.ok()) {
     return absl::Status(parts.status().code(),
                         absl::StrCat(path, ": ", parts.status().message()));
