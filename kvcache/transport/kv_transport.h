@@ -4,19 +4,24 @@
 // Contract, held by one conformance suite for every implementation:
 //   - No method blocks.
 //   - Two-sided: a transfer is known by a global TransferId; the receiver
-// X
-//     it (Post). In one process one caller does both.
+//     makes it known (Open), the sender says what is ready (Post). In one
+//     process one caller does both.
 //   - Every accepted id yields exactly one terminal event, whatever happens:
 //     complete, failed or cancelled. After it no byte of either side is read
 //     or written on its behalf; only then may the caller let the blocks go.
 //   - Cancel means "no further work"; the terminal event still comes.
-//   - A piece for an id that is unknown or dead is dropped and counted: reused
-//     memory cannot be written by a late sender.
+//   - A piece for an id that is unknown or dead, or posted a second time, is
+//     dropped and counted: reused memory cannot be written by a late sender.
 //   - Bytes are checksummed; a mismatch fails the transfer.
 //
 // Threads: all methods are called on the engine thread. An implementation may
-// move bytes on its own threads; it wakes the engine through the callback given
-// at construction, and reports only through Poll.
+// move bytes on its own threads; it reports only through Poll, and calls the
+// callback given at construction whenever Poll has something new: from any
+// thread, also from within Open, Post and Cancel.
+//
+// Whose memory: the caller keeps a SendLease on the source blocks of all posted
+// pieces, and a ReceiveLease on all destination blocks, from before the call
+// until after the terminal event.
 #pragma once
 
 #include <cstdint>
@@ -58,7 +63,7 @@ struct TransferEvent {
   TransferId id;
   Outcome outcome = Outcome::kComplete;
   absl::Status status;  // why it failed
-  uint64_t bytes = 0;   // moved; 0 for a change of owner
+  uint64_t bytes = 0;   // moved, whatever the outcome; 0 for a change of owner
 };
 
 struct TransportStats {
@@ -67,6 +72,12 @@ struct TransportStats {
   uint64_t transfers_cancelled = 0;
   uint64_t bytes_moved = 0;
   uint64_t late_pieces_dropped = 0;
+};
+
+struct TransportOptions {
+  uint32_t max_in_flight = 1024;  // transfers without a reported terminal event
+  // Must not block; is called until the transport's destructor has returned.
+  std::function<void()> wake = [] {};
 };
 
 class KvTransport {
@@ -78,18 +89,24 @@ class KvTransport {
 
   // Makes a pool's memory known. The arena outlives the transport.
   // FAILED_PRECONDITION when its layout differs from that of pools known
-  // already. Once per pool, before anything is sent.
+  // already; ALREADY_EXISTS for a pool that is known. Before anything is sent.
   virtual absl::Status RegisterPool(PoolId pool, const KvArena& arena) = 0;
 
-  // Opens a transfer. An error (unknown pool, duplicate id, too many in
-  // flight: RESOURCE_EXHAUSTED) means it was not accepted: no event comes.
+  // Opens a transfer. An error means it was not accepted, and no event comes:
+  // NOT_FOUND for an unknown pool, ALREADY_EXISTS for an id in flight,
+  // RESOURCE_EXHAUSTED for too many in flight, FAILED_PRECONDITION for a way
+  // that this transport cannot go. Without pairs it is complete at once.
+  // REQUIRES: block ids within their pools.
   virtual absl::Status Open(const TransferSpec& spec) = 0;
 
   // The piece's source bytes are final; they may be moved now. The terminal
   // event kComplete comes once all of the spec is covered and has arrived.
+  // REQUIRES: the piece lies within the spec, and overlaps no other one unless
+  // it repeats what was posted entirely.
   virtual void Post(const TransferPiece& piece) = 0;
 
-  // Idempotent; unknown and finished ids are ignored.
+  // Idempotent; unknown and finished ids are ignored. A transfer that was
+  // finished already, but not yet reported, may still report kComplete.
   virtual void Cancel(TransferId id) = 0;
 
   // Appends the terminal events that have come since the last call.

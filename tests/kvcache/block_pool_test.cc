@@ -1,7 +1,6 @@
 #include "kvcache/block_pool.h"
 
 #include <algorithm>
-#include <optional>
 #include <utility>
 #include <vector>
 

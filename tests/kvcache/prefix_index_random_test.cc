@@ -2,7 +2,6 @@
 // from whole prefixes to blocks, and a list of cached blocks in LRU order.
 #include <algorithm>
 #include <map>
-#include <optional>
 #include <utility>
 #include <vector>
 

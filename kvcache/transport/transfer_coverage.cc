@@ -1,0 +1,32 @@
+#include "kvcache/transport/transfer_coverage.h"
+
+#include "base/check.h"
+
+namespace braid {
+
+TransferCoverage::TransferCoverage(uint32_t pairs, uint32_t layers)
+    : pairs_(pairs),
+      layers_(layers),
+      missing_(uint64_t{pairs} * layers),
+      covered_(missing_) {}
+
+bool TransferCoverage::Add(const TransferPiece& piece) {
+  BRAID_CHECK(piece.first_pair < piece.end_pair && piece.end_pair <= pairs_);
+  BRAID_CHECK(piece.first_layer < piece.end_layer &&
+              piece.end_layer <= layers_);
+  uint64_t fresh = 0;
+  for (uint32_t pair = piece.first_pair; pair < piece.end_pair; ++pair) {
+    for (uint32_t layer = piece.first_layer; layer < piece.end_layer; ++layer) {
+      auto cell = covered_[uint64_t{pair} * layers_ + layer];
+      fresh += !cell;
+      cell = true;
+    }
+  }
+  const uint64_t cells = uint64_t{piece.end_pair - piece.first_pair} *
+                         (piece.end_layer - piece.first_layer);
+  BRAID_CHECK_MSG(fresh == 0 || fresh == cells, "pieces overlap");
+  missing_ -= fresh;
+  return fresh > 0;
+}
+
+}  // namespace braid
