@@ -16,25 +16,31 @@
 
 namespace braid::cpu {
 
+struct PackedModel;
+
 // A model's weights, packed for one instruction set. Immutable; shared by all
-// runners of the process. Does not need the ModelFile after Load.
+// runners of the process.
 class CpuModel final {
  public:
-  // Packs with `threads` threads. `file` may be dropped from memory afterwards:
-  // its pages are given back to the system.
+  // Packs with `threads` threads. Does not need the file afterwards, and has
+  // given its pages back to the system. UNIMPLEMENTED for shapes the kernels do
+  // not take, RESOURCE_EXHAUSTED when the packed weights find no memory.
   static absl::StatusOr<std::shared_ptr<const CpuModel>> Load(
       const ModelFile& file, Isa isa, int threads);
+  // The same for weights that lie in memory; not needed afterwards.
+  static absl::StatusOr<std::shared_ptr<const CpuModel>> Pack(
+      const ModelConfig& config, const ModelWeights& weights, Isa isa,
+      int threads);
   ~CpuModel();
 
   KvLayout MakeKvLayout(uint32_t block_tokens) const;
   size_t weight_bytes() const;
   Isa isa() const;
+  const PackedModel& packed() const { return *packed_; }
 
  private:
-  friend class CpuDevices;
-  struct Impl;
-  explicit CpuModel(std::unique_ptr<Impl> impl);
-  std::unique_ptr<Impl> impl_;
+  explicit CpuModel(std::unique_ptr<const PackedModel> packed);
+  std::unique_ptr<const PackedModel> packed_;
 };
 
 struct CpuDeviceSpec {
@@ -52,7 +58,8 @@ struct CpuOptions {
 };
 
 // All CPU devices of a process: one resident thread per core, and a runner per
-// device. Cores may not belong to two devices.
+// device. INVALID_ARGUMENT when a core belongs to two devices or is not there,
+// or a device's arena does not fit the model.
 absl::StatusOr<std::vector<std::unique_ptr<ModelRunner>>> MakeCpuRunners(
     std::shared_ptr<const CpuModel> model, std::vector<CpuDeviceSpec> devices,
     const CpuOptions& options);

@@ -9,13 +9,17 @@ const FloatKernels& FloatKernelsFor(Isa isa) {
   switch (isa) {
     case Isa::kPortable:
       return kPortableFloatKernels;
+#ifdef BRAID_X86
     case Isa::kAvx2:
     case Isa::kAvxVnni:
       return kAvx2FloatKernels;
     case Isa::kAvx512:
-    case Isa::kAvx512Bf16:
     case Isa::kAmx:
       return kAvx512FloatKernels;
+#else
+    default:
+      break;
+#endif
   }
   BRAID_CHECK_MSG(false, "unknown instruction set");
 }

@@ -10,10 +10,10 @@
 namespace braid::cpu {
 
 // 2^x within 2 units in the last place; exactly 1 at 0, exactly 0 below -126,
-// and 2^127 from 127 on.
+// and infinite from 127.5 on.
 template <class V>
 inline V Exp2(V x) {
-  const V bounded = V::Min(x, V::Broadcast(127.0f));
+  const V bounded = V::Min(x, V::Broadcast(128.0f));
   const V whole = V::Round(bounded);
   const V f = bounded - whole;  // in [-0.5, 0.5]
   // Minimax polynomial of 2^f with a constant term of 1.

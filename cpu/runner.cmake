@@ -1,14 +1,24 @@
 # CpuRunner and the float kernels between the matrix products. The files of an
 # instruction set are compiled with its flags and share no inline code with
 # others; -O3 because their register tiles exist only once unrolled.
-braid_library(braid_cpu_float_kernels
-  SRCS float_kernels.cc float_kernels_portable.cc float_kernels_avx2.cc
-       float_kernels_avx512.cc
-  DEPS braid_model_seam)
+set(float_kernel_sources float_kernels.cc float_kernels_portable.cc)
 set_source_files_properties(float_kernels_portable.cc PROPERTIES
   COMPILE_OPTIONS "-O3")
-set_source_files_properties(float_kernels_avx2.cc PROPERTIES
-  COMPILE_OPTIONS "-O3;-mavx2;-mfma;-mf16c")
-# GCC 12 warns about uninitialised operands inside its own AVX-512 headers.
-set_source_files_properties(float_kernels_avx512.cc PROPERTIES
-  COMPILE_OPTIONS "-O3;-mavx512f;-mavx512bw;-mavx512dq;-mavx512vl;-mfma;-mf16c;$<$<CXX_COMPILER_ID:GNU>:-Wno-uninitialized;-Wno-maybe-uninitialized>")
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64)$")
+  list(APPEND float_kernel_sources
+    float_kernels_avx2.cc float_kernels_avx512.cc)
+  set_source_files_properties(float_kernels_avx2.cc PROPERTIES
+    COMPILE_OPTIONS "-O3;${avx2}")
+  set_source_files_properties(float_kernels_avx512.cc PROPERTIES
+    COMPILE_OPTIONS "-O3;${avx512}")
+endif()
+braid_library(braid_cpu_float_kernels
+  SRCS ${float_kernel_sources} DEPS braid_model_seam)
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64)$")
+  target_compile_definitions(braid_cpu_float_kernels PRIVATE BRAID_X86)
+endif()
+
+braid_library(braid_cpu
+  SRCS core_team.cc cpu_model.cc cpu_runner.cc forward.cc packed_model.cc
+       step_rows.cc
+  DEPS braid_cpu_kernels braid_cpu_float_kernels braid_model)

@@ -106,7 +106,7 @@ struct Vec {
     const Vec magic = Broadcast(0x1.8p23f);
     return (a + magic) - magic;
   }
-  // a * 2^n for integral n in [-126, 127] and a in [0.5, 2].
+  // a * 2^n for integral n in [-126, 127] and a in [0.5, 2]; infinite at 128.
   static Vec ScaleByPower(Vec a, Vec n) {
     for (int i = 0; i < 4; ++i) {
       const I4 power = (__builtin_convertvector(n.v[i], I4) + 127) << 23;

@@ -1,0 +1,459 @@
+#include "cpu/forward.h"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#if defined(__x86_64__)
+#include <x86intrin.h>
+#endif
+
+#include "base/check.h"
+#include "base/status_macros.h"
+
+namespace braid::cpu {
+namespace {
+
+// Rows that go through a layer together: their activations stay in the cache.
+constexpr int32_t kTileRows = 64;
+// Rows per thread from which splitting rows beats splitting weights.
+constexpr int32_t kSplitRowsFrom = 32;
+constexpr int32_t kRedundantRows = 2;
+// Rows of logits kept at once: an echoed prompt would need gigabytes.
+constexpr int32_t kHeadRows = 32;
+
+uint64_t Ticks() {
+#if defined(__x86_64__)
+  return __rdtsc();
+#else
+  return 0;
+#endif
+}
+
+int64_t RoundUp(int64_t n, int64_t multiple) {
+  return (n + multiple - 1) / multiple * multiple;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Forward>> Forward::Create(
+    const PackedModel& model, const KvArena& arena, const Limits& limits) {
+  BRAID_CHECK(limits.max_rows > 0 && limits.max_threads > 0);
+  std::unique_ptr<Forward> forward(new Forward(model, arena, limits));
+  const size_t bytes = forward->PlaceBuffers(nullptr);
+  BRAID_ASSIGN_OR_RETURN(forward->memory_, HugeMemory::Map(bytes));
+  forward->PlaceBuffers(forward->memory_.data());
+  return forward;
+}
+
+Forward::Forward(const PackedModel& model, const KvArena& arena,
+                 const Limits& limits)
+    : model_(model),
+      arena_(arena),
+      limits_(limits),
+      kernels_(KernelsFor(model.isa)),
+      floats_(FloatKernelsFor(model.isa)),
+      workers_(limits.max_threads),
+      next_unit_(model.config.layers),
+      logits_stride_(RoundUp(model.config.vocabulary, kRowTile)),
+      buffers_(limits.max_threads) {}
+
+// Lays all buffers out from `memory` on; returns the bytes they take.
+size_t Forward::PlaceBuffers(std::byte* memory) {
+  size_t used = 0;
+  const auto take = [&](size_t bytes) {
+    std::byte* place = memory == nullptr ? nullptr : memory + used;
+    used += static_cast<size_t>(RoundUp(static_cast<int64_t>(bytes), 64));
+    return place;
+  };
+  const auto floats = [&](int64_t count) {
+    return reinterpret_cast<float*>(take(count * sizeof(float)));
+  };
+  const auto activations = [&](int32_t columns) {
+    std::byte* place = take(ActivationBytes(kTileRows, columns));
+    return place == nullptr ? Activations{}
+                            : PlaceActivations(kTileRows, columns, place);
+  };
+  const ModelConfig& c = model_.config;
+  const int64_t rows = limits_.max_rows;
+  hidden_ = floats(rows * c.hidden);
+  qkv_ = floats(rows * model_.qkv_width());
+  attended_ = floats(rows * model_.q_width());
+  angles_ = floats(rows * c.head_dim);
+  logits_ = floats(kHeadRows * logits_stride_);
+  for (TileBuffers& tile : buffers_) {
+    tile.hidden = activations(c.hidden);
+    tile.attended = activations(model_.q_width());
+    tile.ffn = activations(c.ffn);
+    tile.gate = floats(int64_t{kTileRows} * c.ffn);
+    tile.up = floats(int64_t{kTileRows} * c.ffn);
+    tile.product = floats(int64_t{kTileRows} * c.hidden);
+    tile.attention_scratch =
+        floats(static_cast<int64_t>(AttentionScratchFloats(c.head_dim)));
+  }
+  return used;
+}
+
+void Forward::Begin(const ForwardBatch& batch,
+                    std::function<void(uint32_t)> on_progress, int threads) {
+  BRAID_CHECK(threads > 0 && threads <= limits_.max_threads);
+  batch_ = &batch;
+  on_progress_ = std::move(on_progress);
+  threads_ = threads;
+  barrier_.SetSize(threads);
+  step_.Build(batch, model_.config, arena_, limits_.max_rows,
+              limits_.max_context);
+  const auto rows = static_cast<int32_t>(step_.rows.size());
+  split_weights_ = threads > 1 && rows < threads * kSplitRowsFrom;
+  redundant_ = split_weights_ && rows <= kRedundantRows;
+  for (int i = 0; i < threads; ++i) {
+    Worker& worker = workers_[i];
+    worker.index = i;
+    worker.tiles.clear();
+    // Rows are dealt out in whole register tiles of the matrix products.
+    const int32_t share =
+        split_weights_
+            ? rows
+            : static_cast<int32_t>(RoundUp((rows + threads - 1) / threads, 8));
+    const int32_t first = split_weights_ ? 0 : std::min(rows, share * i);
+    const int32_t end = std::min(rows, first + share);
+    for (int32_t row = first; row < end; row += kTileRows) {
+      worker.tiles.push_back({row, std::min(row + kTileRows, end)});
+    }
+    worker.buffers = buffers_[i];
+    if (split_weights_ && !redundant_) {
+      worker.buffers.hidden = buffers_[0].hidden;
+      worker.buffers.attended = buffers_[0].attended;
+      worker.buffers.ffn = buffers_[0].ffn;
+    }
+    // Columns of the gated activations come from all threads.
+    if (redundant_) worker.buffers.ffn.values = buffers_[0].ffn.values;
+  }
+  for (std::atomic<uint32_t>& next : next_unit_) {
+    next.store(0, std::memory_order_relaxed);
+  }
+  result_ = {};
+  result_.sequences.resize(batch.sequences.size());
+  for (size_t s = 0; s < batch.sequences.size(); ++s) {
+    if (batch.sequences[s].score_top_logprobs >= 0) {
+      result_.sequences[s].scores.resize(
+          batch.sequences[s].score_targets.size());
+    }
+  }
+}
+
+ForwardResult Forward::Take() {
+  batch_ = nullptr;
+  on_progress_ = nullptr;
+  return std::move(result_);
+}
+
+void Forward::Run(int thread) {
+  Worker& me = workers_[thread];
+  if (ticks_ != nullptr) me.last_tick = Ticks();
+  Embed(me);
+  for (uint32_t i = 0; i < model_.layers.size(); ++i) {
+    AttendToKv(model_.layers[i], i, me);
+    FeedForward(model_.layers[i], me);
+  }
+  HeadAndSample(me);
+  Barrier(me);
+}
+
+void Forward::Embed(Worker& me) {
+  const ModelConfig& c = model_.config;
+  const int32_t half = c.head_dim / 2;
+  for (const RowRange tile : me.tiles) {
+    const RowRange part = Part(tile, me);
+    for (int32_t row = part.first; row < part.end; ++row) {
+      const StepRow& r = step_.rows[row];
+      float* hidden = hidden_ + int64_t{row} * c.hidden;
+      if (model_.embedding.empty()) {
+        UnpackRow(model_.output, r.token, hidden);
+      } else {
+        DequantizeRow(model_.embedding.dtype, model_.embedding.row(r.token),
+                      c.hidden, hidden);
+      }
+      float* angles = angles_ + int64_t{row} * c.head_dim;
+      for (int32_t i = 0; i < half; ++i) {
+        const double angle = static_cast<double>(r.position) *
+                             static_cast<double>(model_.rope.frequencies[i]);
+        angles[i] = static_cast<float>(std::cos(angle)) * model_.rope.magnitude;
+        angles[half + i] =
+            static_cast<float>(std::sin(angle)) * model_.rope.magnitude;
+      }
+    }
+  }
+  Mark(Stage::kEmbed, me);
+  Sync(me);
+}
+
+// hidden -> q, k, v -> KV cache -> attended, for all rows.
+void Forward::AttendToKv(const PackedLayer& layer, uint32_t index, Worker& me) {
+  for (const RowRange tile : me.tiles) {
+    Normalize(layer.attention_norm, tile, me);
+    ProjectQkv(layer, tile, me);
+    Sync(me);
+    RotateAndStore(layer, index, Part(tile, me));
+    Mark(Stage::kRope, me);
+  }
+  Barrier(me);
+  if (me.index == 0 && on_progress_ != nullptr) {
+    const uint32_t written = index + 1;
+    if (written % batch_->progress_layers == 0 ||
+        written == model_.layers.size()) {
+      on_progress_(written);
+    }
+  }
+  Attend(index, me);
+  Barrier(me);
+}
+
+// hidden += o attended; hidden += down (silu(gate) * up).
+void Forward::FeedForward(const PackedLayer& layer, Worker& me) {
+  for (const RowRange tile : me.tiles) {
+    Activations& attended = me.buffers.attended;
+    attended.values = attended_ + int64_t{tile.first} * model_.q_width();
+    Quantize(attended, layer.o, tile, me);
+    AddProduct(layer.o, attended, tile, me);
+    Mark(Stage::kOutput, me);
+    Sync(me);
+    Normalize(layer.ffn_norm, tile, me);
+    GateAndUp(layer, tile, me);
+    Sync(me);
+    Quantize(me.buffers.ffn, layer.down, tile, me);
+    AddProduct(layer.down, me.buffers.ffn, tile, me);
+    Mark(Stage::kFfn, me);
+    Sync(me);
+  }
+}
+
+void Forward::Normalize(const std::vector<float>& weight, RowRange tile,
+                        Worker& me) {
+  const int32_t n = model_.config.hidden;
+  const Activations& x = me.buffers.hidden;
+  const RowRange part = redundant_ ? tile : Part(tile, me);
+  for (int32_t row = part.first; row < part.end; ++row) {
+    floats_.rms_norm(hidden_ + int64_t{row} * n, weight.data(), n,
+                     model_.config.rms_epsilon,
+                     x.values + int64_t{row - tile.first} * n);
+  }
+  kernels_.quantize(x, part.first - tile.first, part.end - tile.first);
+  Mark(Stage::kNorm, me);
+  if (!redundant_) Sync(me);
+}
+
+void Forward::Quantize(const Activations& x, const PackedMatrix& reader,
+                       RowRange tile, Worker& me) {
+  if (!reader.int8_inputs()) return;
+  const RowRange part = redundant_ ? tile : Part(tile, me);
+  kernels_.quantize(x, part.first - tile.first, part.end - tile.first);
+  Mark(Stage::kNorm, me);
+  if (!redundant_) Sync(me);
+}
+
+void Forward::ProjectQkv(const PackedLayer& layer, RowRange tile, Worker& me) {
+  const int64_t stride = model_.qkv_width();
+  float* qkv = qkv_ + tile.first * stride;
+  // One range over the rows of all three, so that threads get equal shares.
+  const WeightRange share = Share(stride, me);
+  int64_t offset = 0;
+  for (const PackedMatrix* w : {&layer.q, &layer.k, &layer.v}) {
+    const int64_t first = std::clamp<int64_t>(share.first - offset, 0, w->rows);
+    const int64_t end = std::clamp<int64_t>(share.end - offset, 0, w->rows);
+    if (first < end) {
+      kernels_.matmul(*w, me.buffers.hidden, 0, tile.size(), first, end,
+                      qkv + offset, stride);
+    }
+    offset += w->rows;
+  }
+  if (!layer.qkv_bias.empty()) {
+    const auto n = static_cast<int32_t>(share.end - share.first);
+    for (int32_t t = 0; t < tile.size(); ++t) {
+      floats_.add(layer.qkv_bias.data() + share.first, n,
+                  qkv + t * stride + share.first);
+    }
+  }
+  Mark(Stage::kQkv, me);
+}
+
+void Forward::RotateAndStore(const PackedLayer& layer, uint32_t index,
+                             RowRange rows) {
+  const ModelConfig& c = model_.config;
+  const KvLayout& layout = arena_.layout();
+  for (int32_t row = rows.first; row < rows.end; ++row) {
+    const StepRow& r = step_.rows[row];
+    const float* angles = angles_ + int64_t{row} * c.head_dim;
+    float* q = qkv_ + int64_t{row} * model_.qkv_width();
+    float* k = q + model_.q_width();
+    const float* v = k + model_.kv_width();
+    for (int32_t h = 0; h < c.heads; ++h) {
+      float* head = q + h * c.head_dim;
+      if (!layer.q_norm.empty()) {
+        floats_.rms_norm(head, layer.q_norm.data(), c.head_dim, c.rms_epsilon,
+                         head);
+      }
+      floats_.rope(angles, c.head_dim, head);
+    }
+    for (int32_t h = 0; h < c.kv_heads; ++h) {
+      float* head = k + h * c.head_dim;
+      if (!layer.k_norm.empty()) {
+        floats_.rms_norm(head, layer.k_norm.data(), c.head_dim, c.rms_epsilon,
+                         head);
+      }
+      floats_.rope(angles, c.head_dim, head);
+      floats_.store_kv(head, v + h * c.head_dim, c.head_dim, layout.dtype,
+                       static_cast<int32_t>(layout.block_tokens), r.slot,
+                       r.block + layout.KeyPage(index, h),
+                       r.block + layout.ValuePage(index, h));
+    }
+  }
+}
+
+void Forward::Attend(uint32_t layer, Worker& me) {
+  const ModelConfig& c = model_.config;
+  const KvLayout& layout = arena_.layout();
+  const int32_t group = c.heads / c.kv_heads;
+  // Whoever is free takes the next unit: who it is changes no bit.
+  for (;;) {
+    const uint32_t i =
+        next_unit_[layer].fetch_add(1, std::memory_order_relaxed);
+    if (i >= step_.units.size()) break;
+    const AttentionUnit& unit = step_.units[i];
+    const int64_t head = int64_t{unit.kv_head} * group * c.head_dim;
+    const AttentionTask task = {
+        .blocks = step_.blocks.data() + step_.first_block[unit.sequence],
+        .key_page = layout.KeyPage(layer, unit.kv_head),
+        .value_page = layout.ValuePage(layer, unit.kv_head),
+        .block_tokens = static_cast<int32_t>(layout.block_tokens),
+        .head_dim = c.head_dim,
+        .dtype = layout.dtype,
+        .tokens = unit.rows,
+        .start = step_.rows[unit.first_row].position,
+        .group = group,
+        .q = qkv_ + int64_t{unit.first_row} * model_.qkv_width() + head,
+        .q_stride = model_.qkv_width(),
+        .out = attended_ + int64_t{unit.first_row} * model_.q_width() + head,
+        .out_stride = model_.q_width()};
+    floats_.attend(task, me.buffers.attention_scratch);
+  }
+  Mark(Stage::kAttention, me);
+}
+
+// hidden += w x, for this thread's share of w's rows.
+void Forward::AddProduct(const PackedMatrix& w, const Activations& x,
+                         RowRange tile, Worker& me) {
+  const WeightRange share = Share(w.rows, me);
+  if (share.first == share.end) return;
+  const int64_t stride = model_.config.hidden;
+  float* product = me.buffers.product;
+  kernels_.matmul(w, x, 0, tile.size(), share.first, share.end, product,
+                  stride);
+  for (int32_t t = 0; t < tile.size(); ++t) {
+    floats_.add(product + t * stride + share.first,
+                static_cast<int32_t>(share.end - share.first),
+                hidden_ + (tile.first + t) * stride + share.first);
+  }
+}
+
+void Forward::GateAndUp(const PackedLayer& layer, RowRange tile, Worker& me) {
+  const int64_t stride = model_.config.ffn;
+  const WeightRange share = Share(stride, me);
+  if (share.first == share.end) return;
+  const TileBuffers& b = me.buffers;
+  kernels_.matmul(layer.gate, b.hidden, 0, tile.size(), share.first, share.end,
+                  b.gate, stride);
+  kernels_.matmul(layer.up, b.hidden, 0, tile.size(), share.first, share.end,
+                  b.up, stride);
+  for (int32_t t = 0; t < tile.size(); ++t) {
+    const int64_t at = t * stride + share.first;
+    floats_.silu_mul(b.gate + at, b.up + at,
+                     static_cast<int32_t>(share.end - share.first),
+                     b.ffn.values + at);
+  }
+  Mark(Stage::kFfn, me);
+}
+
+// Logits of the rows that want them, some rows at a time, split by weights
+// whatever the step.
+void Forward::HeadAndSample(Worker& me) {
+  if (step_.heads.empty()) return;
+  Barrier(me);
+  const int32_t n = model_.config.hidden;
+  const PackedMatrix& w = model_.output;
+  const Activations& x = buffers_[0].hidden;
+  const int64_t tiles = RoundUp(w.rows, kRowTile) / kRowTile;
+  const int64_t first_row = tiles * me.index / threads_ * kRowTile;
+  const int64_t end_row =
+      std::min(w.rows, tiles * (me.index + 1) / threads_ * kRowTile);
+  for (size_t first = 0; first < step_.heads.size(); first += kHeadRows) {
+    const size_t end = std::min(first + kHeadRows, step_.heads.size());
+    const auto rows = static_cast<int32_t>(end - first);
+    for (int32_t i = me.index; i < rows; i += threads_) {
+      floats_.rms_norm(hidden_ + int64_t{step_.heads[first + i].row} * n,
+                       model_.output_norm.data(), n, model_.config.rms_epsilon,
+                       x.values + int64_t{i} * n);
+      kernels_.quantize(x, i, i + 1);
+    }
+    Mark(Stage::kNorm, me);
+    Barrier(me);
+    if (first_row < end_row) {
+      kernels_.matmul(w, x, 0, rows, first_row, end_row, logits_,
+                      logits_stride_);
+    }
+    Mark(Stage::kHead, me);
+    Barrier(me);
+    SampleHeads(first, end, me);
+    Mark(Stage::kSample, me);
+    // The next tile overwrites the logits.
+    if (end < step_.heads.size()) Barrier(me);
+  }
+}
+
+void Forward::SampleHeads(size_t first, size_t end, Worker& me) {
+  for (size_t i = first + me.index; i < end; i += threads_) {
+    const HeadRow& head = step_.heads[i];
+    const SequenceRows& sequence = batch_->sequences[head.sequence];
+    SequenceResult& result = result_.sequences[head.sequence];
+    const std::span<float> logits(logits_ + (i - first) * logits_stride_,
+                                  model_.config.vocabulary);
+    // First, for Sample leaves nothing of the logits.
+    if (head.score >= 0) {
+      result.scores[head.score] =
+          Score(logits, sequence.score_targets[head.score],
+                sequence.score_top_logprobs, me.sampling);
+    }
+    if (head.sample) {
+      result.token =
+          Sample(logits, *sequence.sampling, sequence.context, me.sampling);
+    }
+  }
+}
+
+Forward::RowRange Forward::Part(RowRange tile, const Worker& me) const {
+  if (!split_weights_) return tile;
+  const int32_t n = tile.size();
+  return {tile.first + n * me.index / threads_,
+          tile.first + n * (me.index + 1) / threads_};
+}
+
+Forward::WeightRange Forward::Share(int64_t rows, const Worker& me) const {
+  if (!split_weights_) return {0, rows};
+  const int64_t tiles = RoundUp(rows, kRowTile) / kRowTile;
+  return {tiles * me.index / threads_ * kRowTile,
+          std::min(rows, tiles * (me.index + 1) / threads_ * kRowTile)};
+}
+
+void Forward::Barrier(Worker& me) {
+  barrier_.Wait();
+  Mark(Stage::kWait, me);
+}
+
+void Forward::Mark(Stage stage, Worker& me) {
+  if (ticks_ == nullptr) return;
+  const uint64_t now = Ticks();
+  (*ticks_)[me.index][static_cast<size_t>(stage)] += now - me.last_tick;
+  me.last_tick = now;
+}
+
+}  // namespace braid::cpu

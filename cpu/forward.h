@@ -1,0 +1,168 @@
+// One forward step on a team of threads: every thread runs the same function,
+// layer after layer, and they meet at barriers.
+//
+// With few rows the step is bound by reading the weights: each thread
+// multiplies all rows with its share of every matrix. With many it is bound by
+// arithmetic: each thread takes its own rows through all of a layer, and only
+// attention needs the others'. Neither choice, nor the number of threads,
+// changes a bit of any row.
+//
+// Thread safety: Begin and Take on one thread while no Run is in progress;
+// Run once on each thread of the team. The last thing Run does is to meet the
+// others.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "base/huge_memory.h"
+#include "cpu/core_team.h"
+#include "cpu/float_kernels.h"
+#include "cpu/kernels.h"
+#include "cpu/packed_model.h"
+#include "cpu/step_rows.h"
+#include "kvcache/kv_arena.h"
+#include "model/forward_batch.h"
+#include "model/sampling.h"
+
+namespace braid::cpu {
+
+// Where a thread's time went, in processor ticks; for the step benchmark.
+enum class Stage : uint8_t {
+  kEmbed,
+  kNorm,  // norms and rounding to int8
+  kQkv,
+  kRope,  // and KV writes
+  kAttention,
+  kOutput,
+  kFfn,
+  kHead,
+  kSample,
+  kWait,
+};
+inline constexpr int kStages = 10;
+using StageTicks = std::array<uint64_t, kStages>;
+
+class Forward final {
+ public:
+  struct Limits {
+    uint32_t max_rows = 512;
+    uint32_t max_context = 8192;
+    int max_threads = 1;
+  };
+
+  // `model` and `arena` outlive it. RESOURCE_EXHAUSTED when there is no memory
+  // for the buffers.
+  static absl::StatusOr<std::unique_ptr<Forward>> Create(
+      const PackedModel& model, const KvArena& arena, const Limits& limits);
+
+  // Lays out a step for `threads` threads. The batch stays alive until Take.
+  // `on_progress` is called on thread 0, as StepCallbacks say; may be empty.
+  void Begin(const ForwardBatch& batch,
+             std::function<void(uint32_t)> on_progress, int threads);
+  void Run(int thread);
+  ForwardResult Take();
+
+  // Adds up ticks by stage and thread while `ticks` is set.
+  void Profile(std::vector<StageTicks>* ticks) { ticks_ = ticks; }
+
+ private:
+  struct RowRange {
+    int32_t first = 0, end = 0;
+    int32_t size() const { return end - first; }
+  };
+  // Buffers of a tile of rows between the stages of a layer.
+  struct TileBuffers {
+    Activations hidden;    // normalised
+    Activations attended;  // values: in attended_
+    Activations ffn;       // gated
+    float* gate = nullptr;
+    float* up = nullptr;
+    float* product = nullptr;  // of o and down, before it joins the residual
+    float* attention_scratch = nullptr;
+  };
+  // What one thread knows of the step.
+  struct Worker {
+    int index = 0;
+    std::vector<RowRange> tiles;
+    // Where this thread finds its inputs and leaves its outputs: the team's,
+    // or its own.
+    TileBuffers buffers;
+    SamplingWorkspace sampling;
+    uint64_t last_tick = 0;
+  };
+
+  Forward(const PackedModel& model, const KvArena& arena, const Limits& limits);
+  size_t PlaceBuffers(std::byte* memory);
+
+  // Stages, in the order of a step.
+  void Embed(Worker& me);
+  void AttendToKv(const PackedLayer& layer, uint32_t index, Worker& me);
+  void FeedForward(const PackedLayer& layer, Worker& me);
+  void HeadAndSample(Worker& me);
+
+  void Normalize(const std::vector<float>& weight, RowRange tile, Worker& me);
+  void ProjectQkv(const PackedLayer& layer, RowRange tile, Worker& me);
+  void RotateAndStore(const PackedLayer& layer, uint32_t index, RowRange rows);
+  void Attend(uint32_t layer, Worker& me);
+  void Quantize(const Activations& x, const PackedMatrix& reader, RowRange tile,
+                Worker& me);
+  void AddProduct(const PackedMatrix& w, const Activations& x, RowRange tile,
+                  Worker& me);
+  void GateAndUp(const PackedLayer& layer, RowRange tile, Worker& me);
+  void SampleHeads(size_t first, size_t end, Worker& me);
+
+  // The rows of a tile that this thread prepares for all.
+  RowRange Part(RowRange tile, const Worker& me) const;
+  // This thread's share of a matrix with that many rows.
+  struct WeightRange {
+    int64_t first, end;
+  };
+  WeightRange Share(int64_t rows, const Worker& me) const;
+  void Barrier(Worker& me);
+  // A barrier where threads share the rows they work on.
+  void Sync(Worker& me) {
+    if (split_weights_) Barrier(me);
+  }
+  void Mark(Stage stage, Worker& me);
+
+  const PackedModel& model_;
+  const KvArena& arena_;
+  const Limits limits_;
+  const Kernels& kernels_;
+  const FloatKernels& floats_;
+
+  // The step.
+  const ForwardBatch* batch_ = nullptr;
+  std::function<void(uint32_t)> on_progress_;
+  StepRows step_;
+  ForwardResult result_;
+  int threads_ = 1;
+  bool split_weights_ = false;  // else rows are split
+  // So few rows that each thread prepares all of them for itself, which costs
+  // less than to meet.
+  bool redundant_ = false;
+  std::vector<Worker> workers_;
+  SpinBarrier barrier_;
+  std::vector<std::atomic<uint32_t>> next_unit_;  // of attention, by layer
+
+  // Buffers, all in memory_.
+  HugeMemory memory_;
+  float* hidden_ = nullptr;    // [max_rows][hidden], the residual stream
+  float* qkv_ = nullptr;       // [max_rows][qkv_width]
+  float* attended_ = nullptr;  // [max_rows][q_width]
+  float* angles_ = nullptr;    // [max_rows][head_dim], for RoPE
+  float* logits_ = nullptr;    // [kHeadRows][logits_stride_]
+  int64_t logits_stride_ = 0;
+  std::vector<TileBuffers> buffers_;  // by thread
+
+  std::vector<StageTicks>* ticks_ = nullptr;
+};
+
+}  // namespace braid::cpu

@@ -1,0 +1,125 @@
+// CPU runners driven step by step from a test: blocks are handed out from one
+// arena, and every step is waited for.
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <random>
+#include <utility>
+#include <vector>
+
+#include "base/check.h"
+#include "cpu/cpu_runner.h"
+
+namespace braid::cpu {
+
+class RunnerDriver {
+ public:
+  struct Config {
+    std::vector<std::vector<int>> cores = {{0}};  // by device
+    uint32_t blocks = 256;
+    uint32_t block_tokens = 16;
+    KvDType dtype = KvDType::kF16;
+    CpuOptions options = {.pin_threads = false};
+    uint32_t shuffle_blocks = 0;  // a seed; 0: handed out in order
+  };
+
+  // A sequence's tokens so far and where their KV is.
+  struct Sequence {
+    std::vector<TokenId> tokens;
+    std::vector<BlockId> blocks;
+    uint32_t written = 0;  // tokens whose KV is there
+  };
+
+  RunnerDriver(std::shared_ptr<const CpuModel> model, const Config& config) {
+    KvLayout layout = model->MakeKvLayout(config.block_tokens);
+    layout.dtype = config.dtype;
+    auto arena = KvArena::Create(layout, config.blocks);
+    BRAID_CHECK(arena.ok());
+    arena_ = *std::move(arena);
+    std::vector<CpuDeviceSpec> devices;
+    for (size_t i = 0; i < config.cores.size(); ++i) {
+      devices.push_back(
+          {DeviceId(static_cast<uint32_t>(i)), config.cores[i], arena_.get()});
+    }
+    auto runners = MakeCpuRunners(model, devices, config.options);
+    BRAID_CHECK_MSG(runners.ok(), runners.status().ToString());
+    runners_ = *std::move(runners);
+    for (uint32_t i = 0; i < config.blocks; ++i) free_.emplace_back(i);
+    if (config.shuffle_blocks != 0) {
+      std::mt19937 rng(config.shuffle_blocks);
+      std::shuffle(free_.begin(), free_.end(), rng);
+    }
+    // Unwritten KV is whatever was there before: NaN is the worst of it.
+    for (const BlockId id : free_) {
+      std::fill_n(arena_->block(id), layout.block_bytes(), std::byte{0xff});
+    }
+  }
+
+  // Room for the sequence's tokens and one more.
+  void Reserve(Sequence& sequence) {
+    while (sequence.blocks.size() * arena_->layout().block_tokens <
+           sequence.tokens.size() + 1) {
+      BRAID_CHECK(!free_.empty());
+      sequence.blocks.push_back(free_.back());
+      free_.pop_back();
+    }
+  }
+
+  ForwardResult Step(const ForwardBatch& batch, size_t device = 0,
+                     std::function<void(uint32_t)> on_progress = nullptr) {
+    std::optional<ForwardResult> result;
+    std::atomic<bool> done{false};
+    runners_[device]->Launch(batch, {.on_progress = std::move(on_progress),
+                                     .on_done = [&](ForwardResult r) {
+                                       result = std::move(r);
+                                       done.store(true);
+                                       done.notify_all();
+                                     }});
+    done.wait(false);
+    BRAID_CHECK(result->status.ok());
+    return *std::move(result);
+  }
+
+  // The next `n` tokens after what is written, as rows.
+  SequenceRows Rows(Sequence& sequence, uint32_t n) {
+    Reserve(sequence);
+    return {.tokens = std::span(sequence.tokens).subspan(sequence.written, n),
+            .start = sequence.written,
+            .blocks = sequence.blocks};
+  }
+
+  // Prefill in one chunk, then `n` greedy tokens.
+  std::vector<TokenId> Greedy(std::vector<TokenId> prompt, int n) {
+    const SamplingParams greedy = {.temperature = 0};
+    Sequence sequence{.tokens = std::move(prompt)};
+    std::vector<TokenId> output;
+    for (int i = 0; i < n; ++i) {
+      SequenceRows rows =
+          Rows(sequence, static_cast<uint32_t>(sequence.tokens.size()) -
+                             sequence.written);
+      rows.sampling = &greedy;
+      rows.context.position = sequence.tokens.size();
+      ForwardBatch batch;
+      batch.sequences = {rows};
+      const ForwardResult result = Step(batch);
+      sequence.written = static_cast<uint32_t>(sequence.tokens.size());
+      output.push_back(result.sequences[0].token->token);
+      sequence.tokens.push_back(output.back());
+    }
+    return output;
+  }
+
+  const KvArena& arena() const { return *arena_; }
+  ModelRunner& runner(size_t device = 0) { return *runners_[device]; }
+
+ private:
+  std::unique_ptr<KvArena> arena_;
+  std::vector<std::unique_ptr<ModelRunner>> runners_;
+  std::vector<BlockId> free_;
+};
+
+}  // namespace braid::cpu
