@@ -13,7 +13,7 @@ constexpr std::array<std::array<bool, kRequestStateCount>, kRequestStateCount>
     kLegal = {{
         // waiting prefilling transferring decoding finished
         {false, true, false, false, true},   // waiting
-        {false, true, true, true, true},     // prefilling
+        {false, false, true, true, true},    // prefilling
         {false, true, false, true, true},    // transferring
         {false, false, false, false, true},  // decoding
         {false, false, false, false, false}  // finished

@@ -75,7 +75,8 @@ struct Request {
 
   RequestState state = RequestState::kWaiting;
   std::vector<TokenId> tokens;  // prompt, then output
-  // KV of [0, computed) is in `blocks`. In kDecoding it is tokens.size() - 1.
+  // KV of [0, computed) is in `blocks`. In kDecoding all tokens but the last
+  // have theirs.
   uint32_t computed = 0;
   uint32_t cached = 0;     // of the prompt, found in the prefix cache
   bool in_flight = false;  // a step reads and writes `blocks` right now
