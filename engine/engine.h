@@ -7,10 +7,12 @@
 // published copy.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
-#include <optional>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -23,6 +25,7 @@
 #include "model/model_runner.h"
 #include "model/sampling.h"
 #include "model/tokenizer.h"
+#include "scheduler/split.h"
 
 namespace braid {
 
@@ -40,11 +43,6 @@ struct GenerateRequest {
   uint64_t cache_salt = 0;
 };
 
-enum class SplitMode : uint8_t { kAuto, kOn, kOff };
-
-// A preference, not a wall: which phase a device is meant for.
-enum class DeviceRole : uint8_t { kPrefill, kDecode, kBoth };
-
 struct EngineDevice {
   DeviceId id;
   std::string name;  // "cpu:0"
@@ -58,7 +56,10 @@ struct EngineDevice {
 struct EngineConfig {
   std::vector<EngineDevice> devices;
   std::vector<std::unique_ptr<KvArena>> arenas;  // pool i has PoolId(i)
-  std::unique_ptr<KvTransport> transport;
+  // The transport calls `wake` when its Poll has something new. Needed also
+  // where there is one device: then it is never asked to move anything.
+  std::function<std::unique_ptr<KvTransport>(std::function<void()> wake)>
+      make_transport;
   const Tokenizer* tokenizer = nullptr;  // outlives the engine
   const Clock* clock = nullptr;          // outlives the engine
   SplitMode split = SplitMode::kAuto;
@@ -66,20 +67,24 @@ struct EngineConfig {
   uint32_t prefill_chunk = 256;  // most prompt tokens in a step
   uint32_t max_running = 256;    // requests in prefill or decode
   uint32_t max_queued = 1024;    // accepted, not yet admitted
-  uint32_t progress_layers = 8;  // layer group of a streamed hand-over
+  // Layer group of a streamed hand-over; 0: blocks leave as a whole.
+  uint32_t progress_layers = 8;
   bool lend_cores = true;
   bool prefix_cache = true;
   uint64_t model_fingerprint = 0;
 };
 
+class EngineLoop;
+
 class Engine final {
  public:
   // INVALID_ARGUMENT when the configuration contradicts itself.
   static absl::StatusOr<std::unique_ptr<Engine>> Create(EngineConfig config);
-  ~Engine();  // Cancels what still runs and joins.
+  // Ends what still runs with kFailed, waits for the steps in flight, joins.
+  ~Engine();
 
   // Accepts or refuses at once. INVALID_ARGUMENT: can never run (empty or
-  // over-long prompt); RESOURCE_EXHAUSTED: inbox or queue full; UNAVAILABLE:
+  // over-long prompt); RESOURCE_EXHAUSTED: the queue is full; UNAVAILABLE:
   // draining. After an error the sink is never called. The sink is shared with
   // the caller's connection, and whichever ends last destroys it.
   absl::StatusOr<RequestId> Submit(GenerateRequest request,
@@ -93,13 +98,18 @@ class Engine final {
   // at `timeout` (then false).
   bool Drain(Duration timeout);
 
-  // Counters and gauges as of the last turn of the loop.
+  // Counters and gauges, at most a few turns of the loop old; exact when
+  // nothing runs.
   EngineStats Snapshot() const;
 
  private:
-  class Loop;
-  explicit Engine(std::unique_ptr<Loop> loop);
-  std::unique_ptr<Loop> loop_;
+  explicit Engine(std::unique_ptr<EngineLoop> loop, const Clock* clock);
+  void Run();
+
+  const std::unique_ptr<EngineLoop> loop_;
+  const Clock* const clock_;
+  std::atomic<bool> stop_ = false;
+  std::thread thread_;
 };
 
 }  // namespace braid

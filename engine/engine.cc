@@ -1,0 +1,48 @@
+#include "engine/engine.h"
+
+#include <utility>
+
+#include "base/status_macros.h"
+#include "engine/engine_loop.h"
+
+namespace braid {
+
+absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(EngineConfig config) {
+  const Clock* clock = config.clock;
+  BRAID_ASSIGN_OR_RETURN(auto loop, EngineLoop::Create(std::move(config)));
+  return std::unique_ptr<Engine>(new Engine(std::move(loop), clock));
+}
+
+Engine::Engine(std::unique_ptr<EngineLoop> loop, const Clock* clock)
+    : loop_(std::move(loop)), clock_(clock), thread_([this] { Run(); }) {}
+
+Engine::~Engine() {
+  stop_ = true;
+  loop_->Wake();
+  thread_.join();
+}
+
+void Engine::Run() {
+  while (!stop_) {
+    const TimePoint now = clock_->Now();
+    if (!loop_->RunOnce(now)) loop_->Wait(now);
+  }
+  loop_->Stop(clock_->Now());
+  while (!loop_->at_rest()) {
+    const TimePoint now = clock_->Now();
+    if (!loop_->RunOnce(now)) loop_->Wait(now);
+  }
+}
+
+absl::StatusOr<RequestId> Engine::Submit(GenerateRequest request,
+                                         std::shared_ptr<TokenSink> sink) {
+  return loop_->Submit(std::move(request), std::move(sink));
+}
+
+void Engine::Cancel(RequestId id) { loop_->Cancel(id); }
+
+bool Engine::Drain(Duration timeout) { return loop_->Drain(timeout); }
+
+EngineStats Engine::Snapshot() const { return loop_->Snapshot(); }
+
+}  // namespace braid

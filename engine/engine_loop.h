@@ -1,0 +1,118 @@
+// The loop itself, one turn at a time, under a time that is given: the engine's
+// thread turns it in production, tests and the simulator turn it by hand.
+//
+// A turn: take the mail, finish steps, take cancellations and deadlines, take
+// the transport's events, then plan and launch every idle device. So what has
+// ended in a turn is back in the pools before the same turn plans.
+//
+// Threads: Submit, Cancel, Drain and Snapshot may be called by any thread; all
+// else by one thread, which owns all state but the mailbox and the copy of the
+// statistics.
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <utility>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/status/statusor.h"
+#include "engine/engine.h"
+#include "engine/kv_handoff.h"
+#include "engine/mailbox.h"
+#include "engine/request_record.h"
+#include "scheduler/scheduler.h"
+
+namespace braid {
+
+class EngineLoop final {
+ public:
+  static absl::StatusOr<std::unique_ptr<EngineLoop>> Create(
+      EngineConfig config);
+  ~EngineLoop();  // REQUIRES: at_rest().
+
+  // As in Engine. Any thread.
+  absl::StatusOr<RequestId> Submit(GenerateRequest request,
+                                   std::shared_ptr<TokenSink> sink);
+  void Cancel(RequestId id) { mailbox_.Cancel(id); }
+  bool Drain(Duration timeout);
+  EngineStats Snapshot() const;
+  void Wake() { mailbox_.Wake(); }
+
+  // One turn. False: nothing has happened, and nothing will before there is
+  // mail or NextDeadline() has come.
+  bool RunOnce(TimePoint now);
+  TimePoint NextDeadline() const;
+  // Until there may be something to do.
+  void Wait(TimePoint now);
+
+  // Ends every request with kFailed, and every one that still comes. Turns go
+  // on until at_rest().
+  void Stop(TimePoint now);
+  // No request, no step in flight, no transfer without its terminal event.
+  bool at_rest() const;
+
+  const Scheduler& scheduler() const { return *scheduler_; }
+
+ private:
+  struct Slot {
+    EngineDevice device;
+    bool running = false;
+    TimePoint launched;
+    StepPlan plan;
+    ForwardBatch batch;
+    // Of requests that ended while the step in flight reads them.
+    std::vector<std::unique_ptr<RequestRecord>> retired;
+  };
+
+  explicit EngineLoop(EngineConfig config);
+  absl::Status RegisterPools();
+
+  void Enqueue(Submission submission, TimePoint now);
+  void FinishStep(size_t slot, ForwardResult result, TimePoint now);
+  void FinishRows(const PlannedRows& rows, SequenceResult& result,
+                  TimePoint now);
+  void StreamLayers(const Slot& slot, uint32_t layers);
+  bool ExpireDeadlines(TimePoint now);
+  bool TakeHandoffs(TimePoint now);
+  bool LaunchIdle(TimePoint now);
+  void NoteAdmissions(const StepPlan& plan, TimePoint now);
+  void Launch(size_t slot, TimePoint now);
+  void End(RequestId id, FinishReason reason, absl::Status status,
+           TimePoint now);
+  RequestRecord* Record(RequestId id);
+  Slot& SlotOf(DeviceId id);
+
+  void CountStep(size_t slot, TimePoint now);
+  void CountToken(const RequestRecord& record, TimePoint now);
+  void CountFinished(const Outcome& outcome);
+  void PublishStats(TimePoint now, bool idle);
+
+  EngineConfig config_;
+  Mailbox mailbox_;
+  std::unique_ptr<KvTransport> transport_;
+  std::unique_ptr<Scheduler> scheduler_;
+  std::unique_ptr<KvHandoff> handoff_;
+  std::vector<Slot> slots_;  // as the devices in the configuration
+  // Devices that only decode come first: a running answer goes on before the
+  // idle cores are given away.
+  std::vector<size_t> launch_order_;
+  absl::flat_hash_map<RequestId, std::unique_ptr<RequestRecord>> records_;
+  std::set<std::pair<TimePoint, RequestId>> deadlines_;
+  Mail mail_;
+  std::vector<HandoffEvent> handoff_events_;
+  std::vector<std::optional<TokenId>> drawn_;
+  bool stopping_ = false;
+  // Of this turn, for the mailbox's books.
+  uint32_t left_queue_ = 0, ended_ = 0;
+
+  EngineStats stats_;  // as it grows
+  TimePoint stats_published_;
+  bool stats_changed_ = true;
+  mutable std::mutex stats_mutex_;
+  EngineStats published_;  // guarded by stats_mutex_
+};
+
+}  // namespace braid

@@ -1,0 +1,172 @@
+// EngineLoop's part that runs steps: plans into batches, results into tokens.
+#include <algorithm>
+#include <utility>
+
+#include "base/check.h"
+#include "engine/engine_loop.h"
+
+namespace braid {
+
+bool EngineLoop::LaunchIdle(TimePoint now) {
+  bool launched = false;
+  for (size_t i : launch_order_) {
+    Slot& slot = slots_[i];
+    if (!scheduler_->available(slot.device.id)) continue;
+    slot.plan = scheduler_->Plan(slot.device.id, std::move(slot.plan));
+    if (slot.plan.rows.empty()) continue;
+    scheduler_->Apply(slot.plan);
+    NoteAdmissions(slot.plan, now);
+    Launch(i, now);
+    launched = true;
+  }
+  return launched;
+}
+
+void EngineLoop::NoteAdmissions(const StepPlan& plan, TimePoint now) {
+  for (const Admission& admission : plan.admissions) {
+    const Request& request = *scheduler_->Find(admission.request);
+    ++left_queue_;
+    stats_.cached_tokens += request.cached;
+    stats_.requests_bypassed +=
+        admission.reason == PlacementReason::kBypassFaster;
+    Record(request.id)->Admitted(now);
+    if (!request.handed_over()) continue;
+    const absl::Status opened = handoff_->Open(
+        request, scheduler_->pool(scheduler_->pool_of(admission.prefill)),
+        scheduler_->pool(scheduler_->pool_of(admission.decode)));
+    if (!opened.ok()) scheduler_->FailTransfer(request.id);
+  }
+}
+
+void EngineLoop::Launch(size_t index, TimePoint now) {
+  Slot& slot = slots_[index];
+  ForwardBatch& batch = slot.batch;
+  batch.sequences.clear();
+  batch.lent = slot.plan.lent;
+  batch.progress_layers = 0;
+  const std::span<const TokenId> end_of_generation =
+      config_.tokenizer->spec().end_of_generation;
+  for (const PlannedRows& rows : slot.plan.rows) {
+    const Request& request = *scheduler_->Find(rows.request);
+    const RequestRecord& record = *Record(rows.request);
+    const std::span<const TokenId> tokens(request.tokens);
+    const uint32_t end = rows.first + rows.count;
+    SequenceRows& sequence = batch.sequences.emplace_back();
+    sequence.tokens = tokens.subspan(rows.first, rows.count);
+    sequence.start = rows.first;
+    sequence.blocks = request.blocks.blocks().first(
+        config_.arenas[0]->layout().BlocksFor(end));
+    if (rows.draws) {
+      sequence.sampling = &record.sampling();
+      sequence.context = {.prompt = request.prompt(),
+                          .output = request.output(),
+                          .position = tokens.size(),
+                          .end_of_generation = end_of_generation};
+    }
+    // A prompt that is computed again has been scored already.
+    if (record.prompt_logprobs() >= 0 && rows.kind == RowKind::kChunk &&
+        request.output().empty()) {
+      sequence.score_top_logprobs = record.prompt_logprobs();
+      const uint32_t targets_end = std::min(end + 1, request.prompt_size);
+      sequence.score_targets =
+          tokens.subspan(rows.first + 1, targets_end - (rows.first + 1));
+    }
+    if (rows.kind == RowKind::kChunk && rows.draws &&
+        handoff_->streams(request.id)) {
+      batch.progress_layers = config_.progress_layers;
+    }
+  }
+  slot.running = true;
+  slot.launched = now;
+  const auto device = static_cast<uint32_t>(index);
+  slot.device.runner->Launch(
+      batch, {.on_progress =
+                  [this, device](uint32_t layers) {
+                    mailbox_.ReportProgress(device, layers);
+                  },
+              .on_done =
+                  [this, device](ForwardResult result) {
+                    mailbox_.ReportDone(device, std::move(result));
+                  }});
+}
+
+void EngineLoop::StreamLayers(const Slot& slot, uint32_t layers) {
+  for (const PlannedRows& rows : slot.plan.rows) {
+    if (rows.kind != RowKind::kChunk || !rows.draws) continue;
+    const Request* request = scheduler_->Find(rows.request);
+    if (request != nullptr) handoff_->Progress(*request, layers);
+  }
+}
+
+void EngineLoop::FinishStep(size_t index, ForwardResult result, TimePoint now) {
+  Slot& slot = slots_[index];
+  BRAID_CHECK(slot.running);
+  slot.running = false;
+  const double seconds = ToSeconds(now - slot.launched);
+  CountStep(index, now);
+  if (!result.status.ok()) {
+    scheduler_->Commit(slot.plan, {}, seconds);
+    for (const PlannedRows& rows : slot.plan.rows) {
+      End(rows.request, FinishReason::kFailed, result.status, now);
+    }
+    slot.retired.clear();
+    return;
+  }
+  BRAID_CHECK(result.sequences.size() == slot.plan.rows.size());
+  drawn_.clear();
+  for (size_t i = 0; i < slot.plan.rows.size(); ++i) {
+    const PlannedRows& rows = slot.plan.rows[i];
+    const SequenceResult& sequence = result.sequences[i];
+    BRAID_CHECK(sequence.token.has_value() == rows.draws);
+    drawn_.push_back(sequence.token ? std::optional(sequence.token->token)
+                                    : std::nullopt);
+    const Request* request = scheduler_->Find(rows.request);
+    if (request != nullptr && rows.kind == RowKind::kChunk) {
+      handoff_->ChunkDone(*request, rows.first + rows.count);
+    }
+  }
+  scheduler_->Commit(slot.plan, drawn_, seconds);
+  for (size_t i = 0; i < slot.plan.rows.size(); ++i) {
+    FinishRows(slot.plan.rows[i], result.sequences[i], now);
+  }
+  slot.retired.clear();
+}
+
+// After Commit: what the step means for one of its requests.
+void EngineLoop::FinishRows(const PlannedRows& rows, SequenceResult& result,
+                            TimePoint now) {
+  const Request* request = scheduler_->Find(rows.request);
+  if (request == nullptr) return;  // Ended while the step ran.
+  RequestRecord& record = *Record(rows.request);
+  const bool prefill_ended =
+      rows.kind == RowKind::kChunk &&
+      (rows.draws || request->state != RequestState::kPrefilling);
+  if (!result.scores.empty()) record.AddScores(std::move(result.scores));
+  if (prefill_ended) {
+    if (!record.prefilled() && record.prompt_logprobs() >= 0) {
+      record.SendScores();
+    }
+    record.PrefillEnded(now);
+    if (request->state == RequestState::kDecoding) record.DecodeJoined(now);
+  }
+  if (!result.token) {
+    if (prefill_ended) {
+      End(rows.request, FinishReason::kLength, absl::OkStatus(), now);
+    }
+    return;
+  }
+  CountToken(record, now);
+  const std::optional<FinishReason> finish =
+      record.Accept(*std::move(result.token), now);
+  if (!finish) return;
+  if (*finish == FinishReason::kCancelled) {
+    ++stats_.slow_readers;
+    End(rows.request, *finish,
+        absl::CancelledError("the reader is too slow: its buffer is full"),
+        now);
+  } else {
+    End(rows.request, *finish, absl::OkStatus(), now);
+  }
+}
+
+}  // namespace braid
