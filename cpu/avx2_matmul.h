@@ -9,6 +9,7 @@
 #include <immintrin.h>
 
 #include "cpu/kernels.h"
+#include "cpu/token_rows.h"
 
 namespace braid::cpu {
 namespace {
@@ -91,11 +92,8 @@ void QuantisedTile(const Call& call, const std::byte* w, int64_t token,
   constexpr BlockShape kShape = ShapeOf(kFormat);
   constexpr bool kHasMinimum = !Dot::template kTakesZero<kFormat>;
   const int64_t blocks = call.blocks;
-  const int8_t* quants = call.x->quants + token * blocks * kBlockColumns;
-  const float* scales = call.x->scales + token * blocks;
-  const float* sums = kShape.halves == 1
-                          ? call.x->sums + token * blocks
-                          : call.x->half_sums + 2 * token * blocks;
+  TokenRows<ActivationBlock, kTokens> x(call.x->blocks + token * blocks,
+                                        blocks);
   __m256 total[kTokens];
 #pragma GCC unroll 4
   for (int t = 0; t < kTokens; ++t) total[t] = _mm256_setzero_ps();
@@ -123,21 +121,21 @@ void QuantisedTile(const Call& call, const std::byte* w, int64_t token,
       }
 #pragma GCC unroll 4
       for (int t = 0; t < kTokens; ++t) {
-        const int64_t at = t * blocks + b;
+        const ActivationBlock& block = x[t];
+        const float sum =
+            kShape.halves == 1 ? block.sum : block.half_sums[half];
         const __m256i dot = Dot::template Product<kFormat, kGroups>(
-            weights + half * kGroups,
-            quants + at * kBlockColumns + half * 4 * kGroups);
+            weights + half * kGroups, block.quants + half * 4 * kGroups);
         total[t] = _mm256_fmadd_ps(
             _mm256_cvtepi32_ps(dot),
-            _mm256_mul_ps(scale, _mm256_set1_ps(scales[at])), total[t]);
+            _mm256_mul_ps(scale, _mm256_set1_ps(block.scale)), total[t]);
         if constexpr (kHasMinimum) {
-          total[t] = _mm256_fmadd_ps(
-              minimum, _mm256_set1_ps(sums[at * kShape.halves + half]),
-              total[t]);
+          total[t] = _mm256_fmadd_ps(minimum, _mm256_set1_ps(sum), total[t]);
         }
       }
     }
     w += kShape.bytes;
+    x.Advance(1);
   }
 #pragma GCC unroll 4
   for (int t = 0; t < kTokens; ++t) {
@@ -167,7 +165,7 @@ void FloatTile(const Call& call, const std::byte* w, int64_t token, int64_t row,
   constexpr int kElement = kFormat == PackedFormat::kF32 ? 4 : 2;
   constexpr int kColumnBytes = kRowTile * kElement;
   const int64_t columns = call.blocks * kBlockColumns;
-  const float* x = call.x->values + token * columns;
+  TokenRows<float, kTokens> x(call.x->values + token * columns, columns);
   w += rows_half * kHalfTile * kElement;
   __m256 even[kTokens], odd[kTokens];
 #pragma GCC unroll 4
@@ -179,11 +177,12 @@ void FloatTile(const Call& call, const std::byte* w, int64_t token, int64_t row,
     const __m256 second = LoadColumn<kFormat>(w + kColumnBytes);
 #pragma GCC unroll 4
     for (int t = 0; t < kTokens; ++t) {
-      const float* values = x + t * columns + c;
+      const float* values = &x[t];
       even[t] = _mm256_fmadd_ps(first, _mm256_set1_ps(values[0]), even[t]);
       odd[t] = _mm256_fmadd_ps(second, _mm256_set1_ps(values[1]), odd[t]);
     }
     w += 2 * kColumnBytes;
+    x.Advance(2);
   }
 #pragma GCC unroll 4
   for (int t = 0; t < kTokens; ++t) {

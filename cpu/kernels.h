@@ -32,25 +32,30 @@ Isa BestIsa();
 // Those this processor can run, portable first.
 std::vector<Isa> SupportedIsas();
 
-// Activations [tokens][columns], both as floats and as int8 blocks of 32.
-// Element (t, c): values[t * columns + c] ~ quants[t * columns + c] * scales[t
-// * (columns/32) + c/32]. columns is a multiple of 32; every pointer is aligned
-// to 64 bytes.
+// 32 columns of one token, rounded: column c is scale * quants[c]. One piece,
+// so that a kernel addresses many tokens with few registers.
+struct ActivationBlock {
+  int8_t quants[kBlockColumns];
+  float scale;
+  // scale * the sum of the quants, and of those of each half: what the minimum
+  // of a block of weights multiplies.
+  float sum;
+  float half_sums[2];
+};
+static_assert(sizeof(ActivationBlock) == 48);
+
+// Activations [tokens][columns], both as floats and as int8 blocks. columns is
+// a multiple of 32; both pointers are aligned to 64 bytes.
 struct Activations {
   int32_t columns = 0;
-  float* values = nullptr;
-  int8_t* quants = nullptr;
-  float* scales = nullptr;
-  // scale * the sum of the quants, of each block and of each half block: what
-  // the minimum of a block of weights multiplies.
-  float* sums = nullptr;       // [tokens][columns / 32]
-  float* half_sums = nullptr;  // [tokens][columns / 16]
+  float* values = nullptr;            // [tokens][columns]
+  ActivationBlock* blocks = nullptr;  // [tokens][columns / 32]
 };
 
 // Far below what a model computes, and 127 / amax is still finite.
 inline constexpr float kSmallestAmax = 1e-30f;
 
-// Where the arrays of [tokens][columns] activations lie in one piece of memory
+// Where both arrays of [tokens][columns] activations lie in one piece of memory
 // of ActivationBytes, aligned to 64 bytes.
 size_t ActivationBytes(int32_t tokens, int32_t columns);
 Activations PlaceActivations(int32_t tokens, int32_t columns,
@@ -59,7 +64,7 @@ Activations PlaceActivations(int32_t tokens, int32_t columns,
 struct Kernels {
   Isa isa;
 
-  // Fills quants, scales and sums of tokens [first, end) from values:
+  // Fills the blocks of tokens [first, end) from values:
   // scale = amax / 127, quant = value * (127 / amax) rounded to nearest even.
   // The same bits in every table. A block whose amax is below kSmallestAmax
   // becomes zeros; one with an infinity or a NaN gets a NaN scale, so that its

@@ -85,8 +85,7 @@ inline float LargestMagnitude(const __m256* values) {
   return _mm_cvtss_f32(_mm_castsi128_ps(four));
 }
 
-void QuantizeBlock(const Activations& x, int64_t block) {
-  const float* p = x.values + block * kBlockColumns;
+void QuantizeBlock(const float* p, ActivationBlock& out) {
   __m256 values[4];
   for (int i = 0; i < 4; ++i) values[i] = _mm256_loadu_ps(p + 8 * i);
   const float amax = LargestMagnitude(values);
@@ -112,20 +111,21 @@ void QuantizeBlock(const Activations& x, int64_t block) {
       _mm256_packs_epi16(_mm256_packs_epi32(quants[0], quants[1]),
                          _mm256_packs_epi32(quants[2], quants[3]));
   const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
-  _mm256_storeu_si256(
-      reinterpret_cast<__m256i*>(x.quants + block * kBlockColumns),
-      _mm256_permutevar8x32_epi32(bytes, order));
-  x.scales[block] = scale;
-  x.sums[block] = scale * static_cast<float>(first + second);
-  x.half_sums[2 * block] = scale * static_cast<float>(first);
-  x.half_sums[2 * block + 1] = scale * static_cast<float>(second);
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(out.quants),
+                      _mm256_permutevar8x32_epi32(bytes, order));
+  out.scale = scale;
+  out.sum = scale * static_cast<float>(first + second);
+  out.half_sums[0] = scale * static_cast<float>(first);
+  out.half_sums[1] = scale * static_cast<float>(second);
 }
 
 }  // namespace
 
 void QuantizeAvx2(const Activations& x, int32_t first, int32_t end) {
   const int64_t blocks = x.columns / kBlockColumns;
-  for (int64_t b = first * blocks; b < end * blocks; ++b) QuantizeBlock(x, b);
+  for (int64_t b = first * blocks; b < end * blocks; ++b) {
+    QuantizeBlock(x.values + b * kBlockColumns, x.blocks[b]);
+  }
 }
 
 const Kernels kAvx2Kernels = {Isa::kAvx2, QuantizeAvx2, Matmul<MultiplyAddDot>};

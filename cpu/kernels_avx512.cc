@@ -4,6 +4,7 @@
 // four columns of one token.
 #include "cpu/avx512_block.h"
 #include "cpu/kernel_tables.h"
+#include "cpu/token_rows.h"
 
 namespace braid::cpu {
 namespace {
@@ -26,11 +27,8 @@ void QuantisedTile(const Call& call, const std::byte* w, int64_t token,
                    int64_t row) {
   using Block = BlockOf<kFormat>;
   const int64_t blocks = call.blocks;
-  const int8_t* quants = call.x->quants + token * blocks * kBlockColumns;
-  const float* scales = call.x->scales + token * blocks;
-  const float* sums = Block::kHalves == 1
-                          ? call.x->sums + token * blocks
-                          : call.x->half_sums + 2 * token * blocks;
+  TokenRows<ActivationBlock, kTokens> x(call.x->blocks + token * blocks,
+                                        blocks);
   __m512 total[kTokens];
 #pragma GCC unroll 12
   for (int t = 0; t < kTokens; ++t) total[t] = _mm512_setzero_ps();
@@ -49,23 +47,24 @@ void QuantisedTile(const Call& call, const std::byte* w, int64_t token,
       const __m512 minimum = Block::Minimum(w, half);
 #pragma GCC unroll 12
       for (int t = 0; t < kTokens; ++t) {
-        const int64_t at = t * blocks + b;
+        const ActivationBlock& block = x[t];
+        const float sum =
+            Block::kHalves == 1 ? block.sum : block.half_sums[half];
         __m512i dot = _mm512_setzero_si512();
 #pragma GCC unroll 8
         for (int g = half * kGroups; g < (half + 1) * kGroups; ++g) {
           int32_t four;
-          __builtin_memcpy(&four, quants + at * kBlockColumns + 4 * g, 4);
+          __builtin_memcpy(&four, block.quants + 4 * g, 4);
           dot = _mm512_dpbusd_epi32(dot, weights[g], _mm512_set1_epi32(four));
         }
         total[t] = _mm512_fmadd_ps(
             _mm512_cvtepi32_ps(dot),
-            _mm512_mul_ps(scale, _mm512_set1_ps(scales[at])), total[t]);
-        total[t] = _mm512_fmadd_ps(
-            minimum, _mm512_set1_ps(sums[at * Block::kHalves + half]),
-            total[t]);
+            _mm512_mul_ps(scale, _mm512_set1_ps(block.scale)), total[t]);
+        total[t] = _mm512_fmadd_ps(minimum, _mm512_set1_ps(sum), total[t]);
       }
     }
     w += Block::kBytes;
+    x.Advance(1);
   }
 #pragma GCC unroll 12
   for (int t = 0; t < kTokens; ++t) {
@@ -95,7 +94,7 @@ void FloatTile(const Call& call, const std::byte* w, int64_t token,
   constexpr int kColumnBytes =
       kRowTile * (kFormat == PackedFormat::kF32 ? 4 : 2);
   const int64_t columns = call.blocks * kBlockColumns;
-  const float* x = call.x->values + token * columns;
+  TokenRows<float, kTokens> x(call.x->values + token * columns, columns);
   __m512 even[kTokens], odd[kTokens];
 #pragma GCC unroll 12
   for (int t = 0; t < kTokens; ++t) even[t] = odd[t] = _mm512_setzero_ps();
@@ -109,11 +108,12 @@ void FloatTile(const Call& call, const std::byte* w, int64_t token,
     const __m512 second = LoadColumn<kFormat>(w + kColumnBytes);
 #pragma GCC unroll 12
     for (int t = 0; t < kTokens; ++t) {
-      const float* values = x + t * columns + c;
+      const float* values = &x[t];
       even[t] = _mm512_fmadd_ps(first, _mm512_set1_ps(values[0]), even[t]);
       odd[t] = _mm512_fmadd_ps(second, _mm512_set1_ps(values[1]), odd[t]);
     }
     w += 2 * kColumnBytes;
+    x.Advance(2);
   }
 #pragma GCC unroll 12
   for (int t = 0; t < kTokens; ++t) {

@@ -91,21 +91,30 @@ void ReadBlock(const BlockShape& shape, const std::byte* p, Block& out) {
 
 // accumulator[r] += scale * x_scale * (dot product) + minimum * x_sum, over
 // column groups [first, end) of 4.
-void AddBlock(const Block& block, int half, int first, int end,
-              const int8_t* quants, float x_scale, float x_sum,
-              float* accumulator) {
+void AddGroups(const Block& block, int half, int first, int end,
+               const ActivationBlock& x, float x_sum, float* accumulator) {
   int32_t dot[kRowTile] = {};
   for (int g = first; g < end; ++g) {
     for (int r = 0; r < kRowTile; ++r) {
       for (int k = 0; k < 4; ++k) {
-        dot[r] += block.quants[g][r][k] * quants[4 * g + k];
+        dot[r] += block.quants[g][r][k] * x.quants[4 * g + k];
       }
     }
   }
   for (int r = 0; r < kRowTile; ++r) {
     accumulator[r] +=
-        static_cast<float>(dot[r]) * (block.scale[half][r] * x_scale);
+        static_cast<float>(dot[r]) * (block.scale[half][r] * x.scale);
     accumulator[r] += block.minimum[half][r] * x_sum;
+  }
+}
+
+void AddBlock(const BlockShape& shape, const Block& block,
+              const ActivationBlock& x, float* accumulator) {
+  if (shape.per_16) {
+    AddGroups(block, 0, 0, 4, x, x.half_sums[0], accumulator);
+    AddGroups(block, 1, 4, 8, x, x.half_sums[1], accumulator);
+  } else {
+    AddGroups(block, 0, 0, 8, x, x.sum, accumulator);
   }
 }
 
@@ -122,17 +131,7 @@ void QuantisedTile(const PackedMatrix& w, const std::byte* tile,
   for (int64_t b = 0; b < blocks; ++b) {
     ReadBlock(shape, tile + b * block_bytes, block);
     for (int64_t t = first; t < end; ++t) {
-      float* sum = sums[t - first];
-      const int64_t at = t * blocks + b;
-      const int8_t* quants = x.quants + at * kBlockColumns;
-      if (shape.per_16) {
-        AddBlock(block, 0, 0, 4, quants, x.scales[at], x.half_sums[2 * at],
-                 sum);
-        AddBlock(block, 1, 4, 8, quants, x.scales[at], x.half_sums[2 * at + 1],
-                 sum);
-      } else {
-        AddBlock(block, 0, 0, 8, quants, x.scales[at], x.sums[at], sum);
-      }
+      AddBlock(shape, block, x.blocks[t * blocks + b], sums[t - first]);
     }
   }
   for (int64_t t = first; t < end; ++t) {
@@ -190,9 +189,7 @@ int32_t RoundToEven(float x) {
   return static_cast<int32_t>((x + kShift) - kShift);
 }
 
-void QuantizeBlock(const Activations& x, int64_t block) {
-  const float* values = x.values + block * kBlockColumns;
-  int8_t* quants = x.quants + block * kBlockColumns;
+void QuantizeBlock(const float* values, ActivationBlock& out) {
   // As integers, absolute values order like floats, with NaN above infinity.
   uint32_t largest = 0;
   for (int c = 0; c < kBlockColumns; ++c) {
@@ -213,18 +210,21 @@ void QuantizeBlock(const Activations& x, int64_t block) {
   int32_t sums[2] = {};
   for (int c = 0; c < kBlockColumns; ++c) {
     const int32_t quant = inverse > 0.0f ? RoundToEven(values[c] * inverse) : 0;
-    quants[c] = static_cast<int8_t>(quant);
+    out.quants[c] = static_cast<int8_t>(quant);
     sums[c / 16] += quant;
   }
-  x.scales[block] = scale;
-  x.sums[block] = scale * static_cast<float>(sums[0] + sums[1]);
-  x.half_sums[2 * block] = scale * static_cast<float>(sums[0]);
-  x.half_sums[2 * block + 1] = scale * static_cast<float>(sums[1]);
+  out.scale = scale;
+  out.sum = scale * static_cast<float>(sums[0] + sums[1]);
+  for (int h = 0; h < 2; ++h) {
+    out.half_sums[h] = scale * static_cast<float>(sums[h]);
+  }
 }
 
 void Quantize(const Activations& x, int32_t first, int32_t end) {
   const int64_t blocks = x.columns / kBlockColumns;
-  for (int64_t b = first * blocks; b < end * blocks; ++b) QuantizeBlock(x, b);
+  for (int64_t b = first * blocks; b < end * blocks; ++b) {
+    QuantizeBlock(x.values + b * kBlockColumns, x.blocks[b]);
+  }
 }
 
 }  // namespace

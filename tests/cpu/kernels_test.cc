@@ -58,7 +58,8 @@ Exact ExactElement(const Tensor& w, const std::vector<float>& row,
   for (int64_t c = 0; c < w.columns; ++c) {
     const int64_t at = token * w.columns + c;
     const double value =
-        int8 ? static_cast<double>(x.quants[at]) * x.scales[at / 32]
+        int8 ? static_cast<double>(x.blocks[at / 32].quants[at % 32]) *
+                   x.blocks[at / 32].scale
              : static_cast<double>(x.values[at]);
     exact.value += row[static_cast<size_t>(c)] * value;
     double largest = 0;

@@ -22,6 +22,10 @@ struct OneToken {
   Activations x;
 };
 
+int QuantOf(const Activations& x, int column) {
+  return x.blocks[column / 32].quants[column % 32];
+}
+
 class QuantizeTest : public testing::TestWithParam<Isa> {
  protected:
   const Kernels& kernels() const { return KernelsFor(GetParam()); }
@@ -38,19 +42,21 @@ TEST_P(QuantizeTest, MatchesTheDefinition) {
     for (size_t c = 0; c < 32; ++c) {
       amax = std::fmax(amax, std::fabs(values[b * 32 + c]));
     }
-    EXPECT_EQ(token.x.scales[b], amax / 127.0f);
+    EXPECT_EQ(token.x.blocks[b].scale, amax / 127.0f);
     int sums[2] = {};
     for (size_t c = 0; c < 32; ++c) {
       // The default rounding mode is to nearest even.
       const float q = std::nearbyint(values[b * 32 + c] * (127.0f / amax));
-      EXPECT_EQ(token.x.quants[b * 32 + c], static_cast<int>(q));
+      EXPECT_EQ(token.x.blocks[b].quants[c], static_cast<int>(q));
       sums[c / 16] += static_cast<int>(q);
     }
-    const float scale = token.x.scales[b];
-    EXPECT_EQ(token.x.half_sums[2 * b], scale * static_cast<float>(sums[0]));
-    EXPECT_EQ(token.x.half_sums[2 * b + 1],
+    const float scale = token.x.blocks[b].scale;
+    EXPECT_EQ(token.x.blocks[b].half_sums[0],
+              scale * static_cast<float>(sums[0]));
+    EXPECT_EQ(token.x.blocks[b].half_sums[1],
               scale * static_cast<float>(sums[1]));
-    EXPECT_EQ(token.x.sums[b], scale * static_cast<float>(sums[0] + sums[1]));
+    EXPECT_EQ(token.x.blocks[b].sum,
+              scale * static_cast<float>(sums[0] + sums[1]));
   }
 }
 
@@ -60,11 +66,11 @@ TEST_P(QuantizeTest, RoundsTiesToEven) {
   for (int i = 1; i < 32; ++i) values[i] = static_cast<float>(i - 16) + 0.5f;
   OneToken token(values);
   kernels().quantize(token.x, 0, 1);
-  EXPECT_EQ(token.x.quants[16], 0);   // 0.5
-  EXPECT_EQ(token.x.quants[17], 2);   // 1.5
-  EXPECT_EQ(token.x.quants[18], 2);   // 2.5
-  EXPECT_EQ(token.x.quants[15], 0);   // -0.5
-  EXPECT_EQ(token.x.quants[14], -2);  // -1.5
+  EXPECT_EQ(QuantOf(token.x, 16), 0);   // 0.5
+  EXPECT_EQ(QuantOf(token.x, 17), 2);   // 1.5
+  EXPECT_EQ(QuantOf(token.x, 18), 2);   // 2.5
+  EXPECT_EQ(QuantOf(token.x, 15), 0);   // -0.5
+  EXPECT_EQ(QuantOf(token.x, 14), -2);  // -1.5
 }
 
 TEST_P(QuantizeTest, ZeroAndDenormalBlocksBecomeZeros) {
@@ -74,12 +80,12 @@ TEST_P(QuantizeTest, ZeroAndDenormalBlocksBecomeZeros) {
         std::numeric_limits<float>::denorm_min() * static_cast<float>(i);
   }
   OneToken token(values);
-  std::memset(token.x.quants, 99, 64);
+  std::memset(token.x.blocks, 99, 2 * sizeof(ActivationBlock));
   kernels().quantize(token.x, 0, 1);
-  for (int i = 0; i < 64; ++i) EXPECT_EQ(token.x.quants[i], 0);
+  for (int i = 0; i < 64; ++i) EXPECT_EQ(QuantOf(token.x, i), 0);
   for (int b = 0; b < 2; ++b) {
-    EXPECT_EQ(token.x.scales[b], 0.0f);
-    EXPECT_EQ(token.x.sums[b], 0.0f);
+    EXPECT_EQ(token.x.blocks[b].scale, 0.0f);
+    EXPECT_EQ(token.x.blocks[b].sum, 0.0f);
   }
 }
 
@@ -90,10 +96,10 @@ TEST_P(QuantizeTest, SmallestAndLargestBlocksStayFinite) {
   values[33] = -std::numeric_limits<float>::max();
   OneToken token(values);
   kernels().quantize(token.x, 0, 1);
-  EXPECT_EQ(token.x.quants[0], 127);
-  EXPECT_EQ(token.x.quants[32], 127);
-  EXPECT_EQ(token.x.quants[33], -127);
-  EXPECT_TRUE(std::isfinite(token.x.scales[1]));
+  EXPECT_EQ(QuantOf(token.x, 0), 127);
+  EXPECT_EQ(QuantOf(token.x, 32), 127);
+  EXPECT_EQ(QuantOf(token.x, 33), -127);
+  EXPECT_TRUE(std::isfinite(token.x.blocks[1].scale));
 }
 
 TEST_P(QuantizeTest, InfinityAndNanAreSeen) {
@@ -102,11 +108,11 @@ TEST_P(QuantizeTest, InfinityAndNanAreSeen) {
   values[40] = std::numeric_limits<float>::quiet_NaN();
   OneToken token(values);
   kernels().quantize(token.x, 0, 1);
-  EXPECT_TRUE(std::isnan(token.x.scales[0]));
-  EXPECT_TRUE(std::isnan(token.x.scales[1]));
-  EXPECT_TRUE(std::isnan(token.x.sums[0]));
-  EXPECT_EQ(token.x.quants[3], 0);
-  EXPECT_EQ(token.x.scales[2], 1.0f / 127.0f);
+  EXPECT_TRUE(std::isnan(token.x.blocks[0].scale));
+  EXPECT_TRUE(std::isnan(token.x.blocks[1].scale));
+  EXPECT_TRUE(std::isnan(token.x.blocks[0].sum));
+  EXPECT_EQ(QuantOf(token.x, 3), 0);
+  EXPECT_EQ(token.x.blocks[2].scale, 1.0f / 127.0f);
 }
 
 TEST_P(QuantizeTest, IsTheSameInEveryTable) {
@@ -114,13 +120,9 @@ TEST_P(QuantizeTest, IsTheSameInEveryTable) {
   const RandomActivations ours(5, 576, rng, GetParam());
   Rng again(6);
   const RandomActivations portable(5, 576, again, Isa::kPortable);
-  const auto same = [](const void* a, const void* b, size_t bytes) {
-    return std::memcmp(a, b, bytes) == 0;
-  };
-  EXPECT_TRUE(same(ours.x().quants, portable.x().quants, 5 * 576));
-  EXPECT_TRUE(same(ours.x().scales, portable.x().scales, 5 * 18 * 4));
-  EXPECT_TRUE(same(ours.x().sums, portable.x().sums, 5 * 18 * 4));
-  EXPECT_TRUE(same(ours.x().half_sums, portable.x().half_sums, 5 * 36 * 4));
+  EXPECT_EQ(std::memcmp(ours.x().blocks, portable.x().blocks,
+                        5 * 18 * sizeof(ActivationBlock)),
+            0);
 }
 
 INSTANTIATE_TEST_SUITE_P(EveryTable, QuantizeTest,
