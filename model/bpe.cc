@@ -99,6 +99,17 @@ absl::Status Bpe::AddMerges(const TokenizerSpec& spec) {
     merges_.Insert(left->second, right->second,
                    {static_cast<uint32_t>(rank), merged->second});
   }
+
+  byte_pairs_.resize(256 * 256);
+  for (int left = 0; left < 256; ++left) {
+    for (int right = 0; right < 256; ++right) {
+      if (byte_token_[left] == kNoToken || byte_token_[right] == kNoToken) {
+        continue;
+      }
+      byte_pairs_[left << 8 | right] =
+          merges_.Lookup(byte_token_[left], byte_token_[right]);
+    }
+  }
   return absl::OkStatus();
 }
 
@@ -153,13 +164,13 @@ void Bpe::MergeShortWord(std::string_view word,
   TokenId tokens[kShortWord];
   MergeTable::Merge pairs[kShortWord];
   int count = 0;
-  for (const char byte : word) {
-    const TokenId token = byte_token_[static_cast<uint8_t>(byte)];
-    if (token == kNoToken) continue;
-    tokens[count++] = token;
-    if (count >= 2) {
-      pairs[count - 2] = merges_.Lookup(tokens[count - 2], token);
-    }
+  uint8_t last = 0;
+  for (const char c : word) {
+    const auto byte = static_cast<uint8_t>(c);
+    if (byte_token_[byte] == kNoToken) continue;
+    if (count > 0) pairs[count - 1] = byte_pairs_[last << 8 | byte];
+    tokens[count++] = byte_token_[byte];
+    last = byte;
   }
   while (count >= 2) {
     int best = 0;

@@ -53,6 +53,9 @@ class Bpe {
   MergeTable merges_;
   WordTable whole_words_;
   std::array<TokenId, 256> byte_token_{};  // kNoToken where there is none
+  // merges_ for two bytes, [left << 8 | right]: half of all look-ups start
+  // from bytes, and text uses a small corner of this table.
+  std::vector<MergeTable::Merge> byte_pairs_;
 };
 
 }  // namespace braid

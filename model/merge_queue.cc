@@ -35,10 +35,8 @@ void MergeQueue::Merge(const MergeTable& merges, std::vector<TokenId>& tokens,
                    .left = i - 1,
                    .right = i + 1 < end ? i + 1 : kNone,
                    .rank = MergeTable::kNoRank,
-                   .merged = kNoToken,
                    .before = kNone,
-                   .after = kNone,
-                   .in_bucket = false};
+                   .after = kNone};
   }
   for (int32_t i = 0; i < end; ++i) Enqueue(merges, i);
   for (int32_t best = Best(); best != kNone; best = Best()) {
@@ -60,7 +58,7 @@ int32_t MergeQueue::Best() {
   }
   const auto stale = [this](Key key) {
     const Symbol& symbol = symbols_[key & UINT32_MAX];
-    return symbol.rank != key >> 32 || symbol.in_bucket;
+    return symbol.rank != key >> 32 || symbol.before != kStraggler;
   };
   while (!stragglers_.empty() && stale(stragglers_.front())) {
     PopMin(stragglers_);
@@ -79,7 +77,9 @@ void MergeQueue::MergeAt(const MergeTable& merges, int32_t position) {
   Symbol& symbol = symbols_[position];
   const int32_t left = symbol.left;
   const int32_t right = symbol.right;
-  const TokenId merged = symbol.merged;
+  // Within a rank the next pair is often far away.
+  if (symbol.after != kNone) __builtin_prefetch(&symbols_[symbol.after]);
+  const TokenId merged = merges.Result(symbol.rank);
   if (left != kNone) Dequeue(left);
   Dequeue(position);
   Dequeue(right);
@@ -99,17 +99,16 @@ void MergeQueue::Enqueue(const MergeTable& merges, int32_t position) {
   if (merge.rank == MergeTable::kNoRank) return;
   ++steps_;
   symbol.rank = merge.rank;
-  symbol.merged = merge.result;
 
   Bucket& bucket = buckets_[merge.rank];
-  symbol.in_bucket = bucket.tail < position;
-  if (!symbol.in_bucket) {
+  symbol.after = kNone;
+  if (bucket.tail >= position) {
+    symbol.before = kStraggler;
     ++out_of_order_;
     PushMin(stragglers_, MakeKey(merge.rank, position));
     return;
   }
   symbol.before = bucket.tail;
-  symbol.after = kNone;
   (bucket.tail == kNone ? bucket.head : symbols_[bucket.tail].after) = position;
   bucket.tail = position;
   if (!bucket.ranked) {
@@ -120,7 +119,7 @@ void MergeQueue::Enqueue(const MergeTable& merges, int32_t position) {
 
 void MergeQueue::Dequeue(int32_t position) {
   Symbol& symbol = symbols_[position];
-  if (symbol.rank != MergeTable::kNoRank && symbol.in_bucket) {
+  if (symbol.rank != MergeTable::kNoRank && symbol.before != kStraggler) {
     Bucket& bucket = buckets_[symbol.rank];
     (symbol.before == kNone ? bucket.head : symbols_[symbol.before].after) =
         symbol.after;

@@ -36,13 +36,12 @@ class MergeQueue {
 
  private:
   static constexpr int32_t kNone = -1;
+  static constexpr int32_t kStraggler = -2;  // in `before`: not in a bucket
   struct Symbol {
     TokenId token;
     int32_t left, right;    // neighbours in the text
     uint32_t rank;          // of the pair (this, right), or kNoRank
-    TokenId merged;         // what that pair becomes
     int32_t before, after;  // neighbours in the bucket of `rank`
-    bool in_bucket;         // false: in the heap, if anywhere
   };
   struct Bucket {
     int32_t head = kNone;

@@ -1,7 +1,6 @@
 // (left token, right token) -> (rank, merged token).
 #pragma once
 
-#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -38,11 +37,13 @@ class MergeTable {
     Slot& slot = slots_[Find(Key(left, right))];
     slot.key = Key(left, right);
     slot.merge = merge;
-    ranks_ = std::max<size_t>(ranks_, size_t{merge.rank} + 1);
+    if (results_.size() <= merge.rank) results_.resize(merge.rank + 1);
+    results_[merge.rank] = merge.result;
   }
 
   // All ranks are below this.
-  size_t ranks() const { return ranks_; }
+  size_t ranks() const { return results_.size(); }
+  TokenId Result(uint32_t rank) const { return results_[rank]; }
 
   Merge Lookup(TokenId left, TokenId right) const {
     return slots_[Find(Key(left, right))].merge;
@@ -71,7 +72,7 @@ class MergeTable {
 
   std::vector<Slot> slots_;
   int shift_ = 60;
-  size_t ranks_ = 0;
+  std::vector<TokenId> results_;  // by rank
 };
 
 }  // namespace braid
