@@ -8,6 +8,10 @@
 // So cancelling a request in the middle of a hand-over is only: drop its table,
 // Cancel the transfer, keep the lease until the event.
 //
+// A transfer names its source blocks when it is opened. PrefixIndex::Publish
+// may later exchange such a block of the table for an equal one, so the
+// SendLease is taken before the step that filled the block is committed.
+//
 // Thread safety: engine thread only.
 #pragma once
 

@@ -105,6 +105,21 @@ TEST_F(CopyTransportTest, ABlockInTheWrongPlaceIsDataLoss) {
   EXPECT_EQ(transport_->stats().late_pieces_dropped, 1u);
 }
 
+// The mover finds damage while the engine is still posting.
+TEST_F(CopyTransportTest, DamageInMidTransferIsOneTerminalEvent) {
+  Start({.movers = 2});
+  for (uint64_t id = 0; id < 200; ++id) {
+    ASSERT_TRUE(
+        Open(id, {{BlockId(0), BlockId(5)}, {BlockId(1), BlockId(5)}}).ok());
+    for (uint32_t layer = 0; layer < kLayout.layers; ++layer) {
+      transport_->Post({TransferId(id), 0, 2, layer, layer + 1});
+    }
+    EXPECT_EQ(WaitForEvent().outcome, Outcome::kFailed);
+    std::memset(to_->block(BlockId(5)), 0, kLayout.block_bytes());
+  }
+  EXPECT_EQ(transport_->stats().transfers_failed, 200u);
+}
+
 TEST_F(CopyTransportTest, AFullQueueFailsTheTransfer) {
   Start({.max_queued_pieces = 0});
   ASSERT_TRUE(Open(1, {{BlockId(0), BlockId(0)}}).ok());
