@@ -1,0 +1,269 @@
+// Speed of single steps of the CPU runner on a real model: prefill and batched
+// decode, on one core and on all, and with --stages where the time goes.
+//
+//   step_bench [--model PATH] [--cores N] [--isa NAME] [--repeats N] [--stages]
+//
+// Times are medians over the repeats.
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "base/check.h"
+#include "cpu/core_team.h"
+#include "cpu/cpu_runner.h"
+#include "cpu/forward.h"
+#include "cpu/packed_model.h"
+
+namespace braid::cpu {
+namespace {
+
+constexpr uint32_t kBlockTokens = 16;
+constexpr uint32_t kContext = 128;  // of a decoding sequence
+
+struct Arguments {
+  std::string model;
+  int cores = static_cast<int>(std::thread::hardware_concurrency());
+  std::string isa = "auto";
+  int repeats = 9;
+  bool stages = false;
+};
+
+Arguments Parse(int argc, char** argv) {
+  Arguments a;
+  const char* home = std::getenv("HOME");
+  a.model = std::string(home == nullptr ? "" : home) +
+            "/.cache/braid/models/SmolLM2-135M-Instruct.Q4_1.gguf";
+  for (int i = 1; i < argc; ++i) {
+    const std::string flag = argv[i];
+    const auto value = [&] {
+      BRAID_CHECK_MSG(i + 1 < argc, flag + " needs a value");
+      return std::string(argv[++i]);
+    };
+    if (flag == "--model") {
+      a.model = value();
+    } else if (flag == "--cores") {
+      a.cores = std::stoi(value());
+    } else if (flag == "--isa") {
+      a.isa = value();
+    } else if (flag == "--repeats") {
+      a.repeats = std::stoi(value());
+    } else if (flag == "--stages") {
+      a.stages = true;
+    } else {
+      std::fprintf(stderr, "unknown flag %s\n", flag.c_str());
+      std::exit(2);
+    }
+  }
+  return a;
+}
+
+// A team of cores that runs steps back to back, as a busy device does.
+class Team {
+ public:
+  Team(const PackedModel& model, const KvArena& arena, int cores)
+      : cores_(cores) {
+    std::vector<int> list;
+    for (int i = 0; i < cores; ++i) list.push_back(i);
+    auto threads = CoreThreads::Start(list, {});
+    BRAID_CHECK_MSG(threads.ok(), threads.status().ToString());
+    threads_ = *std::move(threads);
+    auto forward =
+        Forward::Create(model, arena, {.max_rows = 512, .max_threads = cores});
+    BRAID_CHECK(forward.ok());
+    forward_ = *std::move(forward);
+  }
+
+  double Seconds(const ForwardBatch& batch) {
+    const auto start = std::chrono::steady_clock::now();
+    forward_->Begin(batch, nullptr, cores_);
+    done_.store(false);
+    for (int i = 0; i < cores_; ++i) {
+      threads_->Post(
+          i,
+          [](void* self, int index) {
+            auto* team = static_cast<Team*>(self);
+            team->forward_->Run(index);
+            if (index != 0) return;
+            team->done_.store(true);
+            team->done_.notify_all();
+          },
+          this, i);
+    }
+    // Asleep, so as not to take a core from the team.
+    done_.wait(false);
+    const auto end = std::chrono::steady_clock::now();
+    (void)forward_->Take();
+    return std::chrono::duration<double>(end - start).count();
+  }
+
+  void Profile(std::vector<StageTicks>* ticks) { forward_->Profile(ticks); }
+
+ private:
+  const int cores_;
+  std::unique_ptr<Forward> forward_;
+  std::unique_ptr<CoreThreads> threads_;
+  std::atomic<bool> done_{false};
+};
+
+// Sequences of random tokens, each with its own blocks.
+struct Sequences {
+  std::vector<std::vector<TokenId>> tokens;
+  std::vector<std::vector<BlockId>> blocks;
+
+  Sequences(size_t count, size_t length, int32_t vocabulary) {
+    uint32_t next = 0, state = 1;
+    for (size_t s = 0; s < count; ++s) {
+      tokens.emplace_back();
+      blocks.emplace_back();
+      for (size_t i = 0; i < length; ++i) {
+        state = state * 1664525 + 1013904223;
+        tokens.back().push_back(
+            static_cast<TokenId>((state >> 8) % uint32_t(vocabulary)));
+      }
+      for (size_t i = 0; i < length; i += kBlockTokens) {
+        blocks.back().emplace_back(next++);
+      }
+    }
+  }
+};
+
+double Median(std::vector<double> v) {
+  std::sort(v.begin(), v.end());
+  return v[v.size() / 2];
+}
+
+void PrintStages(const std::vector<StageTicks>& ticks) {
+  static const char* const kNames[kStages] = {"embed",  "norm", "qkv", "rope",
+                                              "attn",   "o",    "ffn", "head",
+                                              "sample", "wait"};
+  for (const StageTicks& thread : ticks) {
+    uint64_t total = 0;
+    for (const uint64_t t : thread) total += t;
+    std::printf("    ");
+    for (int i = 0; i < kStages; ++i) {
+      std::printf(" %s %.1f%%", kNames[i],
+                  100.0 * static_cast<double>(thread[i]) /
+                      static_cast<double>(std::max<uint64_t>(total, 1)));
+    }
+    std::printf("\n");
+  }
+}
+
+class Bench {
+ public:
+  Bench(const PackedModel& model, const KvArena& arena, const Arguments& a)
+      : model_(model), arena_(arena), arguments_(a) {}
+
+  void Run(int cores) {
+    Team team(model_, arena_, cores);
+    Prefill(team, cores, 512, 256);
+    Prefill(team, cores, 512, 512);
+    for (const int batch : {1, 2, 4, 8, 16}) Decode(team, cores, batch);
+  }
+
+ private:
+  template <typename Repeat>
+  void Report(const char* what, int size, Team& team, int cores, double tokens,
+              Repeat repeat) {
+    std::vector<StageTicks> ticks(cores, StageTicks{});
+    std::vector<double> seconds;
+    (void)repeat();
+    if (arguments_.stages) team.Profile(&ticks);
+    for (int i = 0; i < arguments_.repeats; ++i) seconds.push_back(repeat());
+    team.Profile(nullptr);
+    const double median = Median(seconds);
+    const double best = *std::min_element(seconds.begin(), seconds.end());
+    std::printf("%d core(s) %s %4d: %8.3f ms %8.1f tok/s (best %.1f)\n", cores,
+                what, size, median * 1e3, tokens / median, tokens / best);
+    if (arguments_.stages) PrintStages(ticks);
+    std::fflush(stdout);
+  }
+
+  void Prefill(Team& team, int cores, uint32_t length, uint32_t chunk) {
+    const Sequences s(1, length, model_.config.vocabulary);
+    Report("prefill 512, chunk", static_cast<int>(chunk), team, cores, length,
+           [&] {
+             double seconds = 0;
+             for (uint32_t at = 0; at < length; at += chunk) {
+               ForwardBatch batch;
+               batch.sequences.push_back(
+                   {.tokens = std::span(s.tokens[0]).subspan(at, chunk),
+                    .start = at,
+                    .blocks = s.blocks[0]});
+               if (at + chunk == length) {
+                 batch.sequences[0].sampling = &greedy_;
+               }
+               seconds += team.Seconds(batch);
+             }
+             return seconds;
+           });
+  }
+
+  void Decode(Team& team, int cores, int n) {
+    const Sequences s(n, 2 * kContext, model_.config.vocabulary);
+    for (int i = 0; i < n; ++i) {
+      ForwardBatch batch;
+      batch.sequences.push_back(
+          {.tokens = std::span(s.tokens[i]).subspan(0, kContext),
+           .blocks = s.blocks[i]});
+      (void)team.Seconds(batch);
+    }
+    constexpr int kSteps = 24;
+    Report("decode, batch", n, team, cores, double(n) * kSteps, [&] {
+      double seconds = 0;
+      for (uint32_t step = 0; step < kSteps; ++step) {
+        ForwardBatch batch;
+        for (int i = 0; i < n; ++i) {
+          const uint32_t at = kContext + step;
+          batch.sequences.push_back(
+              {.tokens = std::span(s.tokens[i]).subspan(at, 1),
+               .start = at,
+               .blocks = s.blocks[i],
+               .sampling = &greedy_});
+        }
+        seconds += team.Seconds(batch);
+      }
+      return seconds;
+    });
+  }
+
+  const PackedModel& model_;
+  const KvArena& arena_;
+  const Arguments& arguments_;
+  const SamplingParams greedy_ = {.temperature = 0};
+};
+
+int Main(int argc, char** argv) {
+  const Arguments arguments = Parse(argc, argv);
+  const auto isa = ParseIsa(arguments.isa);
+  BRAID_CHECK_MSG(isa.ok(), isa.status().ToString());
+  const auto file = ModelFile::Open(arguments.model);
+  BRAID_CHECK_MSG(file.ok(), file.status().ToString());
+  const auto start = std::chrono::steady_clock::now();
+  const auto model = CpuModel::Load(**file, *isa, arguments.cores);
+  BRAID_CHECK_MSG(model.ok(), model.status().ToString());
+  std::printf("%s, %s, packed to %.1f MB in %.0f ms\n",
+              (*file)->config().name.c_str(),
+              std::string(ToString(*isa)).c_str(),
+              static_cast<double>((*model)->weight_bytes()) / 1e6,
+              std::chrono::duration<double, std::milli>(
+                  std::chrono::steady_clock::now() - start)
+                  .count());
+  const auto arena =
+      KvArena::Create((*model)->MakeKvLayout(kBlockTokens), 16 * 16 + 32);
+  BRAID_CHECK(arena.ok());
+  Bench bench((*model)->packed(), **arena, arguments);
+  for (int cores = 1; cores <= arguments.cores; cores *= 2) bench.Run(cores);
+  return 0;
+}
+
+}  // namespace
+}  // namespace braid::cpu
+
+int main(int argc, char** argv) { return braid::cpu::Main(argc, argv); }
