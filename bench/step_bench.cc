@@ -2,6 +2,7 @@
 // decode, on one core and on all, and with --stages where the time goes.
 //
 //   step_bench [--model PATH] [--cores N] [--isa NAME] [--repeats N] [--stages]
+//              [--only prefill|decode]
 //
 // Times are medians over the repeats.
 #include <algorithm>
@@ -32,6 +33,7 @@ struct Arguments {
   std::string isa = "auto";
   int repeats = 9;
   bool stages = false;
+  std::string only;
 };
 
 Arguments Parse(int argc, char** argv) {
@@ -53,6 +55,8 @@ Arguments Parse(int argc, char** argv) {
       a.isa = value();
     } else if (flag == "--repeats") {
       a.repeats = std::stoi(value());
+    } else if (flag == "--only") {
+      a.only = value();
     } else if (flag == "--stages") {
       a.stages = true;
     } else {
@@ -162,9 +166,13 @@ class Bench {
 
   void Run(int cores) {
     Team team(model_, arena_, cores);
-    Prefill(team, cores, 512, 256);
-    Prefill(team, cores, 512, 512);
-    for (const int batch : {1, 2, 4, 8, 16}) Decode(team, cores, batch);
+    if (arguments_.only != "decode") {
+      Prefill(team, cores, 512, 256);
+      Prefill(team, cores, 512, 512);
+    }
+    if (arguments_.only != "prefill") {
+      for (const int batch : {1, 2, 4, 8, 16}) Decode(team, cores, batch);
+    }
   }
 
  private:

@@ -140,12 +140,36 @@ class Attention {
       const int64_t position = segment + (g + i) * 16;
       keys[i] = Page(position, task_.key_page) + position % task_.block_tokens;
     }
+    // A decoding row reads the cache once, from memory, in pages too short for
+    // the processor to see a stream: ask for the keys ahead and for the values
+    // that follow. Rows of a prompt find both in the cache.
+    constexpr bool kPrefetch = kRows <= 4;
+    const Type* next_keys[kGroups];
+    const Type* values[kGroups];
+    if constexpr (kPrefetch) {
+      const int last_group = (count_[rows_ - 1] - 1) / 16;
+      for (int j = 0; j < kGroups; ++j) {
+        const int next = g + kGroups + j;
+        const int64_t ahead =
+            segment + (next < last_group ? next : last_group) * 16;
+        next_keys[j] = Page(ahead, task_.key_page) + ahead % task_.block_tokens;
+        const int64_t here = segment + (g + j) * 16;
+        values[j] = Page(here, task_.value_page) +
+                    here % task_.block_tokens * task_.head_dim;
+      }
+    }
     V sums[kRows][kGroups];
     for (int i = 0; i < kRows; ++i) {
       for (int j = 0; j < kGroups; ++j) sums[i][j] = V::Broadcast(0.0f);
     }
     const float* queries = queries_ + r;
     for (int d = 0; d < task_.head_dim; ++d) {
+      if constexpr (kPrefetch) {
+        for (int j = 0; j < kGroups; ++j) {
+          __builtin_prefetch(next_keys[j] + d * task_.block_tokens);
+          __builtin_prefetch(values[j] + d * 16, 0, 2);
+        }
+      }
       V key[kGroups];
       for (int j = 0; j < kGroups; ++j) {
         key[j] = Element::template Load<V>(keys[j] + d * task_.block_tokens);
