@@ -1,0 +1,248 @@
+#include "tests/support/fake_runner.h"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <utility>
+
+#include "base/check.h"
+#include "base/hash.h"
+
+namespace braid {
+namespace {
+
+constexpr uint32_t kLayers = 4;
+
+uint64_t Mix(std::initializer_list<uint64_t> values) {
+  return Hash64Of(std::span<const uint64_t>(values.begin(), values.size()));
+}
+
+uint64_t Record(uint32_t layer, uint32_t position, TokenId token) {
+  return Mix({layer, position, static_cast<uint64_t>(token)});
+}
+
+std::byte* PlaceOf(const KvArena& arena, std::span<const BlockId> blocks,
+                   uint32_t layer, uint32_t position) {
+  const KvLayout& layout = arena.layout();
+  const BlockId block = blocks[position / layout.block_tokens];
+  return arena.block(block) + layout.KeyPage(layer, 0) +
+         (position % layout.block_tokens) * sizeof(uint64_t);
+}
+
+// Folds one more record into the hash of a context.
+uint64_t Fold(uint64_t context, uint64_t record) {
+  return Mix({context, record});
+}
+
+SampledToken Draw(uint64_t context, const SamplingParams& sampling,
+                  size_t output_size,
+                  std::span<const TokenId> end_of_generation,
+                  int32_t vocabulary) {
+  const uint64_t h = Mix({context, sampling.seed});
+  SampledToken drawn;
+  drawn.token = static_cast<TokenId>(h % static_cast<uint64_t>(vocabulary));
+  const bool may_end = static_cast<int64_t>(output_size) >= sampling.min_tokens;
+  while (!may_end && std::ranges::count(end_of_generation, drawn.token) > 0) {
+    drawn.token = (drawn.token + 1) % vocabulary;
+  }
+  if (sampling.top_logprobs >= 0) {
+    drawn.logprob = -static_cast<float>(h >> 40) / 1e6f;
+    for (int32_t i = 0; i < sampling.top_logprobs; ++i) {
+      drawn.top.push_back({static_cast<TokenId>(i), -static_cast<float>(i)});
+    }
+  }
+  return drawn;
+}
+
+uint64_t ContextOf(std::span<const TokenId> tokens) {
+  uint64_t context = 0;
+  for (uint32_t i = 0; i < tokens.size(); ++i) {
+    for (uint32_t layer = 0; layer < kLayers; ++layer) {
+      context = Fold(context, Record(layer, i, tokens[i]));
+    }
+  }
+  return context;
+}
+
+SampledToken ScoreFrom(uint64_t context, TokenId target, int32_t alternatives) {
+  SampledToken score{.token = target};
+  score.logprob =
+      -static_cast<float>(Mix({context, static_cast<uint64_t>(target)}) >> 40) /
+      1e6f;
+  for (int32_t i = 0; i < alternatives; ++i) {
+    score.top.push_back({static_cast<TokenId>(i), -static_cast<float>(i)});
+  }
+  return score;
+}
+
+}  // namespace
+
+void FakeCores::Take(DeviceId device) {
+  std::lock_guard lock(mutex_);
+  BRAID_CHECK_MSG(busy_.insert(device).second, "cores are used twice");
+}
+
+void FakeCores::GiveBack(DeviceId device) {
+  std::lock_guard lock(mutex_);
+  BRAID_CHECK(busy_.erase(device) == 1);
+}
+
+KvLayout FakeKvLayout(uint32_t block_tokens) {
+  return {.layers = kLayers,
+          .kv_heads = 1,
+          .head_dim = 4,
+          .block_tokens = block_tokens,
+          .dtype = KvDType::kF16};
+}
+
+FakeRunner::FakeRunner(FakeRunnerOptions options)
+    : options_(std::move(options)) {
+  if (options_.thread) thread_ = std::thread([this] { RunThread(); });
+}
+
+FakeRunner::~FakeRunner() {
+  if (!options_.thread) return;
+  {
+    std::lock_guard lock(mutex_);
+    closing_ = true;
+  }
+  launched_.notify_one();
+  thread_.join();
+}
+
+void FakeRunner::Launch(const ForwardBatch& batch, StepCallbacks callbacks) {
+  BRAID_CHECK_MSG(batch_ == nullptr, "a step is in flight");
+  size_t rows = 0;
+  for (const SequenceRows& sequence : batch.sequences) {
+    rows += sequence.tokens.size();
+    BRAID_CHECK(sequence.blocks.size() ==
+                kv_layout().BlocksFor(sequence.start + sequence.tokens.size()));
+  }
+  BRAID_CHECK(rows >= 1 && rows <= options_.max_rows);
+  options_.cores->Take(options_.id);
+  for (DeviceId lent : batch.lent) options_.cores->Take(lent);
+  batch_ = &batch;
+  callbacks_ = std::move(callbacks);
+  layers_done_ = 0;
+  Spoil();
+  if (!options_.thread) return;
+  {
+    std::lock_guard lock(mutex_);
+    work_ = true;
+  }
+  launched_.notify_one();
+}
+
+void FakeRunner::Spoil() {
+  for (const SequenceRows& rows : batch_->sequences) {
+    for (uint32_t i = 0; i < rows.tokens.size(); ++i) {
+      for (uint32_t layer = 0; layer < kLayers; ++layer) {
+        std::memset(
+            PlaceOf(*options_.arena, rows.blocks, layer, rows.start + i), 0xee,
+            sizeof(uint64_t));
+      }
+    }
+  }
+}
+
+void FakeRunner::Advance(uint32_t layers) {
+  BRAID_CHECK(running() && layers <= kLayers);
+  for (; layers_done_ < layers; ++layers_done_) {
+    for (const SequenceRows& rows : batch_->sequences) {
+      for (uint32_t i = 0; i < rows.tokens.size(); ++i) {
+        const uint32_t position = rows.start + i;
+        const uint64_t record = Record(layers_done_, position, rows.tokens[i]);
+        std::memcpy(
+            PlaceOf(*options_.arena, rows.blocks, layers_done_, position),
+            &record, sizeof(record));
+      }
+    }
+    const uint32_t done = layers_done_ + 1;
+    if (batch_->progress_layers > 0 &&
+        (done % batch_->progress_layers == 0 || done == kLayers)) {
+      callbacks_.on_progress(done);
+    }
+  }
+}
+
+void FakeRunner::Finish(absl::Status status) {
+  BRAID_CHECK(running());
+  ForwardResult result{.status = std::move(status)};
+  if (result.status.ok()) {
+    Advance(kLayers);
+    for (const SequenceRows& rows : batch_->sequences) {
+      result.sequences.push_back(Evaluate(rows));
+    }
+  }
+  options_.cores->GiveBack(options_.id);
+  for (DeviceId lent : batch_->lent) options_.cores->GiveBack(lent);
+  batch_ = nullptr;
+  const StepCallbacks callbacks = std::move(callbacks_);
+  callbacks.on_done(std::move(result));
+}
+
+// What attention would see: every record of positions [0, end), in all layers.
+uint64_t FakeRunner::ReadContext(const SequenceRows& rows, uint32_t end) const {
+  uint64_t context = 0;
+  for (uint32_t position = 0; position < end; ++position) {
+    for (uint32_t layer = 0; layer < kLayers; ++layer) {
+      uint64_t record;
+      std::memcpy(&record,
+                  PlaceOf(*options_.arena, rows.blocks, layer, position),
+                  sizeof(record));
+      context = Fold(context, record);
+    }
+  }
+  return context;
+}
+
+SequenceResult FakeRunner::Evaluate(const SequenceRows& rows) const {
+  SequenceResult result;
+  const auto end = static_cast<uint32_t>(rows.start + rows.tokens.size());
+  if (rows.score_top_logprobs >= 0) {
+    for (uint32_t i = 0; i < rows.score_targets.size(); ++i) {
+      result.scores.push_back(ScoreFrom(ReadContext(rows, rows.start + i + 1),
+                                        rows.score_targets[i],
+                                        rows.score_top_logprobs));
+    }
+  }
+  if (rows.sampling != nullptr) {
+    const SamplingContext& context = rows.context;
+    BRAID_CHECK(context.position == end);
+    BRAID_CHECK(context.prompt.size() + context.output.size() == end);
+    result.token =
+        Draw(ReadContext(rows, end), *rows.sampling, context.output.size(),
+             context.end_of_generation, options_.vocabulary);
+  }
+  return result;
+}
+
+SampledToken FakeRunner::Next(std::span<const TokenId> prompt,
+                              std::span<const TokenId> output,
+                              const SamplingParams& sampling,
+                              std::span<const TokenId> end_of_generation,
+                              int32_t vocabulary) {
+  std::vector<TokenId> tokens(prompt.begin(), prompt.end());
+  tokens.insert(tokens.end(), output.begin(), output.end());
+  return Draw(ContextOf(tokens), sampling, output.size(), end_of_generation,
+              vocabulary);
+}
+
+SampledToken FakeRunner::ScoreOf(std::span<const TokenId> context,
+                                 TokenId target, int32_t alternatives) {
+  return ScoreFrom(ContextOf(context), target, alternatives);
+}
+
+void FakeRunner::RunThread() {
+  while (true) {
+    {
+      std::unique_lock lock(mutex_);
+      launched_.wait(lock, [&] { return work_ || closing_; });
+      if (!work_) return;
+      work_ = false;
+    }
+    Finish();
+  }
+}
+
+}  // namespace braid
