@@ -33,6 +33,8 @@ struct GenerateRequest {
   std::vector<TokenId> prompt;  // not empty
   SamplingParams sampling;
   uint32_t max_tokens = 16;  // 0 only with prompt_logprobs (scoring)
+  // Looked for in the text from token number sampling.min_tokens on. The one
+  // that is complete first ends the request.
   std::vector<std::string> stop;
   bool include_stop_in_text = false;
   bool show_special = false;

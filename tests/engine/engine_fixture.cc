@@ -77,6 +77,7 @@ Expected ExpectedOf(const GenerateRequest& request, uint32_t max_context) {
       max_context - static_cast<uint32_t>(request.prompt.size()));
   Expected expected;
   std::vector<TokenId> output;
+  std::string watched;  // Text before min_tokens is no part of a stop string.
   while (output.size() < most) {
     const TokenId token =
         FakeRunner::Next(request.prompt, output, request.sampling,
@@ -95,8 +96,12 @@ Expected ExpectedOf(const GenerateRequest& request, uint32_t max_context) {
         token == 0 ? " " : words[static_cast<size_t>(token)];
     for (char c : word) {
       expected.text += c;
+      if (static_cast<int64_t>(output.size()) < request.sampling.min_tokens) {
+        continue;
+      }
+      watched += c;
       for (const std::string& stop : request.stop) {
-        if (absl::EndsWith(expected.text, stop) &&
+        if (absl::EndsWith(watched, stop) &&
             stop.size() > expected.matched_stop.size()) {
           expected.matched_stop = stop;
         }

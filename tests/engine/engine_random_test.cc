@@ -1,0 +1,157 @@
+// Random schedules: completions in any order, layers by and by, pieces of
+// transfers shuffled, transfers and steps that fail, cancellations and
+// deadlines at any stage, readers that are too slow. Whatever happens: every
+// request ends once, what it was sent is the beginning of what it would have
+// been sent, and in the end nothing is held.
+#include <cstdlib>
+
+#include "tests/engine/engine_fixture.h"
+
+namespace braid {
+namespace {
+
+struct Submitted {
+  RequestId id;
+  GenerateRequest request;
+  std::shared_ptr<RecordingSink> sink;
+};
+
+class RandomRun {
+ public:
+  explicit RandomRun(uint64_t seed) : rng_(seed), harness_(Options()) {
+    transfer_failures_ = rng_.Below(2) == 0 ? 0 : 0.05;
+    step_failures_ = rng_.Below(3) == 0 ? 0.02 : 0;
+    disturbed_ = rng_.Below(4) != 0;
+  }
+
+  void Run() {
+    for (int i = 0; i < 120; ++i) {
+      if (rng_.Below(3) == 0) Submit();
+      if (disturbed_ && rng_.Below(12) == 0 && !submitted_.empty()) {
+        harness_.loop().Cancel(submitted_[rng_.Below(submitted_.size())].id);
+      }
+      if (rng_.Below(20) == 0) harness_.transport().RefuseOpens(1);
+      harness_.Act(rng_, transfer_failures_, step_failures_);
+      harness_.Turn();
+    }
+    harness_.transport().RefuseOpens(0);
+    harness_.RunToRest();
+    for (const Submitted& submitted : submitted_) Check(submitted);
+    harness_.ExpectNothingHeld();
+    const EngineStats stats = harness_.loop().Snapshot();
+    uint64_t finished = 0;
+    for (uint64_t n : stats.requests_finished) finished += n;
+    EXPECT_EQ(finished, submitted_.size());
+    EXPECT_EQ(
+        stats.queued + stats.prefilling + stats.transferring + stats.decoding,
+        0u);
+  }
+
+ private:
+  HarnessOptions Options() {
+    const bool single = rng_.Below(5) == 0;
+    HarnessOptions options;
+    options.devices = single ? 1 : 2 + static_cast<int>(rng_.Below(2));
+    options.split =
+        single ? SplitMode::kAuto : static_cast<SplitMode>(rng_.Below(3));
+    options.two_pools = !single && rng_.Below(3) != 0;
+    options.block_tokens = rng_.Below(2) == 0 ? 4 : 16;
+    options.max_context = 10 * options.block_tokens;
+    options.blocks = 10 + static_cast<uint32_t>(rng_.Below(40));
+    options.chunk = 1 + static_cast<uint32_t>(rng_.Below(50));
+    options.max_running = 1 + static_cast<uint32_t>(rng_.Below(16));
+    options.max_rows = 4 + static_cast<uint32_t>(rng_.Below(60));
+    options.progress_layers = static_cast<uint32_t>(rng_.Below(4));
+    options.lend_cores = rng_.Below(2) == 0;
+    options.prefix_cache = rng_.Below(4) != 0;
+    return options;
+  }
+
+  void Submit() {
+    GenerateRequest request;
+    const uint32_t context = harness_.options().max_context;
+    request.max_tokens = static_cast<uint32_t>(rng_.Below(24));
+    if (request.max_tokens == 0 || rng_.Below(8) == 0) {
+      request.prompt_logprobs = static_cast<int32_t>(rng_.Below(3));
+    }
+    request.prompt =
+        FakePrompt(static_cast<uint32_t>(rng_.Below(3)),
+                   1 + static_cast<uint32_t>(rng_.Below(context - 1)));
+    request.sampling.seed = rng_.Below(2);
+    request.sampling.ignore_eos = rng_.Below(2) == 0;
+    request.sampling.min_tokens = static_cast<int32_t>(rng_.Below(3));
+    if (rng_.Below(4) == 0) request.stop = {"ab", "h"};
+    if (disturbed_ && rng_.Below(8) == 0) {
+      request.deadline =
+          harness_.clock().Now() + std::chrono::microseconds(rng_.Below(60000));
+    }
+    const size_t takes =
+        disturbed_ && rng_.Below(10) == 0 ? rng_.Below(10) : ~size_t{0};
+    Submitted submitted{.request = request};
+    auto sink = std::make_shared<RecordingSink>(takes);
+    const auto id = harness_.loop().Submit(request, sink);
+    if (!id.ok()) {
+      EXPECT_EQ(id.status().code(), absl::StatusCode::kResourceExhausted);
+      return;
+    }
+    submitted.id = *id;
+    submitted.sink = std::move(sink);
+    submitted_.push_back(std::move(submitted));
+  }
+
+  void Check(const Submitted& submitted) {
+    const RecordingSink& sink = *submitted.sink;
+    SCOPED_TRACE(submitted.id.value());
+    ASSERT_TRUE(sink.finished());
+    const Outcome& outcome = *sink.outcome;
+    Expected expected =
+        ExpectedOf(submitted.request, harness_.options().max_context);
+    if (outcome.reason == FinishReason::kStop ||
+        outcome.reason == FinishReason::kLength) {
+      EXPECT_EQ(sink.ids(), expected.ids);
+      EXPECT_EQ(sink.text, expected.text);
+      EXPECT_EQ(outcome.reason, expected.reason);
+      EXPECT_EQ(outcome.matched_stop, expected.matched_stop);
+      EXPECT_EQ(sink.scores.has_value(),
+                submitted.request.prompt_logprobs >= 0);
+    } else {
+      EXPECT_FALSE(outcome.status.ok());
+      const std::vector<TokenId> ids = sink.ids();
+      ASSERT_LE(ids.size(), expected.ids.size());
+      expected.ids.resize(ids.size());
+      EXPECT_EQ(ids, expected.ids);
+      EXPECT_TRUE(expected.text.starts_with(sink.text));
+    }
+    if (outcome.reason == FinishReason::kFailed) {
+      EXPECT_GT(step_failures_, 0);
+    }
+    if (outcome.reason == FinishReason::kCancelled ||
+        outcome.reason == FinishReason::kDeadline) {
+      EXPECT_TRUE(disturbed_);
+    }
+  }
+
+  Rng rng_;
+  Harness harness_;
+  double transfer_failures_ = 0, step_failures_ = 0;
+  bool disturbed_ = false;
+  std::vector<Submitted> submitted_;
+};
+
+// BRAID_SEEDS=FROM:TO runs others: a failing seed is a bug report.
+TEST(EngineRandomTest, WhateverHappens) {
+  uint64_t from = 1, to = 400;
+  if (const char* seeds = std::getenv("BRAID_SEEDS")) {
+    char* rest = nullptr;
+    from = to = std::strtoull(seeds, &rest, 10);
+    if (*rest == ':') to = std::strtoull(rest + 1, nullptr, 10);
+  }
+  for (uint64_t seed = from; seed <= to; ++seed) {
+    SCOPED_TRACE(testing::Message() << "replay with BRAID_SEEDS=" << seed);
+    RandomRun(seed).Run();
+    if (HasFailure()) return;
+  }
+}
+
+}  // namespace
+}  // namespace braid
