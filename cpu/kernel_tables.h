@@ -15,6 +15,7 @@ extern const Kernels kPortableKernels;
 extern const Kernels kAvx2Kernels;
 extern const Kernels kAvxVnniKernels;
 extern const Kernels kAvx512Kernels;
+extern const Kernels kAmxKernels;
 
 // Faster registers would not help it: all tables above share it.
 void QuantizeAvx2(const Activations& x, int32_t first, int32_t end);

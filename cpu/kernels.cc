@@ -23,6 +23,7 @@ constexpr Entry kTables[] = {
     {Isa::kAvx2, "avx2", &kAvx2Kernels},
     {Isa::kAvxVnni, "avxvnni", &kAvxVnniKernels},
     {Isa::kAvx512, "avx512", &kAvx512Kernels},
+    {Isa::kAmx, "amx", &kAmxKernels},
 #endif
 };
 

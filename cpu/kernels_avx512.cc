@@ -13,12 +13,23 @@ constexpr int kMaxTokens = 12;
 // A core alone does not keep enough lines in flight; 16 rows by 8 blocks ahead.
 constexpr int kPrefetchBytes = 2560;
 
+// Tokens whose chains of dot products are written side by side: one after the
+// other they would fill the scheduler with instructions that wait.
+constexpr int kInterleaved = 4;
+
 struct Call {
   const Activations* x;
   int64_t blocks;
   float* y;
   int64_t y_stride;
 };
+
+// Four columns of one token, for every row.
+inline __m512i BroadcastFour(const int8_t* p) {
+  int32_t four;
+  __builtin_memcpy(&four, p, 4);
+  return _mm512_set1_epi32(four);
+}
 
 // The fixed order of one element: per block an integer dot product, then two
 // fused multiply-adds.
@@ -42,25 +53,37 @@ void QuantisedTile(const Call& call, const std::byte* w, int64_t token,
     LoadQuants<kFormat>(w, weights);
 #pragma GCC unroll 2
     for (int half = 0; half < Block::kHalves; ++half) {
-      constexpr int kGroups = 8 / Block::kHalves;
       const __m512 scale = Block::Scale(w, half);
       const __m512 minimum = Block::Minimum(w, half);
-#pragma GCC unroll 12
-      for (int t = 0; t < kTokens; ++t) {
-        const ActivationBlock& block = x[t];
-        const float sum =
-            Block::kHalves == 1 ? block.sum : block.half_sums[half];
-        __m512i dot = _mm512_setzero_si512();
+#pragma GCC unroll 6
+      for (int first = 0; first < kTokens; first += kInterleaved) {
+        __m512i dots[kInterleaved];
+        constexpr int kGroups = 8 / Block::kHalves;
 #pragma GCC unroll 8
         for (int g = half * kGroups; g < (half + 1) * kGroups; ++g) {
-          int32_t four;
-          __builtin_memcpy(&four, block.quants + 4 * g, 4);
-          dot = _mm512_dpbusd_epi32(dot, weights[g], _mm512_set1_epi32(four));
+#pragma GCC unroll 8
+          for (int i = 0; i < kInterleaved; ++i) {
+            const int t = first + i;
+            if (t >= kTokens) break;
+
+            const __m512i last =
+                g == half * kGroups ? _mm512_setzero_si512() : dots[i];
+            dots[i] = _mm512_dpbusd_epi32(last, weights[g],
+                                          BroadcastFour(x[t].quants + 4 * g));
+          }
         }
-        total[t] = _mm512_fmadd_ps(
-            _mm512_cvtepi32_ps(dot),
-            _mm512_mul_ps(scale, _mm512_set1_ps(block.scale)), total[t]);
-        total[t] = _mm512_fmadd_ps(minimum, _mm512_set1_ps(sum), total[t]);
+#pragma GCC unroll 8
+        for (int i = 0; i < kInterleaved; ++i) {
+          const int t = first + i;
+          if (t >= kTokens) break;
+
+          const float sum =
+              Block::kHalves == 1 ? x[t].sum : x[t].half_sums[half];
+          total[t] = _mm512_fmadd_ps(
+              _mm512_cvtepi32_ps(dots[i]),
+              _mm512_mul_ps(scale, _mm512_set1_ps(x[t].scale)), total[t]);
+          total[t] = _mm512_fmadd_ps(minimum, _mm512_set1_ps(sum), total[t]);
+        }
       }
     }
     w += Block::kBytes;
