@@ -75,6 +75,12 @@ absl::Status Bpe::AddMerges(const TokenizerSpec& spec) {
         "its merges belong to another vocabulary"));
   };
 
+  std::vector<int> byte_of(spec.tokens.size(), -1);
+  for (int byte = 0; byte < 256; ++byte) {
+    if (byte_token_[byte] != kNoToken) byte_of[byte_token_[byte]] = byte;
+  }
+
+  byte_pairs_.assign(256 * 256, MergeTable::kNoMerge);
   merges_.Reserve(spec.merges.size());
   std::string result;
   for (size_t rank = 0; rank < spec.merges.size(); ++rank) {
@@ -96,18 +102,12 @@ absl::Status Bpe::AddMerges(const TokenizerSpec& spec) {
     if (merged == ids.end()) return unknown(rank, result);
     // Text never becomes a control token, whatever the merges say.
     if (KindOf(spec, merged->second) == TokenKind::kControl) continue;
-    merges_.Insert(left->second, right->second,
-                   {static_cast<uint32_t>(rank), merged->second});
-  }
-
-  byte_pairs_.resize(256 * 256);
-  for (int left = 0; left < 256; ++left) {
-    for (int right = 0; right < 256; ++right) {
-      if (byte_token_[left] == kNoToken || byte_token_[right] == kNoToken) {
-        continue;
-      }
-      byte_pairs_[left << 8 | right] =
-          merges_.Lookup(byte_token_[left], byte_token_[right]);
+    const MergeTable::Merge value{static_cast<uint32_t>(rank), merged->second};
+    merges_.Insert(left->second, right->second, value);
+    const int left_byte = byte_of[left->second];
+    const int right_byte = byte_of[right->second];
+    if (left_byte >= 0 && right_byte >= 0) {
+      byte_pairs_[left_byte << 8 | right_byte] = value;
     }
   }
   return absl::OkStatus();

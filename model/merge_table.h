@@ -17,9 +17,10 @@ class MergeTable {
  public:
   static constexpr uint32_t kNoRank = UINT32_MAX;
   struct Merge {
-    uint32_t rank = kNoRank;
-    TokenId result = kNoToken;
+    uint32_t rank;
+    TokenId result;
   };
+  static constexpr Merge kNoMerge{kNoRank, kNoToken};
 
   // Room for `count` merges.
   void Reserve(size_t count) {
@@ -53,7 +54,7 @@ class MergeTable {
   static constexpr uint64_t kEmpty = UINT64_MAX;  // no pair: ids are >= 0
   struct Slot {
     uint64_t key = kEmpty;
-    Merge merge;
+    Merge merge = kNoMerge;
   };
 
   static uint64_t Key(TokenId left, TokenId right) {
