@@ -8,9 +8,9 @@
       [--nfc] [--ignore-merges]
 
 The vocabulary and merges are those of the GGUF (the default model when no other
-is named); --pre and the flags swap the pipeline around it, so that each
-pre-tokenizer is checked with a real vocabulary. Exit status 1 and the first
-differences when there are any.
+is named), which the oracle reads by itself; --pre and the flags swap the pipeline
+around them, so that each pre-tokenizer is checked with a real vocabulary. Exit
+status 1 and the first differences when there are any.
 """
 
 import argparse
@@ -62,7 +62,7 @@ def texts_to_check(vocabulary, count, seed):
     return texts
 
 
-def check_encoding(vocabulary, reference, oracle, spec, texts):
+def check_encoding(reference, oracle, spec, texts):
     failures = 0
     for special in (False, True):
         reference.encode_special_tokens = not special
@@ -114,10 +114,12 @@ def main():
     texts = texts_to_check(vocabulary, options.count, options.seed)
     with tempfile.NamedTemporaryFile(suffix=".spec") as spec:
         vocabulary.write(spec.name)
+        swapped = options.pre or options.nfc or options.ignore_merges
+        source = spec.name if swapped else options.model
         start = time.monotonic()
-        failures = check_encoding(vocabulary, reference, options.oracle, spec.name, texts)
+        failures = check_encoding(reference, options.oracle, source, texts)
         failures += check_decoding(
-            vocabulary, reference, options.oracle, spec.name, options.count, options.seed)
+            vocabulary, reference, options.oracle, source, options.count, options.seed)
         seconds = time.monotonic() - start
     print(f"{vocabulary.pre}{' nfc' * options.nfc}{' ignore_merges' * options.ignore_merges}: "
           f"{len(texts)} texts, plain and with special tokens, {options.count} id "

@@ -8,4 +8,5 @@ braid_test(tokenizer_test
 
 # Not a test by itself: check_tokenizer.py drives it.
 add_executable(tokenizer_oracle tokenizer_oracle.cc)
-target_link_libraries(tokenizer_oracle PRIVATE braid_options braid_tokenizer)
+target_link_libraries(tokenizer_oracle PRIVATE braid_options braid_tokenizer
+  braid_model_files)
