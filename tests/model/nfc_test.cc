@@ -57,6 +57,13 @@ TEST(NfcTest, InvalidBytesStay) {
   EXPECT_EQ(ToNfc("\xe2\x82"), "\xe2\x82");
 }
 
+// Marks of one class keep their order, in long runs too.
+TEST(NfcTest, OrderOfMarksIsStable) {
+  std::string text = "x";
+  for (int i = 0; i < 40; ++i) text += i % 3 ? "\u0308\u0302\u0323" : "\u0301";
+  EXPECT_EQ(ToNfc(text), Utf8procNfc(text));
+}
+
 // 300,000 marks in the worst order: exchanging neighbours would take minutes.
 TEST(NfcTest, LongRunsOfMarks) {
   std::string text = "a";
