@@ -5,8 +5,8 @@
 // equals. Three ways to the same result:
 //   - a word that ends as one token is found in a table (most words are);
 //   - short words scan for the best pair;
-//   - long words keep their pairs in a queue by rank (merge_queue.h), so that
-//     a word of a megabyte takes time linear in it, but for rare inversions.
+//   - long words keep their pairs in queues by rank (merge_queue.h), so that
+//     a word of a megabyte takes time linear in it.
 #pragma once
 
 #include <array>

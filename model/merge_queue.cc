@@ -56,20 +56,7 @@ int32_t MergeQueue::Best() {
     buckets_[ranks_.front()].ranked = false;
     PopMin(ranks_);
   }
-  const auto stale = [this](Key key) {
-    const Symbol& symbol = symbols_[key & UINT32_MAX];
-    return symbol.rank != key >> 32 || symbol.before != kStraggler;
-  };
-  while (!stragglers_.empty() && stale(stragglers_.front())) {
-    PopMin(stragglers_);
-  }
-  constexpr Key kNothing = UINT64_MAX;
-  const Key queued =
-      ranks_.empty() ? kNothing
-                     : MakeKey(ranks_.front(), buckets_[ranks_.front()].head);
-  const Key best =
-      std::min(queued, stragglers_.empty() ? kNothing : stragglers_.front());
-  return best == kNothing ? kNone : static_cast<int32_t>(best & UINT32_MAX);
+  return ranks_.empty() ? kNone : buckets_[ranks_.front()].head;
 }
 
 void MergeQueue::MergeAt(const MergeTable& merges, int32_t position) {
@@ -102,12 +89,7 @@ void MergeQueue::Enqueue(const MergeTable& merges, int32_t position) {
 
   Bucket& bucket = buckets_[merge.rank];
   symbol.after = kNone;
-  if (bucket.tail >= position) {
-    symbol.before = kStraggler;
-    ++out_of_order_;
-    PushMin(stragglers_, MakeKey(merge.rank, position));
-    return;
-  }
+  BRAID_CHECK(bucket.tail < position);
   symbol.before = bucket.tail;
   (bucket.tail == kNone ? bucket.head : symbols_[bucket.tail].after) = position;
   bucket.tail = position;
@@ -119,7 +101,7 @@ void MergeQueue::Enqueue(const MergeTable& merges, int32_t position) {
 
 void MergeQueue::Dequeue(int32_t position) {
   Symbol& symbol = symbols_[position];
-  if (symbol.rank != MergeTable::kNoRank && symbol.before != kStraggler) {
+  if (symbol.rank != MergeTable::kNoRank) {
     Bucket& bucket = buckets_[symbol.rank];
     (symbol.before == kNone ? bucket.head : symbols_[symbol.before].after) =
         symbol.after;

@@ -1,12 +1,13 @@
 // Merges a long word: a doubly linked list of symbols whose pairs wait in
 // buckets, one bucket for each rank.
 //
-// A binary heap of all pairs costs log n cache misses for each merge. But
-// within one rank pairs nearly always become known from left to right, so a
-// bucket is a queue: appending and taking the first cost the same whatever the
-// length. The few that come out of order (a pair that two different merges
-// bring about) go to a heap beside the buckets. Ranks with a pair waiting are
-// in a second, small heap.
+// A binary heap of all pairs costs log n cache misses for each merge. But the
+// pairs of one rank become known from left to right, so a bucket is a plain
+// queue and taking the best pair costs the same whatever the length. Why in
+// that order: all places that get to hold the same pair start with the same
+// bytes and, as no merge crosses their borders before, go through the same
+// merges; of two places at the same point the left one is always served first.
+// Ranks with a pair waiting are in a small heap.
 //
 //   symbols   t h e _ t h e      each symbol: neighbours in the text,
 //             |_|     |_|        rank of the pair with its right neighbour,
@@ -32,11 +33,9 @@ class MergeQueue {
   // Pairs queued and merges done since the queue was made: the work, for tests
   // of linearity.
   uint64_t steps() const { return steps_; }
-  uint64_t out_of_order() const { return out_of_order_; }
 
  private:
   static constexpr int32_t kNone = -1;
-  static constexpr int32_t kStraggler = -2;  // in `before`: not in a bucket
   struct Symbol {
     TokenId token;
     int32_t left, right;    // neighbours in the text
@@ -48,13 +47,6 @@ class MergeQueue {
     int32_t tail = kNone;
     bool ranked = false;  // is in ranks_
   };
-  // (rank, position) as one number: the order of merges.
-  using Key = uint64_t;
-
-  static Key MakeKey(uint32_t rank, int32_t position) {
-    return static_cast<Key>(rank) << 32 | static_cast<uint32_t>(position);
-  }
-
   // Position of the left symbol of the best pair, kNone when there is none.
   int32_t Best();
   void MergeAt(const MergeTable& merges, int32_t position);
@@ -66,9 +58,7 @@ class MergeQueue {
   std::vector<Symbol> symbols_;
   std::vector<Bucket> buckets_;  // by rank; all empty between words
   std::vector<uint32_t> ranks_;  // min-heap of ranks whose bucket may be filled
-  std::vector<Key> stragglers_;  // min-heap; stale ones are dropped at the top
   uint64_t steps_ = 0;
-  uint64_t out_of_order_ = 0;
 };
 
 }  // namespace braid
