@@ -230,7 +230,14 @@ void AppendNumber(double value, std::string& out) {
     return;
   }
   char buffer[32];
-  const auto end = std::to_chars(buffer, buffer + sizeof(buffer), value).ptr;
+  // The default form spells large values out to the last digit, and more
+  // digits than a double has are not read back reliably.
+  char* const end =
+      std::abs(value) < 1e16
+          ? std::to_chars(buffer, buffer + sizeof(buffer), value).ptr
+          : std::to_chars(buffer, buffer + sizeof(buffer), value,
+                          std::chars_format::scientific)
+                .ptr;
   const std::string_view text(buffer, end - buffer);
   out += text;
   // A real stays a real when read back.

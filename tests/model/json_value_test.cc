@@ -54,6 +54,7 @@ TEST(JsonValueTest, IntegersPastInt64AreReal) {
   EXPECT_EQ(*ParseJson("18446744073709551616")->real(), 18446744073709551616.0);
   EXPECT_EQ(*ParseJson("[-100000000000000000000]")->array()->front().real(),
             -1e20);
+  EXPECT_EQ(RoundTrip("-3388888888888888883888"), "-3.3888888888888887e+21");
   EXPECT_FALSE(ParseJson("1e999").ok());
   EXPECT_FALSE(ParseJson(std::string(400, '9')).ok());
 }
