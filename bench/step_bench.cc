@@ -4,7 +4,10 @@
 //   step_bench [--model PATH] [--cores N] [--isa NAME] [--repeats N] [--stages]
 //              [--only prefill|decode]
 //
-// Times are medians over the repeats.
+// Times are medians over the repeats. Next to each stands its share of what the
+// machine can do, probed beside it: of the read bandwidth, for the bytes of
+// weights and KV a decode step must read, and of the int8 peak, for the
+// multiply-adds of the prompt.
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -16,6 +19,8 @@
 #include <vector>
 
 #include "base/check.h"
+#include "bench/machine_probe.h"
+#include "bench/pinned_team.h"
 #include "cpu/core_team.h"
 #include "cpu/cpu_runner.h"
 #include "cpu/forward.h"
@@ -165,6 +170,7 @@ class Bench {
       : model_(model), arena_(arena), arguments_(a) {}
 
   void Run(int cores) {
+    Probe(cores);
     Team team(model_, arena_, cores);
     if (arguments_.only != "decode") {
       Prefill(team, cores, 512, 256);
@@ -176,9 +182,41 @@ class Bench {
   }
 
  private:
+  // The limits of the machine, with that many cores.
+  void Probe(int cores) {
+    // On a thread of its own, which the team pins.
+    std::thread([&] {
+      bench::PinnedTeam team(cores);
+      const bench::ReadProbe read(model_.weight_bytes);
+      std::vector<double> rates, peaks;
+      for (int i = 0; i < 9; ++i) {
+        rates.push_back(read.Measure(team));
+        peaks.push_back(
+            std::max(bench::MeasureVnni(team), bench::MeasureAmx(team)));
+      }
+      bandwidth_ = Median(rates);
+      int8_peak_ = Median(peaks);
+    }).join();
+    std::printf("%d core(s): reads %.1f GB/s, int8 %.0f GOP/s\n", cores,
+                bandwidth_ / 1e9, int8_peak_ / 1e9);
+  }
+
+  // Multiplications and additions of one token in the layers.
+  double LayerOps() const {
+    double weights = 0;
+    for (const PackedLayer& layer : model_.layers) {
+      for (const PackedMatrix* w : {&layer.q, &layer.k, &layer.v, &layer.o,
+                                    &layer.gate, &layer.up, &layer.down}) {
+        weights +=
+            static_cast<double>(w->rows) * static_cast<double>(w->columns);
+      }
+    }
+    return 2 * weights;
+  }
+
   template <typename Repeat>
-  void Report(const char* what, int size, Team& team, int cores, double tokens,
-              Repeat repeat) {
+  double Report(const char* what, int size, Team& team, int cores,
+                double tokens, Repeat repeat) {
     std::vector<StageTicks> ticks(cores, StageTicks{});
     std::vector<double> seconds;
     (void)repeat();
@@ -187,30 +225,36 @@ class Bench {
     team.Profile(nullptr);
     const double median = Median(seconds);
     const double best = *std::min_element(seconds.begin(), seconds.end());
-    std::printf("%d core(s) %s %4d: %8.3f ms %8.1f tok/s (best %.1f)\n", cores,
+    std::printf("%d core(s) %s %4d: %8.3f ms %8.1f tok/s (best %.1f)", cores,
                 what, size, median * 1e3, tokens / median, tokens / best);
-    if (arguments_.stages) PrintStages(ticks);
+    if (arguments_.stages) {
+      std::printf("\n");
+      PrintStages(ticks);
+    }
     std::fflush(stdout);
+    return tokens / median;
   }
 
   void Prefill(Team& team, int cores, uint32_t length, uint32_t chunk) {
     const Sequences s(1, length, model_.config.vocabulary);
-    Report("prefill 512, chunk", static_cast<int>(chunk), team, cores, length,
-           [&] {
-             double seconds = 0;
-             for (uint32_t at = 0; at < length; at += chunk) {
-               ForwardBatch batch;
-               batch.sequences.push_back(
-                   {.tokens = std::span(s.tokens[0]).subspan(at, chunk),
-                    .start = at,
-                    .blocks = s.blocks[0]});
-               if (at + chunk == length) {
-                 batch.sequences[0].sampling = &greedy_;
-               }
-               seconds += team.Seconds(batch);
-             }
-             return seconds;
-           });
+    const double rate =
+        Report("prefill 512, chunk", static_cast<int>(chunk), team, cores,
+               length, [&] {
+                 double seconds = 0;
+                 for (uint32_t at = 0; at < length; at += chunk) {
+                   ForwardBatch batch;
+                   batch.sequences.push_back(
+                       {.tokens = std::span(s.tokens[0]).subspan(at, chunk),
+                        .start = at,
+                        .blocks = s.blocks[0]});
+                   if (at + chunk == length) {
+                     batch.sequences[0].sampling = &greedy_;
+                   }
+                   seconds += team.Seconds(batch);
+                 }
+                 return seconds;
+               });
+    std::printf(" %5.2f of int8 peak\n", rate * LayerOps() / int8_peak_);
   }
 
   void Decode(Team& team, int cores, int n) {
@@ -223,27 +267,36 @@ class Bench {
       (void)team.Seconds(batch);
     }
     constexpr int kSteps = 24;
-    Report("decode, batch", n, team, cores, double(n) * kSteps, [&] {
-      double seconds = 0;
-      for (uint32_t step = 0; step < kSteps; ++step) {
-        ForwardBatch batch;
-        for (int i = 0; i < n; ++i) {
-          const uint32_t at = kContext + step;
-          batch.sequences.push_back(
-              {.tokens = std::span(s.tokens[i]).subspan(at, 1),
-               .start = at,
-               .blocks = s.blocks[i],
-               .sampling = &greedy_});
-        }
-        seconds += team.Seconds(batch);
-      }
-      return seconds;
-    });
+    const double rate =
+        Report("decode, batch", n, team, cores, double(n) * kSteps, [&] {
+          double seconds = 0;
+          for (uint32_t step = 0; step < kSteps; ++step) {
+            ForwardBatch batch;
+            for (int i = 0; i < n; ++i) {
+              const uint32_t at = kContext + step;
+              batch.sequences.push_back(
+                  {.tokens = std::span(s.tokens[i]).subspan(at, 1),
+                   .start = at,
+                   .blocks = s.blocks[i],
+                   .sampling = &greedy_});
+            }
+            seconds += team.Seconds(batch);
+          }
+          return seconds;
+        });
+    const KvLayout& layout = arena_.layout();
+    const double kv = double(n) * (kContext + kSteps / 2) / kBlockTokens *
+                      static_cast<double>(layout.block_bytes());
+    std::printf(" %5.2f of read bandwidth\n",
+                rate / n * (static_cast<double>(model_.weight_bytes) + kv) /
+                    bandwidth_);
   }
 
   const PackedModel& model_;
   const KvArena& arena_;
   const Arguments& arguments_;
+  double bandwidth_ = 0;  // bytes/s
+  double int8_peak_ = 0;  // operations/s
   const SamplingParams greedy_ = {.temperature = 0};
 };
 
