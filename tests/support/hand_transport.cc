@@ -49,11 +49,13 @@ bool HandTransport::Step(Rng& rng, double failure_probability) {
   if (open_.empty()) return false;
   Transfer& transfer = open_[rng.Below(open_.size())];
   const TransferId id = transfer.spec.id;
-  if (transfer.cancelled) {
+  // A piece that was on its way when the transfer was cancelled may still be
+  // written: until the terminal event.
+  if (transfer.cancelled && (transfer.pieces.empty() || rng.Below(2) == 0)) {
     End(id, TransferEvent::Outcome::kCancelled);
     return true;
   }
-  if (rng.Uniform() < failure_probability) {
+  if (!transfer.cancelled && rng.Uniform() < failure_probability) {
     End(id, TransferEvent::Outcome::kFailed);
     return true;
   }
