@@ -102,7 +102,7 @@ void QuantisedTile(const Call& call, const std::byte* w, int64_t token,
     if (rows_half == 0) {
       for (int line = 0; line < kShape.bytes; line += 64) {
         _mm_prefetch(reinterpret_cast<const char*>(w) + kPrefetchBytes + line,
-                     _MM_HINT_T0);
+                     _MM_HINT_T1);
       }
     }
     __m256i weights[8];
@@ -172,7 +172,7 @@ void FloatTile(const Call& call, const std::byte* w, int64_t token, int64_t row,
   for (int t = 0; t < kTokens; ++t) even[t] = odd[t] = _mm256_setzero_ps();
   for (int64_t c = 0; c < columns; c += 2) {
     _mm_prefetch(reinterpret_cast<const char*>(w) + kPrefetchBytes,
-                 _MM_HINT_T0);
+                 _MM_HINT_T1);
     const __m256 first = LoadColumn<kFormat>(w);
     const __m256 second = LoadColumn<kFormat>(w + kColumnBytes);
 #pragma GCC unroll 4

@@ -58,7 +58,7 @@ void Unpack(const std::byte* w, int blocks, Chunk& chunk) {
   using Block = BlockOf<kFormat>;
   for (int b = 0; b < blocks; ++b, w += Block::kBytes) {
     for (int line = 0; line < Block::kBytes; line += 64) {
-      _mm_prefetch(reinterpret_cast<const char*>(w) + 4096 + line, _MM_HINT_T0);
+      _mm_prefetch(reinterpret_cast<const char*>(w) + 4096 + line, _MM_HINT_T1);
     }
     __m512i quants[8];
     LoadQuants<kFormat>(w, quants);
