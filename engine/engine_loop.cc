@@ -84,9 +84,10 @@ EngineLoop::EngineLoop(EngineConfig config)
     slots_.push_back({.device = std::move(device)});
   }
   for (size_t i = 0; i < slots_.size(); ++i) launch_order_.push_back(i);
-  std::ranges::stable_partition(launch_order_, [this](size_t i) {
-    return slots_[i].device.role == DeviceRole::kDecode;
-  });
+  std::stable_partition(launch_order_.begin(), launch_order_.end(),
+                        [this](size_t i) {
+                          return slots_[i].device.role == DeviceRole::kDecode;
+                        });
   stats_.transport_name = std::string(transport_->name());
   PublishStats(config_.clock->Now(), /*idle=*/true);
 }

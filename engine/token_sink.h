@@ -14,6 +14,8 @@ namespace braid {
 
 // What one step added to a request.
 struct TokenDelta {
+  // Without the token that ended the generation, which is no part of the
+  // answer; Outcome::output_tokens counts it.
   std::vector<SampledToken> tokens;
   // Text that is certain by now: complete characters that are not the beginning
   // of a stop string.
@@ -53,6 +55,7 @@ class TokenSink {
  public:
   virtual ~TokenSink() = default;
   // Logprobs of the prompt, once, before any token, when they were asked for.
+  // Entry i is of prompt token i + 1: the first has no context to be scored in.
   virtual void OnPromptScores(std::vector<SampledToken> scores) = 0;
   // False: the reader is too slow; the engine cancels the request.
   [[nodiscard]] virtual bool OnTokens(TokenDelta delta) = 0;

@@ -119,9 +119,10 @@ class Scenario {
   std::vector<std::string> Turn() {
     std::vector<std::string> out;
     std::vector<SchedulerDevice> order = config_.devices;
-    std::ranges::stable_partition(order, [](const SchedulerDevice& device) {
-      return device.role == DeviceRole::kDecode;
-    });
+    std::stable_partition(order.begin(), order.end(),
+                          [](const SchedulerDevice& device) {
+                            return device.role == DeviceRole::kDecode;
+                          });
     for (const SchedulerDevice& device : order) {
       if (!scheduler_->available(device.id)) continue;
       const StepPlan plan = scheduler_->Plan(device.id);
