@@ -65,6 +65,8 @@ struct TinyLogits {
   std::vector<TokenId> tokens;
   std::vector<int32_t> positions;
   std::vector<std::vector<float>> logits;  // [positions][vocabulary]
+  // The same with linear inputs rounded to int8 in blocks of 32.
+  std::vector<std::vector<float>> int8_logits;
 };
 
 inline TinyLogits ReadTinyLogits(const std::string& name) {
@@ -75,9 +77,12 @@ inline TinyLogits ReadTinyLogits(const std::string& name) {
   TinyLogits golden;
   golden.tokens = in.Take<TokenId>(tokens);
   golden.positions = in.Take<int32_t>(positions);
-  for (uint32_t i = 0; i < positions; ++i) {
-    golden.logits.push_back(in.Take<float>(vocabulary));
+  for (auto* rows : {&golden.logits, &golden.int8_logits}) {
+    for (uint32_t i = 0; i < positions; ++i) {
+      rows->push_back(in.Take<float>(vocabulary));
+    }
   }
+  BRAID_CHECK(in.AtEnd());
   return golden;
 }
 
