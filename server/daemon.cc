@@ -1,0 +1,190 @@
+#include "server/daemon.h"
+
+#include <chrono>
+#include <cstdio>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/clock.h"
+#include "base/status_macros.h"
+#include "engine/engine.h"
+#include "model/chat_template.h"
+#include "model/model_file.h"
+#include "server/backend.h"
+#include "server/grpc/grpc_server.h"
+#include "server/http/http_server.h"
+#include "server/lifecycle.h"
+#include "server/metrics_exporter.h"
+#include "server/openai/openai_api.h"
+#include "server/probe_routes.h"
+#include "server/served_model.h"
+#include "server/shutdown_signal.h"
+#include "server/transport_factory.h"
+#include "server/version.h"
+
+namespace braid::server {
+namespace {
+
+// For answers whose last bytes are still on their way when all requests have
+// ended.
+constexpr std::chrono::seconds kFlushTime(5);
+
+absl::Status ModelError(const std::string& path, const absl::Status& status) {
+  return absl::Status(
+      status.code(),
+      absl::StrCat("--model ", path, ": ", status.message(),
+                   "; deploy/quickstart.sh fetches one that works"));
+}
+
+absl::StatusOr<std::unique_ptr<ServedModel>> MakeServedModel(
+    const ServeOptions& options, const ModelFile& file, uint32_t max_context) {
+  ServedModel::Parts parts;
+  parts.name = options.model_name;
+  BRAID_ASSIGN_OR_RETURN(parts.tokenizer, Tokenizer::Create(file.tokenizer()));
+  if (!file.chat_template().empty()) {
+    BRAID_ASSIGN_OR_RETURN(parts.chat_template,
+                           ChatTemplate::Parse(file.chat_template()));
+  }
+  parts.max_context = max_context;
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  parts.created_unix_seconds =
+      std::chrono::duration_cast<std::chrono::seconds>(now).count();
+  return std::make_unique<ServedModel>(std::move(parts));
+}
+
+EngineConfig MakeEngineConfig(const ServeOptions& options, Backend backend,
+                              const ServedModel& model, const Clock& clock,
+                              uint64_t fingerprint) {
+  EngineConfig config;
+  config.devices = std::move(backend.devices);
+  config.arenas = std::move(backend.arenas);
+  config.tokenizer = &model.tokenizer();
+  config.clock = &clock;
+  config.make_transport = [kind = options.kv_transport](auto wake) {
+    return MakeTransport(kind, std::move(wake));
+  };
+  config.split = options.split;
+  config.max_context = backend.max_context;
+  config.prefill_chunk = options.prefill_chunk;
+  config.max_running = options.max_running;
+  config.max_queued = options.max_queued;
+  config.lend_cores = options.lend_cores;
+  config.prefix_cache = options.prefix_cache;
+  config.model_fingerprint = fingerprint;
+  return config;
+}
+
+// Everything a node is made of, in the order in which it comes up. Destroyed in
+// reverse, which is also the order in which one part uses another.
+struct Node {
+  SystemClock clock;
+  Lifecycle lifecycle;
+  std::unique_ptr<ServedModel> model;
+  std::unique_ptr<MetricsExporter> metrics;
+  std::unique_ptr<Router> router;
+  std::unique_ptr<OpenAiApi> openai;
+  // Wakers reach into the servers as long as the engine lives, so it goes
+  // first: see TakeDown.
+  std::unique_ptr<HttpServer> http;
+  std::unique_ptr<GrpcServer> grpc;
+  std::unique_ptr<Engine> engine;
+  std::string backend;
+};
+
+absl::Status StartServers(const ServeOptions& options, Node& node) {
+  node.metrics = std::make_unique<MetricsExporter>(
+      BuildInfo{kVersion, node.model->name()});
+  node.router = std::make_unique<Router>(options.api_key);
+  node.openai =
+      std::make_unique<OpenAiApi>(*node.model, *node.engine, node.clock);
+  node.openai->AddRoutes(*node.router);
+  AddProbeRoutes(*node.router, *node.engine, node.lifecycle, *node.metrics);
+
+  HttpServerConfig http;
+  http.host = options.http.host;
+  http.port = options.http.port;
+  http.limits.body_bytes = options.max_body_bytes;
+  http.limits.connections = options.max_connections;
+  http.on_response = [metrics = node.metrics.get()](absl::string_view route,
+                                                    int status) {
+    metrics->CountHttpResponse(route, status);
+  };
+  BRAID_ASSIGN_OR_RETURN(node.http,
+                         HttpServer::Start(std::move(http), node.router.get()));
+  BRAID_ASSIGN_OR_RETURN(
+      node.grpc,
+      GrpcServer::Start({options.grpc, options.api_key, options.max_body_bytes},
+                        *node.model, *node.engine, node.clock));
+  return absl::OkStatus();
+}
+
+absl::Status BringUp(const ServeOptions& options, Node& node) {
+  absl::StatusOr<std::unique_ptr<ModelFile>> file =
+      ModelFile::Open(options.model);
+  if (!file.ok()) return ModelError(options.model, file.status());
+  BRAID_ASSIGN_OR_RETURN(Backend backend, MakeCpuBackend(**file, options));
+  node.backend = backend.description;
+  absl::StatusOr<std::unique_ptr<ServedModel>> model =
+      MakeServedModel(options, **file, backend.max_context);
+  if (!model.ok()) return ModelError(options.model, model.status());
+  node.model = *std::move(model);
+  EngineConfig config =
+      MakeEngineConfig(options, std::move(backend), *node.model, node.clock,
+                       (*file)->fingerprint());
+  BRAID_ASSIGN_OR_RETURN(node.engine, Engine::Create(std::move(config)));
+  return StartServers(options, node);
+}
+
+void Greet(const ServeOptions& options, const Node& node) {
+  Endpoint http = options.http, grpc = options.grpc;
+  http.port = node.http->port();
+  grpc.port = node.grpc->port();
+  const std::string url = absl::StrCat("http://", ToString(http));
+  std::printf(
+      "Braid %s serves %s (context %u tokens)\n"
+      "  devices  %s (%s)\n"
+      "  HTTP     %s\n"
+      "  gRPC     grpc://%s\n"
+      "Try it:\n"
+      "  curl %s/v1/chat/completions -H 'Content-Type: application/json' "
+      "-d '{\"messages\":[{\"role\":\"user\",\"content\":\"Hello!\"}]}'\n",
+      kVersion, node.model->name().c_str(), node.model->max_context(),
+      ToString(options.devices).c_str(), node.backend.c_str(), url.c_str(),
+      ToString(grpc).c_str(), url.c_str());
+  std::fflush(stdout);
+}
+
+void TakeDown(const ServeOptions& options, Node& node) {
+  node.lifecycle.BeginDrain();
+  node.grpc->BeginDrain();
+  if (!node.engine->Drain(options.drain_timeout)) {
+    std::fprintf(stderr,
+                 "braid: --drain-timeout %lld s is over; cancelling what still "
+                 "runs\n",
+                 static_cast<long long>(options.drain_timeout.count()));
+    // Ends every request; the servers tell their clients below.
+    node.http->Stop(std::chrono::milliseconds(0));
+    node.grpc->Stop(std::chrono::milliseconds(0));
+  }
+  node.http->Stop(kFlushTime);
+  node.grpc->Stop(kFlushTime);
+  node.engine.reset();
+}
+
+}  // namespace
+
+absl::Status Serve(const ServeOptions& options) {
+  ShutdownSignal shutdown;
+  Node node;
+  BRAID_RETURN_IF_ERROR(BringUp(options, node));
+  Greet(options, node);
+  shutdown.Wait();
+  std::printf("braid: draining\n");
+  std::fflush(stdout);
+  TakeDown(options, node);
+  return absl::OkStatus();
+}
+
+}  // namespace braid::server

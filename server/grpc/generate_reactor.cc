@@ -1,0 +1,98 @@
+#include "server/grpc/generate_reactor.h"
+
+#include <utility>
+
+#include "server/grpc/inference_request.h"
+
+namespace braid::server {
+namespace {
+
+// What a stalled reader may have waiting before it is given up.
+constexpr size_t kMaxWaitingTokens = 4096;
+
+}  // namespace
+
+GenerateReactor* GenerateReactor::Start(
+    Engine& engine, WakeThread& wakes,
+    absl::StatusOr<GenerateRequest> request) {
+  std::shared_ptr<GenerateReactor> reactor(new GenerateReactor(engine));
+  reactor->self_ = reactor;
+  if (!request.ok()) {
+    reactor->finished_ = true;
+    reactor->Finish(CallStatus(request.status()));
+    return reactor.get();
+  }
+  reactor->with_logprobs_ = request->sampling.top_logprobs >= 0;
+  std::weak_ptr<GenerateReactor> weak = reactor;
+  reactor->outbox_ =
+      std::make_shared<TokenOutbox>(kMaxWaitingTokens, [weak, &wakes] {
+        wakes.Post([weak] {
+          if (const auto strong = weak.lock()) strong->Advance();
+        });
+      });
+  // Held while the id is not known yet: tokens may come before Submit returns.
+  std::unique_lock lock(reactor->mutex_);
+  absl::StatusOr<RequestId> id =
+      engine.Submit(*std::move(request), reactor->outbox_);
+  if (!id.ok()) {
+    reactor->finished_ = true;
+    lock.unlock();
+    reactor->Finish(CallStatus(id.status()));
+    return reactor.get();
+  }
+  reactor->id_ = *id;
+  lock.unlock();
+  // An accepted call says so at once, however long its prompt is.
+  reactor->StartSendInitialMetadata();
+  return reactor.get();
+}
+
+void GenerateReactor::Advance() {
+  std::unique_lock lock(mutex_);
+  if (writing_ || finished_) return;
+  TokenOutbox::Batch batch = outbox_->Take();
+  if (batch.tokens.empty() && batch.text.empty() && !batch.outcome) return;
+
+  response_.Clear();
+  response_.set_text(std::move(batch.text));
+  for (const SampledToken& token : batch.tokens) {
+    AppendToken(token, with_logprobs_, response_);
+  }
+  if (!batch.outcome) {
+    writing_ = true;
+    lock.unlock();
+    StartWrite(&response_);
+    return;
+  }
+  finished_ = true;
+  const grpc::Status status = CallStatus(*batch.outcome);
+  if (status.ok()) SetFinished(*batch.outcome, response_);
+  lock.unlock();
+  if (status.ok()) {
+    StartWriteAndFinish(&response_, grpc::WriteOptions(), status);
+  } else {
+    Finish(status);
+  }
+}
+
+void GenerateReactor::OnWriteDone(bool ok) {
+  {
+    std::lock_guard lock(mutex_);
+    writing_ = false;
+    if (finished_) return;
+  }
+  if (!ok) engine_.Cancel(id_);
+  Advance();
+}
+
+void GenerateReactor::OnCancel() {
+  // The outcome comes through the outbox and finishes the call.
+  std::lock_guard lock(mutex_);
+  if (!finished_) engine_.Cancel(id_);
+}
+
+void GenerateReactor::OnDone() {
+  const std::shared_ptr<GenerateReactor> last = std::move(self_);
+}
+
+}  // namespace braid::server

@@ -1,0 +1,53 @@
+// One Generate call: from the engine's tokens to gRPC writes, one at a time.
+//
+// Threads: gRPC's own and the wake thread; a mutex guards the little state.
+// Lifetime: the reactor holds itself until gRPC says OnDone. The engine's
+// wakers hold it weakly.
+#pragma once
+
+#include <memory>
+#include <mutex>
+
+#include <grpcpp/grpcpp.h>
+
+#include "absl/status/statusor.h"
+#include "braid/v1/inference.grpc.pb.h"
+#include "engine/engine.h"
+#include "server/grpc/wake_thread.h"
+#include "server/token_outbox.h"
+
+namespace braid::server {
+
+class GenerateReactor final
+    : public grpc::ServerWriteReactor<v1::GenerateResponse>,
+      public std::enable_shared_from_this<GenerateReactor> {
+ public:
+  // Submits the request, or finishes the call with its error. `engine` and
+  // `wakes` outlive the call. The result is gRPC's to call.
+  static GenerateReactor* Start(Engine& engine, WakeThread& wakes,
+                                absl::StatusOr<GenerateRequest> request);
+
+  void OnWriteDone(bool ok) override;
+  void OnCancel() override;
+  void OnDone() override;
+
+ private:
+  explicit GenerateReactor(Engine& engine) : engine_(engine) {}
+
+  // Writes what there is, unless a write is under way.
+  void Advance();
+
+  Engine& engine_;
+  std::shared_ptr<GenerateReactor> self_;  // until OnDone
+  // Shared with the engine. Set before gRPC knows of the reactor.
+  std::shared_ptr<TokenOutbox> outbox_;
+  RequestId id_;
+  bool with_logprobs_ = false;
+
+  std::mutex mutex_;
+  bool writing_ = false;           // guarded by mutex_
+  bool finished_ = false;          // guarded by mutex_
+  v1::GenerateResponse response_;  // gRPC's while writing_
+};
+
+}  // namespace braid::server

@@ -1,0 +1,45 @@
+// The gRPC server: Inference, health and reflection on one port.
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "base/clock.h"
+#include "engine/engine.h"
+#include "server/options.h"
+#include "server/served_model.h"
+
+namespace braid::server {
+
+struct GrpcServerConfig {
+  Endpoint endpoint;
+  std::string api_key;  // empty: none asked for
+  uint64_t max_message_bytes = 8 << 20;
+};
+
+class GrpcServer final {
+ public:
+  // Binds and serves. ALREADY_EXISTS when it cannot listen there. The
+  // references outlive the server.
+  static absl::StatusOr<std::unique_ptr<GrpcServer>> Start(
+      const GrpcServerConfig& config, const ServedModel& model, Engine& engine,
+      const Clock& clock);
+  ~GrpcServer();  // Stop(0)
+
+  uint16_t port() const;
+
+  // Health says NOT_SERVING from now on.
+  void BeginDrain();
+  // Refuses new calls; those under way may finish for at most `grace`, and are
+  // cancelled then. Idempotent.
+  void Stop(std::chrono::milliseconds grace);
+
+ private:
+  struct Impl;
+  explicit GrpcServer(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace braid::server

@@ -1,0 +1,175 @@
+#include "server/grpc/inference_request.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/status_macros.h"
+#include "server/openai/generation_options.h"
+#include "server/request_error.h"
+#include "server/token_outbox.h"
+
+namespace braid::server {
+namespace {
+
+constexpr uint32_t kMostTokens = 1u << 30;
+
+// Takes an optional field into `out` when it is set and in range.
+template <typename T, typename U>
+absl::Status Take(bool has, T value, T min, T max, const char* name, U& out) {
+  if (!has) return absl::OkStatus();
+  if (!(value >= min && value <= max)) {
+    return InvalidField(name, absl::StrCat("must be between ", min, " and ",
+                                           max, ", not ", value));
+  }
+  out = static_cast<U>(value);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<SamplingParams> ParseSampling(const v1::Sampling& wire,
+                                             const ServedModel& model) {
+  SamplingParams out;
+  BRAID_RETURN_IF_ERROR(Take(wire.has_temperature(), wire.temperature(), 0.0f,
+                             2.0f, "sampling.temperature", out.temperature));
+  BRAID_RETURN_IF_ERROR(Take(wire.has_top_k(), wire.top_k(), 0u, kMostTokens,
+                             "sampling.top_k", out.top_k));
+  BRAID_RETURN_IF_ERROR(Take(wire.has_top_p(), wire.top_p(), 0.0f, 1.0f,
+                             "sampling.top_p", out.top_p));
+  BRAID_RETURN_IF_ERROR(Take(wire.has_min_p(), wire.min_p(), 0.0f, 1.0f,
+                             "sampling.min_p", out.min_p));
+  BRAID_RETURN_IF_ERROR(
+      Take(wire.has_repetition_penalty(), wire.repetition_penalty(), 0.01f,
+           10.0f, "sampling.repetition_penalty", out.repetition_penalty));
+  BRAID_RETURN_IF_ERROR(
+      Take(wire.has_presence_penalty(), wire.presence_penalty(), -2.0f, 2.0f,
+           "sampling.presence_penalty", out.presence_penalty));
+  BRAID_RETURN_IF_ERROR(
+      Take(wire.has_frequency_penalty(), wire.frequency_penalty(), -2.0f, 2.0f,
+           "sampling.frequency_penalty", out.frequency_penalty));
+  BRAID_RETURN_IF_ERROR(Take(wire.has_min_tokens(), wire.min_tokens(), 0u,
+                             kMostTokens, "sampling.min_tokens",
+                             out.min_tokens));
+  out.ignore_eos = wire.ignore_eos();
+  out.seed = wire.has_seed() ? wire.seed() : model.NextSeed();
+  if (wire.logit_bias().size() > static_cast<int>(kMaxLogitBias)) {
+    return InvalidField("sampling.logit_bias", "has too many tokens");
+  }
+  for (const auto& [token, bias] : wire.logit_bias()) {
+    if (token < 0 || token >= model.tokenizer().vocabulary() ||
+        !(bias >= -100 && bias <= 100)) {
+      return InvalidField("sampling.logit_bias",
+                          "maps token ids to numbers between -100 and 100");
+    }
+    out.logit_bias.emplace_back(token, bias);
+  }
+  return out;
+}
+
+absl::StatusOr<std::vector<TokenId>> ParsePrompt(
+    const v1::GenerateRequest& wire, const ServedModel& model) {
+  switch (wire.input_case()) {
+    case v1::GenerateRequest::kText:
+      return model.EncodeText(wire.text());
+    case v1::GenerateRequest::kChat: {
+      if (wire.chat().messages().empty()) {
+        return InvalidField("chat.messages", "must not be empty");
+      }
+      JsonValue::Array messages;
+      for (const v1::ChatMessage& message : wire.chat().messages()) {
+        messages.emplace_back(JsonValue::Object{
+            {"role", message.role()}, {"content", message.content()}});
+      }
+      ServedModel::ChatInput input;
+      input.messages = std::move(messages);
+      return model.EncodeChat(std::move(input));
+    }
+    case v1::GenerateRequest::kTokens: {
+      for (const TokenId id : wire.tokens().ids()) {
+        if (id < 0 || id >= model.tokenizer().vocabulary()) {
+          return InvalidField("tokens.ids",
+                              absl::StrCat(id, " is not a token id below ",
+                                           model.tokenizer().vocabulary()));
+        }
+      }
+      return std::vector<TokenId>(wire.tokens().ids().begin(),
+                                  wire.tokens().ids().end());
+    }
+    case v1::GenerateRequest::INPUT_NOT_SET:
+      break;
+  }
+  return InvalidField("input", "give text, chat or tokens");
+}
+
+}  // namespace
+
+absl::StatusOr<GenerateRequest> ParseGenerate(const v1::GenerateRequest& wire,
+                                              const ServedModel& model) {
+  BRAID_RETURN_IF_ERROR(model.CheckName(wire.model()));
+  GenerateRequest request;
+  BRAID_ASSIGN_OR_RETURN(request.sampling,
+                         ParseSampling(wire.sampling(), model));
+  BRAID_RETURN_IF_ERROR(Take(wire.has_top_logprobs(), wire.top_logprobs(), 0u,
+                             static_cast<uint32_t>(kMaxTopLogprobs),
+                             "top_logprobs", request.sampling.top_logprobs));
+  if (wire.stop().size() > static_cast<int>(kMaxStopStrings)) {
+    return InvalidField("stop", absl::StrCat("at most ", kMaxStopStrings,
+                                             " texts are allowed"));
+  }
+  for (const std::string& stop : wire.stop()) {
+    if (stop.empty() || stop.size() > kMaxStopBytes) {
+      return InvalidField(
+          "stop", absl::StrCat("texts have 1 to ", kMaxStopBytes, " bytes"));
+    }
+    request.stop.push_back(stop);
+  }
+  request.include_stop_in_text = wire.include_stop_in_text();
+  request.show_special = wire.show_special_tokens();
+  BRAID_ASSIGN_OR_RETURN(request.prompt, ParsePrompt(wire, model));
+
+  uint32_t max_tokens = 1;
+  BRAID_RETURN_IF_ERROR(Take(wire.has_max_tokens(), wire.max_tokens(), 1u,
+                             kMostTokens, "max_tokens", max_tokens));
+  BRAID_RETURN_IF_ERROR(model.CheckLength(request.prompt.size(), max_tokens));
+  request.max_tokens =
+      wire.has_max_tokens()
+          ? max_tokens
+          : model.max_context() - static_cast<uint32_t>(request.prompt.size());
+  return request;
+}
+
+void AppendToken(const SampledToken& token, bool with_logprobs,
+                 v1::GenerateResponse& out) {
+  v1::GeneratedToken* wire = out.add_tokens();
+  wire->set_id(token.token);
+  if (!with_logprobs) return;
+  wire->set_logprob(token.logprob);
+  for (const TokenLogprob& alternative : token.top) {
+    v1::TokenLogprob* top = wire->add_top();
+    top->set_id(alternative.token);
+    top->set_logprob(alternative.logprob);
+  }
+}
+
+void SetFinished(const Outcome& outcome, v1::GenerateResponse& out) {
+  v1::Finished* finished = out.mutable_finished();
+  finished->set_reason(outcome.reason == FinishReason::kLength
+                           ? v1::FINISH_REASON_LENGTH
+                           : v1::FINISH_REASON_STOP);
+  finished->set_matched_stop(outcome.matched_stop);
+  finished->set_prompt_tokens(outcome.prompt_tokens);
+  finished->set_cached_tokens(outcome.cached_tokens);
+  finished->set_output_tokens(outcome.output_tokens);
+  finished->set_split(outcome.split);
+}
+
+grpc::Status CallStatus(const absl::Status& status) {
+  if (status.ok()) return grpc::Status::OK;
+  // Both families of codes are numbered alike.
+  return grpc::Status(static_cast<grpc::StatusCode>(status.code()),
+                      ToApiError(status).message);
+}
+
+grpc::Status CallStatus(const Outcome& outcome) {
+  return CallStatus(OutcomeStatus(outcome));
+}
+
+}  // namespace braid::server

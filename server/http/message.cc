@@ -1,0 +1,80 @@
+#include "server/http/message.h"
+
+#include "absl/strings/match.h"
+#include "server/request_error.h"
+
+namespace braid::server {
+
+absl::string_view HttpRequest::Header(absl::string_view name) const {
+  for (const auto& [key, value] : headers) {
+    if (absl::EqualsIgnoreCase(key, name)) return value;
+  }
+  return {};
+}
+
+HttpResponse JsonResponse(std::string body) {
+  HttpResponse response;
+  response.body = std::move(body);
+  return response;
+}
+
+HttpResponse ErrorResponse(const absl::Status& status) {
+  const ApiError error = ToApiError(status);
+  HttpResponse response;
+  response.status = error.http_status;
+  response.body = ToJson(error);
+  // Both pass by themselves: a queue drains, a restart ends.
+  if (error.http_status == 429 || error.http_status == 503) {
+    response.headers.emplace_back("Retry-After", "1");
+  }
+  return response;
+}
+
+HttpResponse ErrorResponse(int status, absl::string_view type,
+                           absl::string_view message) {
+  ApiError error;
+  error.http_status = status;
+  error.type = std::string(type);
+  error.message = std::string(message);
+  HttpResponse response;
+  response.status = status;
+  response.body = ToJson(error);
+  return response;
+}
+
+absl::string_view ReasonPhrase(int status) {
+  switch (status) {
+    case 200:
+      return "OK";
+    case 400:
+      return "Bad Request";
+    case 401:
+      return "Unauthorized";
+    case 404:
+      return "Not Found";
+    case 405:
+      return "Method Not Allowed";
+    case 408:
+      return "Request Timeout";
+    case 413:
+      return "Content Too Large";
+    case 415:
+      return "Unsupported Media Type";
+    case 429:
+      return "Too Many Requests";
+    case 431:
+      return "Request Header Fields Too Large";
+    case 499:
+      return "Client Closed Request";
+    case 500:
+      return "Internal Server Error";
+    case 503:
+      return "Service Unavailable";
+    case 504:
+      return "Gateway Timeout";
+    default:
+      return "Unknown";
+  }
+}
+
+}  // namespace braid::server

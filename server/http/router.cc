@@ -1,0 +1,87 @@
+#include "server/http/router.h"
+
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+
+namespace braid::server {
+namespace {
+
+bool Matches(absl::string_view route, absl::string_view path) {
+  if (route == path) return true;
+  return absl::EndsWith(route, "/") && route.size() > 1 &&
+         absl::StartsWith(path, route) && path.size() > route.size();
+}
+
+// Time that does not depend on where the first difference is.
+bool SameSecret(absl::string_view a, absl::string_view b) {
+  if (a.size() != b.size()) return false;
+  unsigned char difference = 0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    difference |= static_cast<unsigned char>(a[i] ^ b[i]);
+  }
+  return difference == 0;
+}
+
+// JSON, or nothing said about it.
+bool AcceptsBody(absl::string_view content_type) {
+  const absl::string_view media =
+      content_type.substr(0, content_type.find(';'));
+  return media.empty() ||
+         absl::EqualsIgnoreCase(absl::StripAsciiWhitespace(media),
+                                "application/json");
+}
+
+}  // namespace
+
+void Router::Add(std::string method, std::string path, Access access,
+                 HttpHandler handler) {
+  entries_.push_back(
+      {std::move(method), std::move(path), access, std::move(handler)});
+}
+
+bool Router::MayEnter(const Entry& entry, const HttpRequest& request) const {
+  if (api_key_.empty() || entry.access == Access::kOpen) return true;
+  absl::string_view key = request.Header("authorization");
+  if (!absl::ConsumePrefix(&key, "Bearer ")) key = request.Header("x-api-key");
+  return SameSecret(key, api_key_);
+}
+
+Router::Routed Router::Route(const HttpRequest& request, Waker wake) const {
+  const absl::string_view method =
+      request.method == "HEAD" ? "GET" : absl::string_view(request.method);
+  std::string allowed;
+  for (const Entry& entry : entries_) {
+    if (!Matches(entry.path, request.path)) continue;
+    if (entry.method != method) {
+      absl::StrAppend(&allowed, allowed.empty() ? "" : ", ", entry.method);
+      continue;
+    }
+    if (!MayEnter(entry, request)) {
+      return {entry.path, ErrorResponse(absl::UnauthenticatedError(
+                              "missing or wrong API key; send it as "
+                              "'Authorization: Bearer KEY'"))};
+    }
+    if (method == "POST" && !AcceptsBody(request.Header("content-type"))) {
+      return {entry.path,
+              ErrorResponse(415, "invalid_request_error",
+                            "the body must be JSON; send Content-Type: "
+                            "application/json")};
+    }
+    return {entry.path, entry.handler(request, std::move(wake))};
+  }
+  if (allowed.empty()) {
+    return {"other", ErrorResponse(404, "not_found_error",
+                                   absl::StrCat("no such path: ",
+                                                request.path.substr(0, 200)))};
+  }
+  HttpResponse response = ErrorResponse(
+      405, "invalid_request_error",
+      absl::StrCat(request.method, " is not allowed here; use ", allowed));
+  response.headers.emplace_back("Allow", allowed);
+  return {"other", std::move(response)};
+}
+
+}  // namespace braid::server

@@ -1,0 +1,256 @@
+#include "server/metrics_exporter.h"
+
+#include <array>
+#include <limits>
+#include <vector>
+
+#include <prometheus/client_metric.h>
+#include <prometheus/metric_family.h>
+#include <prometheus/text_serializer.h>
+
+#include "absl/strings/str_cat.h"
+#include "engine/token_sink.h"
+
+namespace braid::server {
+namespace {
+
+using prometheus::ClientMetric;
+using prometheus::MetricFamily;
+using prometheus::MetricType;
+using Labels = std::vector<ClientMetric::Label>;
+
+class Families {
+ public:
+  MetricFamily& Add(std::string name, std::string help, MetricType type) {
+    families_.push_back({std::move(name), std::move(help), type, {}});
+    return families_.back();
+  }
+  void Counter(std::string name, std::string help, double value) {
+    AddCounter(Add(std::move(name), std::move(help), MetricType::Counter), {},
+               value);
+  }
+  void Histogram(std::string name, std::string help,
+                 const DurationHistogram& histogram) {
+    AddHistogram(Add(std::move(name), std::move(help), MetricType::Histogram),
+                 {}, histogram);
+  }
+  static void AddCounter(MetricFamily& family, Labels labels, double value) {
+    ClientMetric metric;
+    metric.label = std::move(labels);
+    metric.counter.value = value;
+    family.metric.push_back(std::move(metric));
+  }
+  static void AddGauge(MetricFamily& family, Labels labels, double value) {
+    ClientMetric metric;
+    metric.label = std::move(labels);
+    metric.gauge.value = value;
+    family.metric.push_back(std::move(metric));
+  }
+  static void AddHistogram(MetricFamily& family, Labels labels,
+                           const DurationHistogram& histogram) {
+    ClientMetric metric;
+    metric.label = std::move(labels);
+    uint64_t cumulative = 0;
+    for (size_t i = 0; i < histogram.counts.size(); ++i) {
+      cumulative += histogram.counts[i];
+      const double bound = i < histogram.kBoundsSeconds.size()
+                               ? histogram.kBoundsSeconds[i]
+                               : std::numeric_limits<double>::infinity();
+      metric.histogram.bucket.push_back({cumulative, bound});
+    }
+    metric.histogram.sample_count = cumulative;
+    metric.histogram.sample_sum = histogram.sum_seconds;
+    family.metric.push_back(std::move(metric));
+  }
+  std::string Serialize() const {
+    return prometheus::TextSerializer().Serialize(families_);
+  }
+
+ private:
+  std::vector<MetricFamily> families_;
+};
+
+void AddRequests(Families& families, const EngineStats& stats) {
+  MetricFamily& outcomes = families.Add(
+      "braid_requests_total", "Requests that have ended.", MetricType::Counter);
+  for (size_t i = 0; i < stats.requests_finished.size(); ++i) {
+    Families::AddCounter(outcomes,
+                         {{"outcome", ToString(static_cast<FinishReason>(i))}},
+                         static_cast<double>(stats.requests_finished[i]));
+  }
+  Families::AddCounter(outcomes, {{"outcome", "refused"}},
+                       static_cast<double>(stats.requests_refused));
+  MetricFamily& states = families.Add(
+      "braid_requests", "Requests now, by state.", MetricType::Gauge);
+  Families::AddGauge(states, {{"state", "queued"}}, stats.queued);
+  Families::AddGauge(states, {{"state", "prefilling"}}, stats.prefilling);
+  Families::AddGauge(states, {{"state", "transferring"}}, stats.transferring);
+  Families::AddGauge(states, {{"state", "decoding"}}, stats.decoding);
+  MetricFamily& paths = families.Add(
+      "braid_request_paths_total",
+      "Requests by whether prefill and decode ran on different devices.",
+      MetricType::Counter);
+  Families::AddCounter(paths, {{"path", "split"}},
+                       static_cast<double>(stats.requests_split));
+  Families::AddCounter(paths, {{"path", "bypassed"}},
+                       static_cast<double>(stats.requests_bypassed));
+  families.Counter("braid_received_requests_total", "Requests submitted.",
+                   static_cast<double>(stats.requests_received));
+  families.Counter("braid_slow_readers_total",
+                   "Requests cancelled because their client read too slowly.",
+                   static_cast<double>(stats.slow_readers));
+}
+
+void AddTokens(Families& families, const EngineStats& stats) {
+  families.Counter("braid_prompt_tokens_total", "Prompt tokens.",
+                   static_cast<double>(stats.prompt_tokens));
+  families.Counter("braid_cached_tokens_total",
+                   "Prompt tokens found in the prefix cache.",
+                   static_cast<double>(stats.cached_tokens));
+  families.Counter("braid_generated_tokens_total", "Tokens generated.",
+                   static_cast<double>(stats.output_tokens));
+}
+
+void AddStages(Families& families, const EngineStats& stats) {
+  families.Histogram("braid_queue_seconds", "From arrival to admission.",
+                     stats.queue_seconds);
+  families.Histogram("braid_prefill_seconds", "Prefill of a request.",
+                     stats.prefill_seconds);
+  families.Histogram("braid_transfer_seconds",
+                     "Hand-over of a request's KV after prefill.",
+                     stats.transfer_seconds);
+  families.Histogram("braid_decode_seconds", "Decode of a request.",
+                     stats.decode_seconds);
+  families.Histogram("braid_time_to_first_token_seconds",
+                     "From arrival to the first token.",
+                     stats.time_to_first_token_seconds);
+  families.Histogram("braid_inter_token_seconds",
+                     "Between two tokens of a request.",
+                     stats.inter_token_seconds);
+  families.Histogram("braid_request_seconds", "From arrival to the end.",
+                     stats.request_seconds);
+}
+
+void AddDevices(Families& families, const EngineStats& stats) {
+  MetricFamily& seconds =
+      families.Add("braid_step_seconds", "Forward steps of a device.",
+                   MetricType::Histogram);
+  for (const DeviceStats& device : stats.devices) {
+    Families::AddHistogram(seconds, {{"device", device.name}},
+                           device.step_seconds);
+  }
+  MetricFamily& tokens =
+      families.Add("braid_step_tokens_total", "Tokens computed by a device.",
+                   MetricType::Counter);
+  for (const DeviceStats& device : stats.devices) {
+    Families::AddCounter(tokens,
+                         {{"device", device.name}, {"phase", "prefill"}},
+                         static_cast<double>(device.prefill_tokens));
+    Families::AddCounter(tokens, {{"device", device.name}, {"phase", "decode"}},
+                         static_cast<double>(device.decode_tokens));
+  }
+  MetricFamily& lent = families.Add(
+      "braid_lent_steps_total",
+      "Steps that ran with other devices' cores as well.", MetricType::Counter);
+  for (const DeviceStats& device : stats.devices) {
+    Families::AddCounter(lent, {{"device", device.name}},
+                         static_cast<double>(device.lent_steps));
+  }
+}
+
+void AddKvCache(Families& families, const EngineStats& stats) {
+  MetricFamily& blocks = families.Add(
+      "braid_kv_blocks", "KV blocks by state; they sum to the capacity.",
+      MetricType::Gauge);
+  for (size_t pool = 0; pool < stats.kv_blocks.size(); ++pool) {
+    for (size_t state = 0; state < stats.kv_blocks[pool].size(); ++state) {
+      Families::AddGauge(blocks,
+                         {{"pool", absl::StrCat(pool)},
+                          {"state", ToString(static_cast<BlockState>(state))}},
+                         stats.kv_blocks[pool][state]);
+    }
+  }
+  struct Field {
+    const char* name;
+    const char* help;
+    uint64_t PrefixIndexStats::*value;
+  };
+  static constexpr std::array<Field, 5> kFields = {{
+      {"braid_prefix_lookups_total", "Look-ups in the prefix cache.",
+       &PrefixIndexStats::lookups},
+      {"braid_prefix_looked_up_tokens_total", "Tokens looked up.",
+       &PrefixIndexStats::tokens_looked_up},
+      {"braid_prefix_hit_tokens_total", "Tokens found.",
+       &PrefixIndexStats::tokens_hit},
+      {"braid_prefix_inserted_blocks_total", "Blocks published.",
+       &PrefixIndexStats::blocks_inserted},
+      {"braid_prefix_evicted_blocks_total", "Blocks evicted.",
+       &PrefixIndexStats::blocks_evicted},
+  }};
+  for (const Field& field : kFields) {
+    MetricFamily& family =
+        families.Add(field.name, field.help, MetricType::Counter);
+    for (size_t pool = 0; pool < stats.prefix.size(); ++pool) {
+      Families::AddCounter(
+          family, {{"pool", absl::StrCat(pool)}},
+          static_cast<double>(stats.prefix[pool].*field.value));
+    }
+  }
+}
+
+void AddTransport(Families& families, const EngineStats& stats) {
+  const std::string& transport = stats.transport_name;
+  MetricFamily& transfers =
+      families.Add("braid_kv_transfers_total", "Hand-overs of KV by outcome.",
+                   MetricType::Counter);
+  const auto add = [&](const char* outcome, uint64_t value) {
+    Families::AddCounter(transfers,
+                         {{"transport", transport}, {"outcome", outcome}},
+                         static_cast<double>(value));
+  };
+  add("complete", stats.transport.transfers_completed);
+  add("failed", stats.transport.transfers_failed);
+  add("cancelled", stats.transport.transfers_cancelled);
+  Families::AddCounter(families.Add("braid_kv_transfer_bytes_total",
+                                    "KV bytes moved.", MetricType::Counter),
+                       {{"transport", transport}},
+                       static_cast<double>(stats.transport.bytes_moved));
+  Families::AddCounter(
+      families.Add("braid_kv_transfer_late_pieces_total",
+                   "Pieces dropped because their transfer had ended.",
+                   MetricType::Counter),
+      {{"transport", transport}},
+      static_cast<double>(stats.transport.late_pieces_dropped));
+}
+
+}  // namespace
+
+void MetricsExporter::CountHttpResponse(absl::string_view route, int status) {
+  std::lock_guard lock(mutex_);
+  ++http_responses_[{std::string(route), status}];
+}
+
+std::string MetricsExporter::Render(const EngineStats& stats) const {
+  Families families;
+  Families::AddGauge(
+      families.Add("braid_build_info", "Always 1.", MetricType::Gauge),
+      {{"version", build_.version}, {"model", build_.model}}, 1);
+  AddRequests(families, stats);
+  AddTokens(families, stats);
+  AddStages(families, stats);
+  AddDevices(families, stats);
+  AddKvCache(families, stats);
+  AddTransport(families, stats);
+  MetricFamily& http =
+      families.Add("braid_http_requests_total",
+                   "HTTP responses by path and status.", MetricType::Counter);
+  std::lock_guard lock(mutex_);
+  for (const auto& [key, count] : http_responses_) {
+    Families::AddCounter(
+        http, {{"path", key.first}, {"code", absl::StrCat(key.second)}},
+        static_cast<double>(count));
+  }
+  return families.Serialize();
+}
+
+}  // namespace braid::server

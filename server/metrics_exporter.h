@@ -1,0 +1,40 @@
+// Turns the engine's counters into Prometheus' text. The only file that knows
+// prometheus-cpp.
+//
+// Thread safety: all methods are thread-safe.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <mutex>
+#include <string>
+#include <utility>
+
+#include "absl/strings/string_view.h"
+#include "engine/engine_stats.h"
+
+namespace braid::server {
+
+struct BuildInfo {
+  std::string version;
+  std::string model;
+};
+
+class MetricsExporter final {
+ public:
+  explicit MetricsExporter(BuildInfo build) : build_(std::move(build)) {}
+
+  // `route` is one of the router's, so there are few of them.
+  void CountHttpResponse(absl::string_view route, int status);
+
+  // Everything, in the exposition format 0.0.4.
+  std::string Render(const EngineStats& stats) const;
+
+ private:
+  const BuildInfo build_;
+  mutable std::mutex mutex_;
+  // Guarded by mutex_.
+  std::map<std::pair<std::string, int>, uint64_t> http_responses_;
+};
+
+}  // namespace braid::server

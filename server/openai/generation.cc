@@ -1,0 +1,194 @@
+#include "server/openai/generation.h"
+
+#include <algorithm>
+#include <iterator>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/check.h"
+#include "server/request_error.h"
+
+namespace braid::server {
+namespace {
+
+// A stalled reader's stream is given up when that many tokens wait for it. What
+// a whole answer collects is bounded by the context anyway.
+constexpr size_t kMaxWaitingTokens = 4096;
+
+}  // namespace
+
+Generation::Generation(Engine& engine, const GenerationOptions& options,
+                       ResponseWriter writer)
+    : engine_(engine),
+      stream_(options.stream),
+      include_usage_(options.include_usage),
+      return_timings_(options.return_timings),
+      writer_(std::move(writer)) {}
+
+absl::StatusOr<std::shared_ptr<Generation>> Generation::Start(
+    Engine& engine, std::vector<ChoiceJob> jobs,
+    const GenerationOptions& options, ResponseWriter writer, Waker wake) {
+  BRAID_CHECK(!jobs.empty());
+  std::shared_ptr<Generation> generation(
+      new Generation(engine, options, std::move(writer)));
+  for (ChoiceJob& job : jobs) {
+    Choice choice;
+    choice.echo = std::move(job.echo);
+    choice.counts_prompt = job.counts_prompt;
+    if (choice.echo) choice.prompt = job.request.prompt;
+    choice.outbox = std::make_shared<TokenOutbox>(kMaxWaitingTokens, wake);
+    absl::StatusOr<RequestId> id =
+        engine.Submit(std::move(job.request), choice.outbox);
+    if (!id.ok()) return id.status();  // The destructor cancels the others.
+    choice.id = *id;
+    generation->choices_.push_back(std::move(choice));
+  }
+  return generation;
+}
+
+Generation::~Generation() { Cancel(); }
+
+void Generation::Cancel() {
+  for (const Choice& choice : choices_) {
+    if (!choice.outcome) engine_.Cancel(choice.id);
+  }
+}
+
+HttpReply Generation::Reply(std::shared_ptr<Generation> generation) {
+  if (!generation->stream_) {
+    return LaterResponse{[generation] { return generation->Poll(); },
+                         [generation] { generation->Cancel(); }};
+  }
+  StreamedResponse reply;
+  reply.content_type = "text/event-stream; charset=utf-8";
+  reply.headers = {{"Cache-Control", "no-cache"}, {"X-Accel-Buffering", "no"}};
+  reply.pull = [generation](std::string& out) { return generation->Pull(out); };
+  reply.cancel = [generation] { generation->Cancel(); };
+  reply.ping = ":\n\n";
+  return reply;
+}
+
+void Generation::EchoPrompt(uint32_t index, std::vector<SampledToken> scores) {
+  Choice& choice = choices_[index];
+  EchoedPrompt echo;
+  echo.text = std::move(*choice.echo);
+  // The first token has no logprob: nothing stands before it.
+  BRAID_CHECK(scores.size() <= choice.prompt.size());
+  if (!scores.empty()) {
+    echo.unscored = choice.prompt.size() - scores.size();
+    for (size_t i = 0; i < echo.unscored; ++i) {
+      echo.tokens.push_back({choice.prompt[i], 0, {}});
+    }
+    echo.tokens.insert(echo.tokens.end(),
+                       std::make_move_iterator(scores.begin()),
+                       std::make_move_iterator(scores.end()));
+    echo.unscored = std::max<size_t>(echo.unscored, 1);
+  }
+  std::get<CompletionResponseWriter>(writer_).Echo(index, std::move(echo));
+}
+
+void Generation::Advance(uint32_t index, std::string& events) {
+  Choice& choice = choices_[index];
+  if (choice.outcome) return;
+  TokenOutbox::Batch batch = choice.outbox->Take();
+  if (choice.echo && !choice.scored &&
+      (batch.prompt_scores || !batch.tokens.empty() || batch.outcome)) {
+    choice.scored = true;
+    EchoPrompt(index, batch.prompt_scores ? std::move(*batch.prompt_scores)
+                                          : std::vector<SampledToken>{});
+  }
+  const bool something = !batch.text.empty() || !batch.tokens.empty() ||
+                         batch.outcome || choice.scored;
+  std::visit(
+      [&](auto& writer) {
+        if (!stream_) return;
+        if (!choice.begun && (something || !choice.echo)) {
+          choice.begun = true;
+          writer.Begin(index, events);
+        }
+        writer.Delta(index, batch.text, batch.tokens, events);
+        if (batch.outcome && OutcomeStatus(*batch.outcome).ok()) {
+          writer.Finish(index, batch.outcome->reason, events);
+        }
+      },
+      writer_);
+  if (!stream_) {
+    choice.result.text += batch.text;
+    std::move(batch.tokens.begin(), batch.tokens.end(),
+              std::back_inserter(choice.result.tokens));
+  }
+  if (batch.outcome) {
+    choice.result.reason = batch.outcome->reason;
+    choice.outcome = std::move(batch.outcome);
+  }
+}
+
+absl::Status Generation::Failure() const {
+  for (const Choice& choice : choices_) {
+    if (!choice.outcome) continue;
+    if (absl::Status status = OutcomeStatus(*choice.outcome); !status.ok()) {
+      return status;
+    }
+  }
+  return absl::OkStatus();
+}
+
+bool Generation::Finished() const {
+  return std::all_of(choices_.begin(), choices_.end(),
+                     [](const Choice& c) { return c.outcome.has_value(); });
+}
+
+Usage Generation::TotalUsage() const {
+  Usage usage;
+  for (const Choice& choice : choices_) {
+    if (choice.counts_prompt) {
+      usage.prompt_tokens += choice.outcome->prompt_tokens;
+      usage.cached_tokens += choice.outcome->cached_tokens;
+    }
+    usage.output_tokens += choice.outcome->output_tokens;
+  }
+  return usage;
+}
+
+std::string Generation::Timings() const {
+  std::string out;
+  // Of the first choice: stages of several do not add up to anything.
+  if (return_timings_) AppendTimings(*choices_.front().outcome, out);
+  return out;
+}
+
+bool Generation::Pull(std::string& out) {
+  for (uint32_t i = 0; i < choices_.size(); ++i) Advance(i, out);
+  if (absl::Status failure = Failure(); !failure.ok()) {
+    absl::StrAppend(&out, "data: ", ToJson(ToApiError(failure)), "\n\n");
+    Cancel();
+    return false;
+  }
+  if (!Finished()) return true;
+  if (include_usage_ || return_timings_) {
+    std::visit(
+        [&](auto& writer) { writer.FinalUsage(TotalUsage(), Timings(), out); },
+        writer_);
+  }
+  out += "data: [DONE]\n\n";
+  return false;
+}
+
+std::optional<HttpResponse> Generation::Poll() {
+  std::string no_events;
+  for (uint32_t i = 0; i < choices_.size(); ++i) Advance(i, no_events);
+  if (absl::Status failure = Failure(); !failure.ok()) {
+    Cancel();
+    return ErrorResponse(failure);
+  }
+  if (!Finished()) return std::nullopt;
+  std::vector<ChoiceResult> results;
+  for (Choice& choice : choices_) results.push_back(std::move(choice.result));
+  return JsonResponse(std::visit(
+      [&](auto& writer) {
+        return writer.Whole(results, TotalUsage(), Timings());
+      },
+      writer_));
+}
+
+}  // namespace braid::server

@@ -1,0 +1,134 @@
+#include "server/openai/generation_options.h"
+
+#include <limits>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+
+namespace braid::server {
+namespace {
+
+constexpr int64_t kMaxTokens = 1 << 30;
+
+void ParseStop(FieldReader& fields, std::vector<std::string>& stop) {
+  const JsonValue* value = fields.Get("stop");
+  if (value == nullptr) return;
+  if (value->string() != nullptr) {
+    stop.push_back(*value->string());
+  } else if (value->array() != nullptr) {
+    for (const JsonValue& item : *value->array()) {
+      if (item.string() == nullptr) {
+        fields.FailType("stop", "a string or a list of strings", item);
+        return;
+      }
+      stop.push_back(*item.string());
+    }
+  } else {
+    fields.FailType("stop", "a string or a list of strings", *value);
+    return;
+  }
+  if (stop.size() > kMaxStopStrings) {
+    fields.Fail("stop", absl::StrCat("has ", stop.size(), " strings; at most ",
+                                     kMaxStopStrings, " are allowed"));
+  }
+  for (const std::string& text : stop) {
+    if (text.empty()) fields.Fail("stop", "must not hold an empty string");
+    if (text.size() > kMaxStopBytes) {
+      fields.Fail("stop", absl::StrCat("holds a string of more than ",
+                                       kMaxStopBytes, " bytes"));
+    }
+  }
+}
+
+void ParseLogitBias(FieldReader& fields, int32_t vocabulary,
+                    SamplingParams& sampling) {
+  constexpr absl::string_view kKey = "logit_bias";
+  const JsonValue* value = fields.Get(kKey);
+  if (value == nullptr) return;
+  if (value->object() == nullptr) {
+    fields.FailType(kKey, "an object of token ids and numbers", *value);
+    return;
+  }
+  if (value->object()->size() > kMaxLogitBias) {
+    fields.Fail(kKey, absl::StrCat("has more than ", kMaxLogitBias, " tokens"));
+    return;
+  }
+  FieldReader biases(*value, absl::StrCat(kKey, "."));
+  for (const auto& [key, bias] : *value->object()) {
+    TokenId token = 0;
+    if (!absl::SimpleAtoi(key, &token) || token < 0 || token >= vocabulary) {
+      fields.Fail(kKey, absl::StrCat("'", key, "' is not a token id below ",
+                                     vocabulary));
+      return;
+    }
+    const double number = biases.Number(key, 0, -100, 100);
+    if (!biases.ok()) {
+      fields.Fail(kKey, "biases must be numbers between -100 and 100");
+      return;
+    }
+    sampling.logit_bias.emplace_back(token, static_cast<float>(number));
+  }
+}
+
+void ParseSampling(FieldReader& fields, SamplingParams& sampling) {
+  const auto number = [&](absl::string_view key, float fallback, double min,
+                          double max) {
+    return static_cast<float>(fields.Number(key, fallback, min, max));
+  };
+  sampling.temperature = number("temperature", 1, 0, 2);
+  sampling.top_p = number("top_p", 1, 0, 1);
+  sampling.min_p = number("min_p", 0, 0, 1);
+  // -1 is how some clients write "off".
+  const int64_t top_k = fields.Integer("top_k", 0, -1, 1 << 30);
+  sampling.top_k = static_cast<int32_t>(top_k < 0 ? 0 : top_k);
+  sampling.presence_penalty = number("presence_penalty", 0, -2, 2);
+  sampling.frequency_penalty = number("frequency_penalty", 0, -2, 2);
+  sampling.repetition_penalty = number("repetition_penalty", 1, 0.01, 10);
+  sampling.min_tokens =
+      static_cast<int32_t>(fields.Integer("min_tokens", 0, 0, kMaxTokens));
+  sampling.ignore_eos = fields.Bool("ignore_eos", false);
+}
+
+}  // namespace
+
+GenerationOptions ParseGenerationOptions(FieldReader& fields,
+                                         int32_t vocabulary) {
+  GenerationOptions options;
+  options.model = fields.String("model");
+  ParseSampling(fields, options.sampling);
+  ParseLogitBias(fields, vocabulary, options.sampling);
+  ParseStop(fields, options.stop);
+  const auto seed =
+      fields.OptionalInteger("seed", std::numeric_limits<int64_t>::min(),
+                             std::numeric_limits<int64_t>::max());
+  options.has_seed = seed.has_value();
+  options.sampling.seed = static_cast<uint64_t>(seed.value_or(0));
+  // The newer name wins, as in OpenAI's own server.
+  auto max_tokens =
+      fields.OptionalInteger("max_completion_tokens", 0, kMaxTokens);
+  const auto older = fields.OptionalInteger("max_tokens", 0, kMaxTokens);
+  if (!max_tokens.has_value()) max_tokens = older;
+  if (max_tokens.has_value()) {
+    options.max_tokens = static_cast<uint32_t>(*max_tokens);
+  }
+  options.include_stop_in_text =
+      fields.Bool("include_stop_str_in_output", false);
+  options.show_special = !fields.Bool("skip_special_tokens", true);
+  options.n = static_cast<uint32_t>(fields.Integer("n", 1, 1, kMaxChoices));
+  options.stream = fields.Bool("stream", false);
+  options.return_timings = fields.Bool("return_timings", false);
+  if (const JsonValue* stream_options = fields.Get("stream_options")) {
+    if (stream_options->object() == nullptr) {
+      fields.FailType("stream_options", "an object", *stream_options);
+    } else if (!options.stream) {
+      fields.Fail("stream_options", "is allowed only with stream: true");
+    } else {
+      FieldReader inner(*stream_options, "stream_options.");
+      options.include_usage = inner.Bool("include_usage", false);
+      fields.Adopt(inner);
+    }
+  }
+  return options;
+}
+
+}  // namespace braid::server

@@ -1,0 +1,40 @@
+// The fields that chat and text completions share: how to sample, when to stop,
+// how to answer.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "model/sampling.h"
+#include "server/openai/field_reader.h"
+
+namespace braid::server {
+
+inline constexpr int64_t kMaxChoices = 128;  // n, and prompts times n
+inline constexpr int64_t kMaxTopLogprobs = 20;
+inline constexpr size_t kMaxStopStrings = 16;
+inline constexpr size_t kMaxStopBytes = 1024;  // of one stop string
+inline constexpr size_t kMaxLogitBias = 1024;
+
+struct GenerationOptions {
+  std::string model;  // empty: the one that is served
+  SamplingParams sampling;
+  bool has_seed = false;  // otherwise the server draws one
+  std::optional<uint32_t> max_tokens;
+  std::vector<std::string> stop;
+  bool include_stop_in_text = false;
+  bool show_special = false;  // skip_special_tokens: false
+  uint32_t n = 1;
+  bool stream = false;
+  bool include_usage = false;
+  bool return_timings = false;
+};
+
+// Reads them; trouble ends up in `fields`. Logprobs differ between the two
+// kinds of completion and are not read here.
+GenerationOptions ParseGenerationOptions(FieldReader& fields,
+                                         int32_t vocabulary);
+
+}  // namespace braid::server

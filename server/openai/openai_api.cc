@@ -1,0 +1,247 @@
+#include "server/openai/openai_api.h"
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+#include "base/status_macros.h"
+#include "server/openai/chat_request.h"
+#include "server/openai/completion_request.h"
+#include "server/openai/generation.h"
+#include "server/openai/response_parts.h"
+#include "server/request_error.h"
+
+namespace braid::server {
+namespace {
+
+constexpr int64_t kMaxTimeoutMilliseconds = 24LL * 3600 * 1000;
+
+ResponseHead MakeHead(absl::string_view prefix, const HttpRequest& request,
+                      const ServedModel& model) {
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  return {absl::StrCat(prefix, request.id), model.name(),
+          std::chrono::duration_cast<std::chrono::seconds>(now).count()};
+}
+
+HttpReply Unwrap(absl::StatusOr<HttpReply> reply) {
+  if (reply.ok()) return *std::move(reply);
+  return ErrorResponse(reply.status());
+}
+
+}  // namespace
+
+void OpenAiApi::AddRoutes(Router& router) const {
+  router.Add("POST", "/v1/chat/completions", Access::kNeedsKey,
+             [this](const HttpRequest& request, Waker wake) {
+               return Unwrap(Chat(request, std::move(wake)));
+             });
+  router.Add("POST", "/v1/completions", Access::kNeedsKey,
+             [this](const HttpRequest& request, Waker wake) {
+               return Unwrap(Complete(request, std::move(wake)));
+             });
+  router.Add(
+      "GET", "/v1/models", Access::kNeedsKey,
+      [this](const HttpRequest&, const Waker&) { return Unwrap(Models()); });
+  router.Add("GET", "/v1/models/", Access::kNeedsKey,
+             [this](const HttpRequest& request, const Waker&) {
+               return Unwrap(Model(request));
+             });
+  router.Add("POST", "/tokenize", Access::kNeedsKey,
+             [this](const HttpRequest& request, const Waker&) {
+               return Unwrap(Tokenize(request));
+             });
+  router.Add("POST", "/detokenize", Access::kNeedsKey,
+             [this](const HttpRequest& request, const Waker&) {
+               return Unwrap(Detokenize(request));
+             });
+}
+
+absl::StatusOr<GenerateRequest> OpenAiApi::MakeRequest(
+    const HttpRequest& http, const GenerationOptions& options,
+    uint64_t seed) const {
+  GenerateRequest request;
+  request.sampling = options.sampling;
+  request.sampling.seed = seed;
+  request.stop = options.stop;
+  request.include_stop_in_text = options.include_stop_in_text;
+  request.show_special = options.show_special;
+  if (const absl::string_view header = http.Header("x-request-timeout-ms");
+      !header.empty()) {
+    int64_t milliseconds = 0;
+    if (!absl::SimpleAtoi(header, &milliseconds) || milliseconds < 1 ||
+        milliseconds > kMaxTimeoutMilliseconds) {
+      return InvalidField(
+          "x-request-timeout-ms",
+          absl::StrCat("must be between 1 and ", kMaxTimeoutMilliseconds));
+    }
+    request.deadline = clock_.Now() + std::chrono::milliseconds(milliseconds);
+  }
+  return request;
+}
+
+absl::StatusOr<HttpReply> OpenAiApi::Chat(const HttpRequest& request,
+                                          Waker wake) const {
+  BRAID_ASSIGN_OR_RETURN(
+      ChatRequest chat,
+      ParseChatRequest(request.body, model_.tokenizer().vocabulary()));
+  BRAID_RETURN_IF_ERROR(model_.CheckName(chat.options.model));
+  BRAID_ASSIGN_OR_RETURN(
+      std::vector<TokenId> prompt,
+      model_.EncodeChat({std::move(chat.messages), std::move(chat.tools),
+                         std::move(chat.template_arguments),
+                         chat.add_generation_prompt}));
+  BRAID_RETURN_IF_ERROR(
+      model_.CheckLength(prompt.size(), chat.options.max_tokens.value_or(1)));
+  // Without a limit an answer may go on to the end of the context.
+  const uint32_t max_tokens = chat.options.max_tokens.value_or(
+      model_.max_context() - static_cast<uint32_t>(prompt.size()));
+
+  const uint64_t seed =
+      chat.options.has_seed ? chat.options.sampling.seed : model_.NextSeed();
+  std::vector<ChoiceJob> jobs(chat.options.n);
+  for (uint32_t i = 0; i < chat.options.n; ++i) {
+    BRAID_ASSIGN_OR_RETURN(jobs[i].request,
+                           MakeRequest(request, chat.options, seed + i));
+    jobs[i].request.prompt = prompt;
+    jobs[i].request.max_tokens = max_tokens;
+    jobs[i].counts_prompt = i == 0;
+  }
+  ChatResponseWriter writer(&model_.tokenizer(),
+                            MakeHead("chatcmpl-", request, model_),
+                            chat.options);
+  BRAID_ASSIGN_OR_RETURN(
+      auto generation, Generation::Start(engine_, std::move(jobs), chat.options,
+                                         std::move(writer), std::move(wake)));
+  return Generation::Reply(std::move(generation));
+}
+
+absl::StatusOr<HttpReply> OpenAiApi::Complete(const HttpRequest& request,
+                                              Waker wake) const {
+  BRAID_ASSIGN_OR_RETURN(
+      CompletionRequest completion,
+      ParseCompletionRequest(request.body, model_.tokenizer().vocabulary()));
+  const GenerationOptions& options = completion.options;
+  BRAID_RETURN_IF_ERROR(model_.CheckName(options.model));
+  const uint64_t seed =
+      options.has_seed ? options.sampling.seed : model_.NextSeed();
+  std::vector<ChoiceJob> jobs;
+  for (const Prompt& prompt : completion.prompts) {
+    std::vector<TokenId> tokens;
+    std::string text;
+    if (const auto* ids = std::get_if<std::vector<TokenId>>(&prompt)) {
+      tokens = *ids;
+      if (completion.echo) text = model_.tokenizer().Decode(tokens, true);
+    } else {
+      text = std::get<std::string>(prompt);
+      BRAID_ASSIGN_OR_RETURN(tokens, model_.EncodeText(text));
+    }
+    BRAID_RETURN_IF_ERROR(
+        model_.CheckLength(tokens.size(), *options.max_tokens));
+    for (uint32_t i = 0; i < options.n; ++i) {
+      ChoiceJob job;
+      BRAID_ASSIGN_OR_RETURN(job.request,
+                             MakeRequest(request, options, seed + i));
+      job.request.prompt = tokens;
+      job.request.max_tokens = *options.max_tokens;
+      job.counts_prompt = i == 0;
+      if (completion.echo) {
+        job.echo = text;
+        job.request.prompt_logprobs = options.sampling.top_logprobs;
+        // Nothing to generate and no logprobs to tell: the engine has to be
+        // asked for something, and the scores are thrown away.
+        if (*options.max_tokens == 0 && job.request.prompt_logprobs < 0) {
+          job.request.prompt_logprobs = 0;
+        }
+      }
+      jobs.push_back(std::move(job));
+    }
+  }
+  CompletionResponseWriter writer(&model_.tokenizer(),
+                                  MakeHead("cmpl-", request, model_), options,
+                                  static_cast<uint32_t>(jobs.size()));
+  BRAID_ASSIGN_OR_RETURN(auto generation,
+                         Generation::Start(engine_, std::move(jobs), options,
+                                           std::move(writer), std::move(wake)));
+  return Generation::Reply(std::move(generation));
+}
+
+std::string OpenAiApi::ModelJson() const {
+  std::string out = "{\"id\":";
+  AppendJsonString(model_.name(), out);
+  absl::StrAppend(
+      &out, ",\"object\":\"model\",\"created\":", model_.created_unix_seconds(),
+      ",\"owned_by\":\"braid\",\"max_model_len\":", model_.max_context(), "}");
+  return out;
+}
+
+absl::StatusOr<HttpReply> OpenAiApi::Models() const {
+  return JsonResponse(
+      absl::StrCat("{\"object\":\"list\",\"data\":[", ModelJson(), "]}"));
+}
+
+absl::StatusOr<HttpReply> OpenAiApi::Model(const HttpRequest& request) const {
+  absl::string_view name = request.path;
+  absl::ConsumePrefix(&name, "/v1/models/");
+  BRAID_RETURN_IF_ERROR(model_.CheckName(name));
+  return JsonResponse(ModelJson());
+}
+
+absl::StatusOr<HttpReply> OpenAiApi::Tokenize(
+    const HttpRequest& request) const {
+  BRAID_ASSIGN_OR_RETURN(JsonValue document, ParseJson(request.body));
+  if (document.object() == nullptr) {
+    return absl::InvalidArgumentError("the body must be a JSON object");
+  }
+  FieldReader fields(document);
+  BRAID_RETURN_IF_ERROR(model_.CheckName(fields.String("model")));
+  std::vector<TokenId> tokens;
+  if (fields.Get("messages") != nullptr) {
+    BRAID_ASSIGN_OR_RETURN(ChatRequest chat, ParseChatDocument(document, 0));
+    BRAID_ASSIGN_OR_RETURN(
+        tokens,
+        model_.EncodeChat({std::move(chat.messages), std::move(chat.tools),
+                           std::move(chat.template_arguments),
+                           chat.add_generation_prompt}));
+  } else {
+    const char* key = fields.Get("prompt") != nullptr ? "prompt" : "content";
+    if (fields.Get(key) == nullptr) {
+      return InvalidField("prompt", "is missing; give prompt or messages");
+    }
+    const std::string text = fields.String(key);
+    // vLLM's name and llama-server's; the latter adds none by default.
+    const bool add_special = fields.Bool(
+        "add_special_tokens",
+        fields.Bool("add_special", absl::string_view(key) == "prompt"));
+    BRAID_RETURN_IF_ERROR(fields.status());
+    BRAID_ASSIGN_OR_RETURN(tokens, model_.EncodeText(text, add_special));
+  }
+  std::string out = absl::StrCat("{\"count\":", tokens.size(),
+                                 ",\"max_model_len\":", model_.max_context(),
+                                 ",\"tokens\":[");
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    absl::StrAppend(&out, i == 0 ? "" : ",", tokens[i]);
+  }
+  out += "]}";
+  return JsonResponse(std::move(out));
+}
+
+absl::StatusOr<HttpReply> OpenAiApi::Detokenize(
+    const HttpRequest& request) const {
+  BRAID_ASSIGN_OR_RETURN(JsonValue document, ParseJson(request.body));
+  const JsonValue* value = document.Find("tokens");
+  if (value == nullptr) return InvalidField("tokens", "is missing");
+  BRAID_ASSIGN_OR_RETURN(
+      std::vector<TokenId> tokens,
+      ParseTokenIds(*value, "tokens", model_.tokenizer().vocabulary()));
+  // One text under the names that vLLM's and llama-server's clients look for.
+  std::string text;
+  AppendJsonString(model_.tokenizer().Decode(tokens, true), text);
+  return JsonResponse(
+      absl::StrCat("{\"prompt\":", text, ",\"content\":", text, "}"));
+}
+
+}  // namespace braid::server

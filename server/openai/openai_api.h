@@ -1,0 +1,46 @@
+// The OpenAI-compatible paths: chat and text completions, models, and the
+// tokenizer's own (tokenize, detokenize).
+//
+// Stateless but for its references, which outlive it; any thread may handle.
+#pragma once
+
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "base/clock.h"
+#include "engine/engine.h"
+#include "server/http/message.h"
+#include "server/http/router.h"
+#include "server/openai/generation_options.h"
+#include "server/served_model.h"
+
+namespace braid::server {
+
+class OpenAiApi final {
+ public:
+  OpenAiApi(const ServedModel& model, Engine& engine, const Clock& clock)
+      : model_(model), engine_(engine), clock_(clock) {}
+
+  void AddRoutes(Router& router) const;
+
+ private:
+  absl::StatusOr<HttpReply> Chat(const HttpRequest& request, Waker wake) const;
+  absl::StatusOr<HttpReply> Complete(const HttpRequest& request,
+                                     Waker wake) const;
+  absl::StatusOr<HttpReply> Models() const;
+  absl::StatusOr<HttpReply> Model(const HttpRequest& request) const;
+  absl::StatusOr<HttpReply> Tokenize(const HttpRequest& request) const;
+  absl::StatusOr<HttpReply> Detokenize(const HttpRequest& request) const;
+
+  // What chat and completions share: everything but the prompt.
+  absl::StatusOr<GenerateRequest> MakeRequest(const HttpRequest& http,
+                                              const GenerationOptions& options,
+                                              uint64_t seed) const;
+  std::string ModelJson() const;
+
+  const ServedModel& model_;
+  Engine& engine_;
+  const Clock& clock_;
+};
+
+}  // namespace braid::server

@@ -1,0 +1,162 @@
+#include "server/openai/response_parts.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "model/json_value.h"
+#include "server/text_view.h"
+
+namespace braid::server {
+namespace {
+
+void AppendTokenText(const Tokenizer& tokenizer, TokenId token,
+                     std::string& out) {
+  AppendJsonString(ToAbsl(tokenizer.TokenBytes(token, /*show_special=*/true)),
+                   out);
+}
+
+// "token":..,"logprob":..,"bytes":[..]
+void AppendTokenFields(const Tokenizer& tokenizer, const TokenLogprob& token,
+                       std::string& out) {
+  out += "\"token\":";
+  AppendTokenText(tokenizer, token.token, out);
+  out += ",\"logprob\":";
+  AppendLogprob(token.logprob, out);
+  out += ",\"bytes\":[";
+  const std::string_view bytes =
+      tokenizer.TokenBytes(token.token, /*show_special=*/true);
+  for (size_t i = 0; i < bytes.size(); ++i) {
+    absl::StrAppend(&out, i == 0 ? "" : ",",
+                    static_cast<unsigned char>(bytes[i]));
+  }
+  out += ']';
+}
+
+std::span<const TokenLogprob> Top(const SampledToken& token, int32_t top) {
+  const size_t n = std::min(token.top.size(),
+                            static_cast<size_t>(std::max<int32_t>(top, 0)));
+  return std::span(token.top).first(n);
+}
+
+}  // namespace
+
+void AppendJsonString(absl::string_view text, std::string& out) {
+  out += '"';
+  AppendJsonEscaped(ToStd(text), out);
+  out += '"';
+}
+
+void AppendFinishReason(FinishReason reason, std::string& out) {
+  out += reason == FinishReason::kLength ? "\"length\"" : "\"stop\"";
+}
+
+void AppendUsage(const Usage& usage, std::string& out) {
+  absl::StrAppend(
+      &out, "{\"prompt_tokens\":", usage.prompt_tokens,
+      ",\"completion_tokens\":", usage.output_tokens,
+      ",\"total_tokens\":", usage.prompt_tokens + usage.output_tokens,
+      ",\"prompt_tokens_details\":{\"cached_tokens\":", usage.cached_tokens,
+      "}}");
+}
+
+void AppendTimings(const Outcome& outcome, std::string& out) {
+  const StageTimes& times = outcome.times;
+  const auto milliseconds = [](TimePoint from, TimePoint to) {
+    return ToSeconds(to - from) * 1e3;
+  };
+  absl::StrAppendFormat(
+      &out,
+      "{\"queue_ms\":%.3f,\"prefill_ms\":%.3f,"
+      "\"transfer_ms\":%.3f,\"decode_ms\":%.3f,\"total_ms\":%.3f,"
+      "\"time_to_first_token_ms\":%.3f,\"split\":%s}",
+      milliseconds(times.received, times.admitted),
+      milliseconds(times.admitted, times.prefill_ended),
+      milliseconds(times.prefill_ended, times.transfer_ended),
+      milliseconds(times.transfer_ended, times.finished),
+      milliseconds(times.received, times.finished),
+      milliseconds(times.received, times.first_token),
+      outcome.split ? "true" : "false");
+}
+
+void AppendLogprob(float logprob, std::string& out) {
+  if (!std::isfinite(logprob)) {
+    out += "-9999.0";
+    return;
+  }
+  char digits[32];
+  const auto [end, error] =
+      std::to_chars(digits, digits + sizeof(digits), logprob);
+  out.append(digits, end);
+}
+
+void AppendChatLogprobs(const Tokenizer& tokenizer,
+                        std::span<const SampledToken> tokens, int32_t top,
+                        std::string& out) {
+  out += "{\"content\":[";
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    out += i == 0 ? "{" : ",{";
+    AppendTokenFields(tokenizer, {tokens[i].token, tokens[i].logprob}, out);
+    out += ",\"top_logprobs\":[";
+    bool first = true;
+    for (const TokenLogprob& alternative : Top(tokens[i], top)) {
+      out += first ? "{" : ",{";
+      first = false;
+      AppendTokenFields(tokenizer, alternative, out);
+      out += '}';
+    }
+    out += "]}";
+  }
+  out += "],\"refusal\":null}";
+}
+
+void AppendTextLogprobs(const Tokenizer& tokenizer,
+                        std::span<const SampledToken> tokens, size_t unscored,
+                        int32_t top, size_t& text_offset, std::string& out) {
+  const auto list = [&](const char* key, auto append) {
+    absl::StrAppend(&out, "\"", key, "\":[");
+    for (size_t i = 0; i < tokens.size(); ++i) {
+      if (i > 0) out += ',';
+      append(i);
+    }
+    out += ']';
+  };
+  out += '{';
+  list("tokens",
+       [&](size_t i) { AppendTokenText(tokenizer, tokens[i].token, out); });
+  out += ',';
+  list("token_logprobs", [&](size_t i) {
+    if (i < unscored) {
+      out += "null";
+    } else {
+      AppendLogprob(tokens[i].logprob, out);
+    }
+  });
+  out += ',';
+  list("top_logprobs", [&](size_t i) {
+    if (i < unscored || top <= 0) {
+      out += "null";
+      return;
+    }
+    out += '{';
+    bool first = true;
+    for (const TokenLogprob& alternative : Top(tokens[i], top)) {
+      if (!first) out += ',';
+      first = false;
+      AppendTokenText(tokenizer, alternative.token, out);
+      out += ':';
+      AppendLogprob(alternative.logprob, out);
+    }
+    out += '}';
+  });
+  out += ',';
+  list("text_offset", [&](size_t i) {
+    absl::StrAppend(&out, text_offset);
+    text_offset += tokenizer.TokenBytes(tokens[i].token).size();
+  });
+  out += '}';
+}
+
+}  // namespace braid::server

@@ -1,0 +1,59 @@
+// What answers of both kinds of completion are made of. Written straight into
+// strings: no document tree on the path of a token.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "absl/strings/string_view.h"
+#include "engine/token_sink.h"
+#include "model/sampling.h"
+#include "model/tokenizer.h"
+
+namespace braid::server {
+
+struct Usage {
+  uint32_t prompt_tokens = 0;
+  uint32_t cached_tokens = 0;
+  uint32_t output_tokens = 0;
+};
+
+// One of `n` answers, complete.
+struct ChoiceResult {
+  std::string text;
+  std::vector<SampledToken> tokens;
+  FinishReason reason = FinishReason::kStop;
+};
+
+// What every object of one answer begins with.
+struct ResponseHead {
+  std::string id;  // "chatcmpl-..."
+  std::string model;
+  int64_t created_unix_seconds = 0;
+};
+
+// `"key"`-less JSON pieces, each a complete value.
+void AppendJsonString(absl::string_view text, std::string& out);
+void AppendFinishReason(FinishReason reason, std::string& out);  // or null
+void AppendUsage(const Usage& usage, std::string& out);
+// Milliseconds of each stage; they sum to total_ms.
+void AppendTimings(const Outcome& outcome, std::string& out);
+// Shortest decimal that reads back as the same float; -9999 for what JSON
+// cannot say.
+void AppendLogprob(float logprob, std::string& out);
+
+// {"content":[{token,logprob,bytes,top_logprobs}],"refusal":null}
+void AppendChatLogprobs(const Tokenizer& tokenizer,
+                        std::span<const SampledToken> tokens, int32_t top,
+                        std::string& out);
+
+// {"tokens","token_logprobs","top_logprobs","text_offset"}. The first
+// `unscored` tokens have no logprob (null). `text_offset` is that of the first
+// token, and is moved behind the last one.
+void AppendTextLogprobs(const Tokenizer& tokenizer,
+                        std::span<const SampledToken> tokens, size_t unscored,
+                        int32_t top, size_t& text_offset, std::string& out);
+
+}  // namespace braid::server

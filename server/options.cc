@@ -1,0 +1,339 @@
+#include "server/options.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+#include <optional>
+#include <utility>
+
+#include <CLI/CLI.hpp>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
+#include "absl/strings/str_split.h"
+#include "base/status_macros.h"
+#include "server/byte_size.h"
+
+namespace braid::server {
+namespace {
+
+// The flags as text, before they are understood.
+struct RawOptions {
+  std::string model, model_name, http, grpc, api_key, devices, split,
+      kv_transport, kv_memory, max_body_bytes, cpu_isa;
+  uint32_t max_connections, max_context, max_running, max_queued, prefill_chunk,
+      drain_timeout;
+  bool no_prefix_cache = false, no_lend_cores = false, print_config = false;
+};
+
+RawOptions Defaults() {
+  const ServeOptions options;
+  RawOptions raw;
+  raw.http = ToString(options.http);
+  raw.grpc = ToString(options.grpc);
+  raw.split = "auto";
+  raw.kv_transport = "loopback";
+  raw.max_body_bytes = "8MiB";
+  raw.cpu_isa = options.cpu_isa;
+  raw.max_connections = options.max_connections;
+  raw.max_context = options.max_context;
+  raw.max_running = options.max_running;
+  raw.max_queued = options.max_queued;
+  raw.prefill_chunk = options.prefill_chunk;
+  raw.drain_timeout = static_cast<uint32_t>(options.drain_timeout.count());
+  return raw;
+}
+
+void AddModelAndEndpoints(CLI::App& app, RawOptions& raw) {
+  app.add_option("--model", raw.model,
+                 "GGUF or safetensors file, or a directory with config.json "
+                 "(default: the model that deploy/quickstart.sh fetches)")
+      ->group("Model");
+  app.add_option("--model-name", raw.model_name,
+                 "Name that clients use (default: from the path)")
+      ->group("Model");
+  app.add_option("--http", raw.http, "HTTP address; port 0 picks one")
+      ->capture_default_str()
+      ->group("Endpoints");
+  app.add_option("--grpc", raw.grpc, "gRPC address; port 0 picks one")
+      ->capture_default_str()
+      ->group("Endpoints");
+  app.add_option("--api-key", raw.api_key,
+                 "Ask for 'Authorization: Bearer KEY' (default: no key)")
+      ->group("Endpoints");
+  app.add_option("--max-body-bytes", raw.max_body_bytes,
+                 "Largest request body, e.g. 8MiB")
+      ->capture_default_str()
+      ->group("Endpoints");
+  app.add_option("--max-connections", raw.max_connections,
+                 "Most HTTP connections at a time")
+      ->capture_default_str()
+      ->check(CLI::Range(1u, 1000000u))
+      ->group("Endpoints");
+  app.add_option("--drain-timeout", raw.drain_timeout,
+                 "Seconds that running requests may go on after SIGTERM")
+      ->capture_default_str()
+      ->check(CLI::Range(0u, 86400u))
+      ->group("Endpoints");
+}
+
+void AddDevicesAndMemory(CLI::App& app, RawOptions& raw) {
+  app.add_option("--devices", raw.devices,
+                 "Core sets and their phase: prefill=cpu:0-3,decode=cpu:4-7 "
+                 "(default: the two halves of the available cores)")
+      ->group("Devices");
+  app.add_option("--split", raw.split,
+                 "Hand requests from prefill to decode devices")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"auto", "on", "off"}))
+      ->group("Devices");
+  app.add_flag("--no-lend-cores", raw.no_lend_cores,
+               "Keep each step on its own device's cores")
+      ->group("Devices");
+  app.add_option("--cpu-isa", raw.cpu_isa,
+                 "Kernels: auto (best), or the name of an instruction set")
+      ->capture_default_str()
+      ->group("Devices");
+  app.add_option("--kv-transport", raw.kv_transport,
+                 "How KV blocks reach the decode device")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"loopback", "copy"}))
+      ->group("KV cache");
+  app.add_option("--kv-memory", raw.kv_memory,
+                 "Memory for KV blocks, e.g. 2GiB (default: a quarter of what "
+                 "is available, at most 8GiB)")
+      ->group("KV cache");
+  app.add_flag("--no-prefix-cache", raw.no_prefix_cache,
+               "Do not keep the KV of finished requests")
+      ->group("KV cache");
+}
+
+void AddScheduling(CLI::App& app, RawOptions& raw) {
+  app.add_option("--max-context", raw.max_context,
+                 "Most tokens of prompt and output (default: the model's, or "
+                 "what --kv-memory holds)")
+      ->check(CLI::Range(1u, 100000000u))
+      ->group("Scheduling");
+  app.add_option("--max-running", raw.max_running,
+                 "Most requests in prefill or decode")
+      ->capture_default_str()
+      ->check(CLI::Range(1u, 65536u))
+      ->group("Scheduling");
+  app.add_option("--max-queued", raw.max_queued,
+                 "Most requests that wait; further ones get 429")
+      ->capture_default_str()
+      ->check(CLI::Range(1u, 1000000u))
+      ->group("Scheduling");
+  app.add_option("--prefill-chunk", raw.prefill_chunk,
+                 "Most prompt tokens in one step")
+      ->capture_default_str()
+      ->check(CLI::Range(1u, 512u))
+      ->group("Scheduling");
+}
+
+// BRAID_KV_MEMORY for --kv-memory.
+std::string EnvironmentName(absl::string_view flag) {
+  return absl::StrCat(
+      "BRAID_", absl::AsciiStrToUpper(absl::StrReplaceAll(flag, {{"-", "_"}})));
+}
+
+// What the environment says, as flags that go before those of the command
+// line: with the last one winning, the order is flag, environment, config file.
+std::vector<std::string> EnvironmentArgs(CLI::App& app) {
+  std::vector<std::string> args;
+  for (CLI::Option* option : app.get_options()) {
+    const std::string name = option->get_single_name();
+    if (name == "help" || name == "print-config") continue;
+    const std::string variable = EnvironmentName(name);
+    option->envname(variable);  // for --help
+    option->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
+    if (const char* value = std::getenv(variable.c_str());
+        value != nullptr && *value != '\0') {
+      args.push_back(absl::StrCat("--", name, "=", value));
+    }
+  }
+  return args;
+}
+
+absl::StatusOr<Endpoint> ParseEndpointFlag(absl::string_view flag,
+                                           absl::string_view text) {
+  absl::StatusOr<Endpoint> endpoint = ParseEndpoint(text);
+  if (endpoint.ok()) return endpoint;
+  return absl::InvalidArgumentError(
+      absl::StrCat(flag, ": ", endpoint.status().message()));
+}
+
+absl::StatusOr<uint64_t> ParseSizeFlag(absl::string_view flag,
+                                       absl::string_view text) {
+  absl::StatusOr<uint64_t> size = ParseByteSize(text);
+  if (size.ok() && *size > 0) return size;
+  if (size.ok()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(flag, ": must be more than 0"));
+  }
+  return absl::InvalidArgumentError(
+      absl::StrCat(flag, ": ", size.status().message()));
+}
+
+absl::StatusOr<std::string> DefaultModelPath() {
+  std::filesystem::path cache;
+  if (const char* xdg = std::getenv("XDG_CACHE_HOME");
+      xdg != nullptr && *xdg != '\0') {
+    cache = xdg;
+  } else if (const char* home = std::getenv("HOME"); home != nullptr) {
+    cache = std::filesystem::path(home) / ".cache";
+  }
+  const std::filesystem::path path =
+      cache / "braid/models/SmolLM2-135M-Instruct.Q4_1.gguf";
+  std::error_code error;
+  if (std::filesystem::exists(path, error)) return path.string();
+  return absl::InvalidArgumentError(
+      absl::StrCat("no default model at ", path.string(),
+                   "; run deploy/quickstart.sh to fetch it, or pass --model"));
+}
+
+std::string NameFromPath(const std::string& path) {
+  std::filesystem::path p(path);
+  if (p.filename().empty()) p = p.parent_path();
+  const bool is_file =
+      p.extension() == ".gguf" || p.extension() == ".safetensors";
+  return is_file ? p.stem().string() : p.filename().string();
+}
+
+absl::StatusOr<ServeOptions> Resolve(const RawOptions& raw) {
+  ServeOptions options;
+  options.model = raw.model;
+  if (options.model.empty()) {
+    BRAID_ASSIGN_OR_RETURN(options.model, DefaultModelPath());
+  }
+  options.model_name =
+      raw.model_name.empty() ? NameFromPath(options.model) : raw.model_name;
+  BRAID_ASSIGN_OR_RETURN(options.http, ParseEndpointFlag("--http", raw.http));
+  BRAID_ASSIGN_OR_RETURN(options.grpc, ParseEndpointFlag("--grpc", raw.grpc));
+  options.api_key = raw.api_key;
+  BRAID_ASSIGN_OR_RETURN(options.max_body_bytes,
+                         ParseSizeFlag("--max-body-bytes", raw.max_body_bytes));
+  options.max_connections = raw.max_connections;
+  options.drain_timeout = std::chrono::seconds(raw.drain_timeout);
+
+  const std::vector<int> cores = AvailableCores();
+  if (raw.devices.empty()) {
+    options.devices = DefaultDevices(cores);
+  } else {
+    BRAID_ASSIGN_OR_RETURN(options.devices, ParseDevices(raw.devices, cores));
+  }
+  options.split = raw.split == "on"    ? SplitMode::kOn
+                  : raw.split == "off" ? SplitMode::kOff
+                                       : SplitMode::kAuto;
+  options.lend_cores = !raw.no_lend_cores;
+  options.cpu_isa = raw.cpu_isa;
+
+  options.kv_transport = raw.kv_transport == "copy"
+                             ? KvTransportKind::kCopy
+                             : KvTransportKind::kLoopback;
+  if (!raw.kv_memory.empty()) {
+    BRAID_ASSIGN_OR_RETURN(options.kv_memory,
+                           ParseSizeFlag("--kv-memory", raw.kv_memory));
+  }
+  options.prefix_cache = !raw.no_prefix_cache;
+  options.max_context = raw.max_context;
+  options.max_running = raw.max_running;
+  options.max_queued = raw.max_queued;
+  options.prefill_chunk = raw.prefill_chunk;
+  return options;
+}
+
+}  // namespace
+
+absl::StatusOr<Endpoint> ParseEndpoint(absl::string_view text) {
+  const size_t colon = text.rfind(':');
+  Endpoint endpoint;
+  uint32_t port = 0;
+  if (colon == absl::string_view::npos || colon == 0 ||
+      !absl::SimpleAtoi(text.substr(colon + 1), &port) || port > 65535) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "'", text, "' is not HOST:PORT; write e.g. 127.0.0.1:8000"));
+  }
+  endpoint.host = std::string(text.substr(0, colon));
+  if (endpoint.host.front() == '[' && endpoint.host.back() == ']') {
+    endpoint.host = endpoint.host.substr(1, endpoint.host.size() - 2);
+  }
+  endpoint.port = static_cast<uint16_t>(port);
+  return endpoint;
+}
+
+std::string ToString(const Endpoint& endpoint) {
+  const bool v6 = endpoint.host.find(':') != std::string::npos;
+  return absl::StrCat(v6 ? "[" : "", endpoint.host, v6 ? "]" : "", ":",
+                      endpoint.port);
+}
+
+absl::StatusOr<std::variant<ServeOptions, PrintAndExit>> ParseServeOptions(
+    const std::vector<std::string>& args) {
+  RawOptions raw = Defaults();
+  CLI::App app("Serves a language model over HTTP and gRPC.", "braid serve");
+  app.get_formatter()->column_width(34);
+  app.set_config("--config", "", "File with lines such as http=\"0.0.0.0:80\"")
+      ->group("Configuration");
+  app.add_flag("--print-config", raw.print_config,
+               "Print the resolved values as a config file and exit")
+      ->configurable(false)
+      ->group("Configuration");
+  app.allow_config_extras(false);
+  AddModelAndEndpoints(app, raw);
+  AddDevicesAndMemory(app, raw);
+  AddScheduling(app, raw);
+
+  std::vector<std::string> all = EnvironmentArgs(app);
+  all.insert(all.end(), args.begin(), args.end());
+  std::reverse(all.begin(), all.end());  // as CLI11 takes a vector
+  try {
+    app.parse(all);
+  } catch (const CLI::CallForHelp&) {
+    return PrintAndExit{app.help()};
+  } catch (const CLI::ParseError& error) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(absl::StrReplaceAll(error.what(), {{"\n", " "}}),
+                     "; `braid serve --help` lists the flags"));
+  }
+  BRAID_ASSIGN_OR_RETURN(ServeOptions options, Resolve(raw));
+  if (raw.print_config) return PrintAndExit{ToConfigText(options)};
+  return options;
+}
+
+std::string ToConfigText(const ServeOptions& options) {
+  std::string out;
+  const auto line = [&out](absl::string_view key, auto value) {
+    absl::StrAppend(&out, key, "=", value, "\n");
+  };
+  const auto text = [&](absl::string_view key, absl::string_view value) {
+    line(key, absl::StrCat("\"", value, "\""));
+  };
+  text("model", options.model);
+  text("model-name", options.model_name);
+  text("http", ToString(options.http));
+  text("grpc", ToString(options.grpc));
+  if (!options.api_key.empty()) out += "# api-key is set, and not shown\n";
+  line("max-body-bytes", options.max_body_bytes);
+  line("max-connections", options.max_connections);
+  line("drain-timeout", options.drain_timeout.count());
+  text("devices", ToString(options.devices));
+  text("split", options.split == SplitMode::kOn    ? "on"
+                : options.split == SplitMode::kOff ? "off"
+                                                   : "auto");
+  line("no-lend-cores", options.lend_cores ? "false" : "true");
+  text("cpu-isa", options.cpu_isa);
+  text("kv-transport",
+       options.kv_transport == KvTransportKind::kCopy ? "copy" : "loopback");
+  if (options.kv_memory > 0) line("kv-memory", options.kv_memory);
+  line("no-prefix-cache", options.prefix_cache ? "false" : "true");
+  if (options.max_context > 0) line("max-context", options.max_context);
+  line("max-running", options.max_running);
+  line("max-queued", options.max_queued);
+  line("prefill-chunk", options.prefill_chunk);
+  return out;
+}
+
+}  // namespace braid::server

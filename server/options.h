@@ -1,0 +1,72 @@
+// What `braid serve` was asked to do: parsed from flags, environment and config
+// file, and validated once. Nothing deeper in the program reads a flag.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "engine/engine.h"
+#include "server/device_spec.h"
+
+namespace braid::server {
+
+struct Endpoint {
+  std::string host;
+  uint16_t port = 0;  // 0: the system picks one, and the log says which
+  friend bool operator==(const Endpoint&, const Endpoint&) = default;
+};
+// "[::1]:8000", "127.0.0.1:8000", "0.0.0.0:0".
+absl::StatusOr<Endpoint> ParseEndpoint(absl::string_view text);
+std::string ToString(const Endpoint& endpoint);
+
+enum class KvTransportKind : uint8_t { kLoopback, kCopy };
+
+struct ServeOptions {
+  // Model
+  std::string model;       // path of a GGUF, a safetensors file or a directory
+  std::string model_name;  // as clients name it; default: from the path
+
+  // Endpoints
+  Endpoint http{"127.0.0.1", 8000};
+  Endpoint grpc{"127.0.0.1", 8001};
+  std::string api_key;  // empty: none asked for
+  uint64_t max_body_bytes = 8u << 20;
+  uint32_t max_connections = 1024;
+  std::chrono::seconds drain_timeout{30};
+
+  // Devices
+  std::vector<DeviceSpec> devices;
+  SplitMode split = SplitMode::kAuto;
+  bool lend_cores = true;
+  std::string cpu_isa = "auto";
+
+  // KV cache
+  KvTransportKind kv_transport = KvTransportKind::kLoopback;
+  uint64_t kv_memory = 0;  // bytes over all pools; 0: a share of free memory
+  bool prefix_cache = true;
+
+  // Scheduling
+  uint32_t max_context = 0;  // tokens; 0: the model's, or what the KV holds
+  uint32_t max_running = 256;
+  uint32_t max_queued = 1024;
+  uint32_t prefill_chunk = 256;
+};
+
+// Parsing may end without anything to serve: --help, --print-config.
+struct PrintAndExit {
+  std::string text;
+};
+
+// `args` are those behind `braid serve`. INVALID_ARGUMENT is one line that says
+// which flag, environment variable or config key to change.
+absl::StatusOr<std::variant<ServeOptions, PrintAndExit>> ParseServeOptions(
+    const std::vector<std::string>& args);
+
+// As a config file that --config takes.
+std::string ToConfigText(const ServeOptions& options);
+
+}  // namespace braid::server

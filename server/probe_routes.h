@@ -1,0 +1,19 @@
+// What operators and their machines ask: /health, /ready, /live, /metrics.
+#pragma once
+
+#include "engine/engine.h"
+#include "server/http/router.h"
+#include "server/lifecycle.h"
+#include "server/metrics_exporter.h"
+
+namespace braid::server {
+
+// All arguments outlive the router.
+//   /live     200 as long as the process answers
+//   /health   200 with the state and what runs
+//   /ready    200 when new requests are taken; 503 in drain
+//   /metrics  Prometheus' text
+void AddProbeRoutes(Router& router, const Engine& engine,
+                    const Lifecycle& lifecycle, const MetricsExporter& metrics);
+
+}  // namespace braid::server

@@ -1,0 +1,64 @@
+#include "server/token_outbox.h"
+
+#include <iterator>
+#include <utility>
+
+namespace braid::server {
+
+absl::Status OutcomeStatus(const Outcome& outcome) {
+  switch (outcome.reason) {
+    case FinishReason::kStop:
+    case FinishReason::kLength:
+      return absl::OkStatus();
+    case FinishReason::kDeadline:
+      return absl::DeadlineExceededError(
+          "the deadline passed before the answer was complete");
+    case FinishReason::kCancelled:
+      return absl::CancelledError(
+          "the server gave the request up: it is shutting down, or the client "
+          "reads too slowly");
+    case FinishReason::kFailed:
+      break;
+  }
+  return outcome.status.ok() ? absl::InternalError("failed") : outcome.status;
+}
+
+TokenOutbox::TokenOutbox(size_t max_tokens, std::function<void()> wake)
+    : max_tokens_(max_tokens), wake_(std::move(wake)) {}
+
+void TokenOutbox::OnPromptScores(std::vector<SampledToken> scores) {
+  std::unique_lock lock(mutex_);
+  batch_.prompt_scores = std::move(scores);
+  Signal(std::move(lock));
+}
+
+bool TokenOutbox::OnTokens(TokenDelta delta) {
+  std::unique_lock lock(mutex_);
+  if (batch_.tokens.size() + delta.tokens.size() > max_tokens_) return false;
+  batch_.tokens.insert(batch_.tokens.end(),
+                       std::make_move_iterator(delta.tokens.begin()),
+                       std::make_move_iterator(delta.tokens.end()));
+  batch_.text += delta.text;
+  Signal(std::move(lock));
+  return true;
+}
+
+void TokenOutbox::OnFinish(Outcome outcome) {
+  std::unique_lock lock(mutex_);
+  batch_.outcome = std::move(outcome);
+  Signal(std::move(lock));
+}
+
+TokenOutbox::Batch TokenOutbox::Take() {
+  std::lock_guard lock(mutex_);
+  signalled_ = false;
+  return std::exchange(batch_, {});
+}
+
+void TokenOutbox::Signal(std::unique_lock<std::mutex> lock) {
+  const bool first = !std::exchange(signalled_, true);
+  lock.unlock();
+  if (first) wake_();
+}
+
+}  // namespace braid::server
