@@ -37,7 +37,7 @@ def prompt(rng):
 
 
 def chat_body(rng, stream):
-    return {"model": "default", "stream": stream, "seed": rng.randrange(3),
+    return {"stream": stream, "seed": rng.randrange(3),
             "temperature": rng.choice([0, 0.8]), "max_tokens": rng.choice([1, 8, 24]),
             "messages": [{"role": "user", "content": prompt(rng)}]}
 
@@ -115,7 +115,7 @@ class Client:
         writer.transport.abort()
 
     async def score(self):
-        body = {"model": "default", "prompt": prompt(self.rng), "max_tokens": 2,
+        body = {"prompt": prompt(self.rng), "max_tokens": 2,
                 "echo": True, "logprobs": 1, "temperature": 0}
         reply = json.loads(await self.answer("/v1/completions", body, 200))
         logprobs = reply["choices"][0]["logprobs"]["token_logprobs"]
@@ -131,7 +131,7 @@ class Client:
             raise Failure(f"no message: {reply}")
 
     async def too_long(self):
-        body = {"model": "default", "messages": [{"role": "user", "content": "x y " * 20000}]}
+        body = {"messages": [{"role": "user", "content": "x y " * 20000}]}
         reply = json.loads(await self.answer("/v1/chat/completions", body, 400))
         if reply["error"]["code"] != "context_length_exceeded":
             raise Failure(f"over-long prompt: {reply}")
