@@ -25,7 +25,7 @@ MODEL = pathlib.Path(os.environ.get("XDG_CACHE_HOME", pathlib.Path.home() / ".ca
     "braid/models/SmolLM2-135M-Instruct.Q4_1.gguf"
 BATCHES = (1, 2, 4, 8, 16)
 CHUNK = 256  # of a prompt, as braid serve cuts it
-LINE = re.compile(r"(\d+) core\(s\) (prefill 512, chunk|decode) +(\d+): +[\d.]+ ms +([\d.]+) tok/s")
+LINE = re.compile(r"(\d+) core\(s\) (prefill 512, chunk|decode, batch) +(\d+): +[\d.]+ ms +([\d.]+) tok/s")
 PROBE = re.compile(r"(\d+) core\(s\): reads ([\d.]+) GB/s, int8 ([\d.]+) GOP/s")
 
 
@@ -42,7 +42,7 @@ def braid(options):
                "--cores", options.cores, "--repeats", 5)
     lines = {(phase, int(n)): float(rate) for cores, phase, n, rate in LINE.findall(text)
              if int(cores) == options.cores}
-    rates = {f"decode {b}": lines["decode", b] for b in BATCHES}
+    rates = {f"decode {b}": lines["decode, batch", b] for b in BATCHES}
     rates["prefill 512"] = lines["prefill 512, chunk", CHUNK]
     probes = [(float(read), float(int8)) for cores, read, int8 in PROBE.findall(text)
               if int(cores) == options.cores]
