@@ -3,8 +3,6 @@
 // split on, off and auto, under either transport, at any chunk size, alone and
 // in a crowd of 16, with and without prefix hits, on one core and on two.
 #include <cmath>
-#include <cstdlib>
-#include <functional>
 #include <future>
 #include <memory>
 #include <string>
@@ -13,45 +11,11 @@
 #include <gtest/gtest.h>
 
 #include "base/rng.h"
-#include "cpu/cpu_runner.h"
 #include "engine/engine.h"
-#include "kvcache/transport/copy_transport.h"
-#include "kvcache/transport/loopback_transport.h"
-#include "model/model_file.h"
+#include "tests/support/default_engine.h"
 
 namespace braid {
 namespace {
-
-std::string DefaultModel() {
-  const char* cache = std::getenv("XDG_CACHE_HOME");
-  const std::string root = cache != nullptr && *cache != '\0'
-                               ? cache
-                               : std::string(std::getenv("HOME")) + "/.cache";
-  return root + "/braid/models/SmolLM2-135M-Instruct.Q4_1.gguf";
-}
-
-// Loaded once for all tests of this process.
-struct Model {
-  std::unique_ptr<ModelFile> file;
-  std::unique_ptr<Tokenizer> tokenizer;
-  std::shared_ptr<const cpu::CpuModel> packed;
-
-  static const Model& Get() {
-    static const Model* model = [] {
-      auto file = ModelFile::Open(DefaultModel());
-      if (!file.ok()) {
-        ADD_FAILURE() << file.status() << "; run deploy/fetch_model.sh";
-        std::exit(1);
-      }
-      auto* loaded = new Model;
-      loaded->file = *std::move(file);
-      loaded->tokenizer = *Tokenizer::Create(loaded->file->tokenizer());
-      loaded->packed = *cpu::CpuModel::Load(*loaded->file, cpu::BestIsa(), 2);
-      return loaded;
-    }();
-    return *model;
-  }
-};
 
 struct Answer {
   std::vector<SampledToken> scores;
@@ -83,79 +47,10 @@ class Collector final : public TokenSink {
   std::promise<Answer> done_;
 };
 
-struct Setting {
-  SplitMode split = SplitMode::kOff;
-  bool copy = false;
-  uint32_t chunk = 256;
-  int cores = 2;
-  bool prefix_cache = false;
-  bool lend = true;
-};
-
-std::unique_ptr<Engine> MakeEngine(const Setting& setting, const Clock& clock) {
-  const Model& model = Model::Get();
-  constexpr uint32_t kBlocks = 800;
-  EngineConfig config;
-  const KvLayout layout = model.packed->MakeKvLayout(16);
-  const bool two_devices = setting.split != SplitMode::kOff;
-  const int arenas = setting.copy ? 2 : 1;
-  for (int i = 0; i < arenas; ++i) {
-    config.arenas.push_back(*KvArena::Create(layout, kBlocks));
-  }
-  std::vector<cpu::CpuDeviceSpec> specs;
-  if (two_devices) {
-    for (uint32_t i = 0; i < 2; ++i) {
-      specs.push_back({DeviceId(i),
-                       {static_cast<int>(i)},
-                       config.arenas[setting.copy ? i : 0].get()});
-    }
-  } else {
-    specs.push_back({DeviceId(0), {}, config.arenas[0].get()});
-    for (int core = 0; core < setting.cores; ++core) {
-      specs[0].cores.push_back(core);
-    }
-  }
-  // Threads are not pinned: the test machine may have fewer processors.
-  auto runners = *cpu::MakeCpuRunners(
-      model.packed, specs,
-      {.max_rows = 512, .max_context = 2048, .pin_threads = false});
-  for (size_t i = 0; i < runners.size(); ++i) {
-    config.devices.push_back(
-        {.id = specs[i].id,
-         .name = "cpu:" + std::to_string(i),
-         .role = !two_devices ? DeviceRole::kBoth
-                 : i == 0     ? DeviceRole::kPrefill
-                              : DeviceRole::kDecode,
-         .runner = std::move(runners[i]),
-         .arena = setting.copy ? static_cast<uint32_t>(i) : 0});
-  }
-  config.make_transport =
-      [copy = setting.copy](
-          std::function<void()> wake) -> std::unique_ptr<KvTransport> {
-    if (copy) {
-      CopyTransportOptions options;
-      options.common.wake = std::move(wake);
-      return std::make_unique<CopyTransport>(std::move(options));
-    }
-    return std::make_unique<LoopbackTransport>(
-        TransportOptions{.wake = std::move(wake)});
-  };
-  config.tokenizer = model.tokenizer.get();
-  config.clock = &clock;
-  config.split = setting.split;
-  config.max_context = 2048;
-  config.prefill_chunk = setting.chunk;
-  config.lend_cores = setting.lend;
-  config.prefix_cache = setting.prefix_cache;
-  auto engine = Engine::Create(std::move(config));
-  EXPECT_TRUE(engine.ok()) << engine.status();
-  return *std::move(engine);
-}
-
 // 16 prompts of 2 to 300 tokens, half of them with a common beginning; greedy
 // and sampled, with alternatives, penalties and scored prompts among them.
 std::vector<GenerateRequest> Requests() {
-  const int32_t vocabulary = Model::Get().tokenizer->vocabulary();
+  const int32_t vocabulary = DefaultModel::Get().tokenizer->vocabulary();
   std::vector<TokenId> common(150);
   Rng rng(11);
   for (TokenId& token : common) {
@@ -202,7 +97,7 @@ std::vector<Answer> RunAll(Engine& engine, bool crowd, size_t requests = 16) {
 const std::vector<Answer>& Baseline() {
   static const std::vector<Answer>* answers = [] {
     SystemClock clock;
-    auto engine = MakeEngine({.chunk = 512, .cores = 1}, clock);
+    auto engine = MakeDefaultEngine({.chunk = 512, .cores = 1}, clock);
     return new std::vector<Answer>(RunAll(*engine, /*crowd=*/false));
   }();
   return *answers;
@@ -223,9 +118,9 @@ std::string Difference(const std::vector<Answer>& a,
   return "";
 }
 
-void ExpectBaseline(const Setting& setting, bool crowd) {
+void ExpectBaseline(const EngineSetting& setting, bool crowd) {
   SystemClock clock;
-  auto engine = MakeEngine(setting, clock);
+  auto engine = MakeDefaultEngine(setting, clock);
   EXPECT_EQ(Difference(Baseline(), RunAll(*engine, crowd)), "");
 }
 
@@ -256,7 +151,7 @@ TEST(BitsTest, SmallChunksOfAnySize) {
   ExpectBaseline({.chunk = 17}, true);
   // A step per token of every prompt: three requests will do.
   SystemClock clock;
-  auto engine = MakeEngine({.chunk = 1}, clock);
+  auto engine = MakeDefaultEngine({.chunk = 1}, clock);
   EXPECT_EQ(Difference(Baseline(), RunAll(*engine, true, 3)), "");
 }
 
@@ -282,7 +177,7 @@ TEST(BitsTest, SplitAuto) {
 TEST(BitsTest, PrefixHits) {
   for (const bool copy : {false, true}) {
     SystemClock clock;
-    auto engine = MakeEngine(
+    auto engine = MakeDefaultEngine(
         {.split = SplitMode::kOn, .copy = copy, .prefix_cache = true}, clock);
     EXPECT_EQ(Difference(Baseline(), RunAll(*engine, true)), "");
     const std::vector<Answer> again = RunAll(*engine, true);
