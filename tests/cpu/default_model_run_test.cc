@@ -1,27 +1,18 @@
 // The default model on the CPU runner: sensible text.
-#include <cstdlib>
 #include <string>
 #include <vector>
 
 #include "cpu/cpu_runner.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/cpu/golden/default_golden.h"
 #include "tests/cpu/runner_driver.h"
 
 namespace braid::cpu {
 namespace {
 
-std::string DefaultModelPath() {
-  const char* cache = std::getenv("XDG_CACHE_HOME");
-  const char* home = std::getenv("HOME");
-  const std::string base =
-      cache != nullptr ? cache
-                       : std::string(home == nullptr ? "" : home) + "/.cache";
-  return base + "/braid/models/SmolLM2-135M-Instruct.Q4_1.gguf";
-}
-
 TEST(DefaultModelRunTest, ContinuesTextSensibly) {
-  auto file = ModelFile::Open(DefaultModelPath());
+  auto file = ModelFile::Open(golden::DefaultModelPath());
   ASSERT_TRUE(file.ok()) << file.status()
                          << "; run deploy/quickstart.sh once to fetch it";
   for (const Isa isa : {BestIsa(), Isa::kPortable}) {

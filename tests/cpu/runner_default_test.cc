@@ -1,0 +1,138 @@
+// The default model on the CPU runner against an independent implementation,
+// whose linear inputs are floats, or rounded to int8 as the kernels round them.
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <iterator>
+#include <vector>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/cpu/golden/default_golden.h"
+#include "tests/cpu/runner_driver.h"
+
+namespace braid::cpu {
+namespace {
+
+using golden::DefaultGolden;
+
+class RunnerDefaultTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    const auto file = ModelFile::Open(golden::DefaultModelPath());
+    ASSERT_TRUE(file.ok()) << file.status()
+                           << "; run deploy/quickstart.sh once to fetch it";
+    auto model = CpuModel::Load(**file, BestIsa(), 2);
+    ASSERT_TRUE(model.ok()) << model.status();
+    model_ = *model;
+    golden_ = golden::ReadDefaultGolden();
+  }
+
+  std::shared_ptr<const CpuModel> model_;
+  DefaultGolden golden_;
+};
+
+// Of the logprobs of a text's own tokens, and of the most probable ones.
+struct Agreement {
+  double top_1 = 0;  // share of positions
+  double mean = 0;   // |difference of logprob| of the next token
+  double p99 = 0;
+};
+
+Agreement Compare(const std::vector<SampledToken>& scores,
+                  const DefaultGolden::Text& text) {
+  std::vector<double> errors;
+  double equal = 0, total = 0;
+  for (size_t i = 0; i < scores.size(); ++i) {
+    equal += scores[i].top[0].token == text.best_ids[i * DefaultGolden::kBest];
+    errors.push_back(std::abs(scores[i].logprob - text.next_logprobs[i]));
+    total += errors.back();
+  }
+  std::sort(errors.begin(), errors.end());
+  const auto n = static_cast<double>(scores.size());
+  return {equal / n, total / n, errors[errors.size() * 99 / 100]};
+}
+
+TEST_F(RunnerDefaultTest, LogprobsOfALongText) {
+  RunnerDriver driver(model_, {.cores = {{0, 1}}});
+  RunnerDriver::Sequence sequence{.tokens = golden_.tokens};
+  const auto n = static_cast<uint32_t>(sequence.tokens.size());
+  std::vector<SampledToken> scores;
+  while (sequence.written < n) {
+    const uint32_t chunk = std::min(512u, n - sequence.written);
+    SequenceRows rows = driver.Rows(sequence, chunk);
+    rows.score_top_logprobs = 1;
+    const uint32_t targets = std::min(chunk, n - 1 - sequence.written);
+    rows.score_targets =
+        std::span(sequence.tokens).subspan(sequence.written + 1, targets);
+    ForwardBatch batch;
+    batch.sequences = {rows};
+    ForwardResult result = driver.Step(batch);
+    std::move(result.sequences[0].scores.begin(),
+              result.sequences[0].scores.end(), std::back_inserter(scores));
+    sequence.written += chunk;
+  }
+  ASSERT_EQ(scores.size(), n - 1);
+
+  const Agreement rounded = Compare(scores, golden_.int8_text);
+  const Agreement plain = Compare(scores, golden_.float_text);
+  std::printf("int8 inputs: top-1 %.4f, |d logprob| mean %.5f, p99 %.5f\n",
+              rounded.top_1, rounded.mean, rounded.p99);
+  std::printf("float inputs: top-1 %.4f, |d logprob| mean %.5f, p99 %.5f\n",
+              plain.top_1, plain.mean, plain.p99);
+  EXPECT_GE(rounded.top_1, 0.995);
+  // What the rounding itself costs, measured in the other implementation.
+  EXPECT_GE(plain.top_1, 0.97);
+  EXPECT_LE(plain.mean, 0.035);
+  EXPECT_LE(plain.p99, 0.28);
+}
+
+// All prompts decode together. A text may leave the golden one where two tokens
+// were as good as equal, and is not compared from there on.
+TEST_F(RunnerDefaultTest, GreedyTexts) {
+  constexpr float kSlack = 0.1f;  // logits; see |d logprob| above
+  RunnerDriver driver(model_, {.cores = {{0, 1}}, .blocks = 512});
+  const SamplingParams greedy = {.temperature = 0};
+  const size_t count = golden_.prompts.size();
+  std::vector<RunnerDriver::Sequence> sequences(count);
+  for (size_t s = 0; s < count; ++s) sequences[s].tokens = golden_.prompts[s];
+
+  std::vector<bool> left(count, false);
+  size_t compared = 0, apart = 0;
+  for (uint32_t i = 0; i < golden_.generated; ++i) {
+    // In pieces of at most max_rows.
+    for (size_t first = 0; first < count; first += 8) {
+      const size_t end = std::min(first + 8, count);
+      ForwardBatch batch;
+      for (size_t s = first; s < end; ++s) {
+        SequenceRows rows = driver.Rows(
+            sequences[s], static_cast<uint32_t>(sequences[s].tokens.size()) -
+                              sequences[s].written);
+        rows.sampling = &greedy;
+        rows.context.position = sequences[s].tokens.size();
+        batch.sequences.push_back(rows);
+      }
+      const ForwardResult result = driver.Step(batch);
+      for (size_t s = first; s < end; ++s) {
+        sequences[s].written =
+            static_cast<uint32_t>(sequences[s].tokens.size());
+        const TokenId token = result.sequences[s - first].token->token;
+        sequences[s].tokens.push_back(token);
+        if (left[s]) continue;
+        const size_t at = s * golden_.generated + i;
+        ++compared;
+        if (token == golden_.int8_greedy.tokens[at]) continue;
+        left[s] = true;
+        ++apart;
+        EXPECT_LE(golden_.int8_greedy.margins[at], kSlack)
+            << "prompt " << s << " token " << i;
+      }
+    }
+  }
+  std::printf("%zu of %zu texts leave the golden ones; %zu tokens compared\n",
+              apart, count, compared);
+  EXPECT_LE(apart, count / 4);
+}
+
+}  // namespace
+}  // namespace braid::cpu
