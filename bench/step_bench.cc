@@ -99,6 +99,9 @@ class Team {
             auto* team = static_cast<Team*>(self);
             team->forward_->Run(index);
             if (index != 0) return;
+            for (int i = 1; i < team->cores_; ++i) {
+              team->threads_->AwaitIdle(i);
+            }
             team->done_.store(true);
             team->done_.notify_all();
           },

@@ -58,6 +58,27 @@ void PinTo(std::thread& thread, int core) {
   (void)pthread_setaffinity_np(thread.native_handle(), sizeof(set), &set);
 }
 
+// Returns once `counter` is no longer `seen`. The one who changes it does so
+// sequentially consistently, so that the change cannot pass the look at the
+// sleepers inside notify.
+void AwaitChange(const std::atomic<uint32_t>& counter, uint32_t seen) {
+  const auto changed = [&] {
+    return counter.load(std::memory_order_acquire) != seen;
+  };
+  for (int i = 0; i < kHotPolls; ++i) {
+    if (changed()) return;
+  }
+  for (int i = 0; i < kPausedPolls; ++i) {
+    if (changed()) return;
+    Pause();
+  }
+  for (int i = 0; i < kYieldedPolls; ++i) {
+    if (changed()) return;
+    sched_yield();
+  }
+  counter.wait(seen, std::memory_order_acquire);
+}
+
 }  // namespace
 
 void SpinBarrier::Wait() {
@@ -66,31 +87,11 @@ void SpinBarrier::Wait() {
   const uint32_t generation = generation_.load(std::memory_order_relaxed);
   if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == size_) {
     arrived_.store(0, std::memory_order_relaxed);
-    // Sequentially consistent, so that it cannot pass the look at the sleepers
-    // inside notify_all.
     generation_.store(generation + 1, std::memory_order_seq_cst);
     generation_.notify_all();
     return;
   }
-  WaitFor(generation);
-}
-
-void SpinBarrier::WaitFor(uint32_t generation) {
-  const auto passed = [&] {
-    return generation_.load(std::memory_order_acquire) != generation;
-  };
-  for (int i = 0; i < kHotPolls; ++i) {
-    if (passed()) return;
-  }
-  for (int i = 0; i < kPausedPolls; ++i) {
-    if (passed()) return;
-    Pause();
-  }
-  for (int i = 0; i < kYieldedPolls; ++i) {
-    if (passed()) return;
-    sched_yield();
-  }
-  generation_.wait(generation, std::memory_order_acquire);
+  AwaitChange(generation_, generation);
 }
 
 absl::StatusOr<std::unique_ptr<CoreThreads>> CoreThreads::Start(
@@ -127,11 +128,22 @@ void CoreThreads::Post(int core, Work work, void* context, int index) {
   mailbox.posted.notify_one();
 }
 
+void CoreThreads::AwaitIdle(int core) const {
+  const Mailbox& mailbox = mailboxes_[core];
+  const uint32_t posted = mailbox.posted.load(std::memory_order_relaxed);
+  for (uint32_t done = mailbox.done.load(std::memory_order_acquire);
+       done != posted; done = mailbox.done.load(std::memory_order_acquire)) {
+    AwaitChange(mailbox.done, done);
+  }
+}
+
 void CoreThreads::Serve(Mailbox& mailbox) const {
   for (uint32_t served = 0;; ++served) {
     AwaitPost(mailbox, served);
     if (mailbox.stop.load(std::memory_order_relaxed)) return;
     mailbox.work(mailbox.context, mailbox.index);
+    mailbox.done.fetch_add(1, std::memory_order_seq_cst);
+    mailbox.done.notify_all();
   }
 }
 

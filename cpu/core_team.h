@@ -32,8 +32,6 @@ class SpinBarrier final {
   void Wait();
 
  private:
-  void WaitFor(uint32_t generation);
-
   alignas(64) std::atomic<int> arrived_{0};
   alignas(64) std::atomic<uint32_t> generation_{0};
   alignas(64) int size_ = 1;
@@ -60,10 +58,14 @@ class CoreThreads final {
   // Runs work(context, index) on a core, given as an index into Start's list.
   using Work = void (*)(void* context, int index);
   void Post(int core, Work work, void* context, int index);
+  // Waits until the core's work has returned. A barrier is not enough before
+  // what the work used is freed or reused: the others may still be leaving it.
+  void AwaitIdle(int core) const;
 
  private:
   struct alignas(64) Mailbox {
-    std::atomic<uint32_t> posted{0};  // counts the jobs
+    std::atomic<uint32_t> posted{0};  // counts the jobs ...
+    std::atomic<uint32_t> done{0};    // ... and those that have returned
     std::atomic<bool> stop{false};
     Work work = nullptr;
     void* context = nullptr;

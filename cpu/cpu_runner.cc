@@ -60,15 +60,15 @@ class CpuRunner final : public ModelRunner {
     callbacks_ = std::move(callbacks);
     for (const DeviceId id : batch.lent) Join(devices_->Find(id));
 
-    std::vector<int> cores;
+    cores_.clear();
     for (const Device* member : team_) {
-      cores.insert(cores.end(), member->cores.begin(), member->cores.end());
+      cores_.insert(cores_.end(), member->cores.begin(), member->cores.end());
     }
     forward_->Begin(
         batch, batch.progress_layers > 0 ? callbacks_.on_progress : nullptr,
-        static_cast<int>(cores.size()));
-    for (size_t i = 0; i < cores.size(); ++i) {
-      devices_->threads->Post(cores[i], &CpuRunner::RunThread, this,
+        static_cast<int>(cores_.size()));
+    for (size_t i = 0; i < cores_.size(); ++i) {
+      devices_->threads->Post(cores_[i], &CpuRunner::RunThread, this,
                               static_cast<int>(i));
     }
   }
@@ -84,11 +84,13 @@ class CpuRunner final : public ModelRunner {
   static void RunThread(void* self, int index) {
     auto* runner = static_cast<CpuRunner*>(self);
     runner->forward_->Run(index);
-    // The others touch nothing of the step any more.
     if (index == 0) runner->Finish();
   }
 
   void Finish() {
+    for (size_t i = 1; i < cores_.size(); ++i) {
+      devices_->threads->AwaitIdle(cores_[i]);
+    }
     ForwardResult result = forward_->Take();
     const auto on_done = std::move(callbacks_.on_done);
     callbacks_ = {};
@@ -109,6 +111,8 @@ class CpuRunner final : public ModelRunner {
   const uint32_t max_rows_;
   const std::unique_ptr<Forward> forward_;
   StepCallbacks callbacks_;
+  // Of the step in flight. The thread that leads it is the first.
+  std::vector<int> cores_;
   std::vector<Device*> team_;  // this device, then the lenders
 };
 

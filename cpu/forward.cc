@@ -157,7 +157,6 @@ void Forward::Run(int thread) {
     FeedForward(model_.layers[i], me);
   }
   HeadAndSample(me);
-  Barrier(me);
 }
 
 void Forward::Embed(Worker& me) {

@@ -8,8 +8,7 @@
 // changes a bit of any row.
 //
 // Thread safety: Begin and Take on one thread while no Run is in progress;
-// Run once on each thread of the team. The last thing Run does is to meet the
-// others.
+// Run once on each thread of the team. Thread 0 may return before others.
 #pragma once
 
 #include <array>
