@@ -48,6 +48,7 @@ absl::StatusOr<std::unique_ptr<ServedModel>> MakeServedModel(
                            ChatTemplate::Parse(file.chat_template()));
   }
   parts.max_context = max_context;
+  parts.default_max_tokens = options.default_max_tokens;
   const auto now = std::chrono::system_clock::now().time_since_epoch();
   parts.created_unix_seconds =
       std::chrono::duration_cast<std::chrono::seconds>(now).count();

@@ -23,8 +23,8 @@ namespace {
 struct RawOptions {
   std::string model, model_name, http, grpc, api_key, devices, split,
       kv_transport, kv_memory, max_body_bytes, cpu_isa;
-  uint32_t max_connections, max_context, max_running, max_queued, prefill_chunk,
-      drain_timeout;
+  uint32_t max_connections, max_context, default_max_tokens, max_running,
+      max_queued, prefill_chunk, drain_timeout;
   bool no_prefix_cache = false, no_lend_cores = false, print_config = false;
 };
 
@@ -39,6 +39,7 @@ RawOptions Defaults() {
   raw.cpu_isa = options.cpu_isa;
   raw.max_connections = options.max_connections;
   raw.max_context = options.max_context;
+  raw.default_max_tokens = options.default_max_tokens;
   raw.max_running = options.max_running;
   raw.max_queued = options.max_queued;
   raw.prefill_chunk = options.prefill_chunk;
@@ -114,6 +115,12 @@ void AddScheduling(CLI::App& app, RawOptions& raw) {
   app.add_option("--max-context", raw.max_context,
                  "Most tokens of prompt and output (default: the model's, or "
                  "what --kv-memory holds)")
+      ->check(CLI::Range(1u, 100000000u))
+      ->group("Scheduling");
+  app.add_option("--default-max-tokens", raw.default_max_tokens,
+                 "Most tokens of a chat or gRPC answer whose request sets no "
+                 "limit; KV blocks for all of them are reserved")
+      ->capture_default_str()
       ->check(CLI::Range(1u, 100000000u))
       ->group("Scheduling");
   app.add_option("--max-running", raw.max_running,
@@ -239,6 +246,7 @@ absl::StatusOr<ServeOptions> Resolve(const RawOptions& raw) {
   }
   options.prefix_cache = !raw.no_prefix_cache;
   options.max_context = raw.max_context;
+  options.default_max_tokens = raw.default_max_tokens;
   options.max_running = raw.max_running;
   options.max_queued = raw.max_queued;
   options.prefill_chunk = raw.prefill_chunk;
@@ -330,6 +338,7 @@ std::string ToConfigText(const ServeOptions& options) {
   if (options.kv_memory > 0) line("kv-memory", options.kv_memory);
   line("no-prefix-cache", options.prefix_cache ? "false" : "true");
   if (options.max_context > 0) line("max-context", options.max_context);
+  line("default-max-tokens", options.default_max_tokens);
   line("max-running", options.max_running);
   line("max-queued", options.max_queued);
   line("prefill-chunk", options.prefill_chunk);

@@ -51,6 +51,9 @@ struct ServeOptions {
 
   // Scheduling
   uint32_t max_context = 0;  // tokens; 0: the model's, or what the KV holds
+  // Of a chat or gRPC request that names no limit. Blocks for the whole answer
+  // are taken at admission, so a limit nobody needs costs others their place.
+  uint32_t default_max_tokens = 1024;
   uint32_t max_running = 256;
   uint32_t max_queued = 1024;
   uint32_t prefill_chunk = 256;

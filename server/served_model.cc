@@ -107,6 +107,11 @@ absl::Status ServedModel::CheckLength(size_t prompt_tokens,
                  parts_.max_context);
 }
 
+uint32_t ServedModel::DefaultMaxTokens(size_t prompt_tokens) const {
+  return std::min(parts_.default_max_tokens,
+                  parts_.max_context - static_cast<uint32_t>(prompt_tokens));
+}
+
 uint64_t ServedModel::NextSeed() const {
   // An odd stride visits every value before one comes again.
   return seed_base_ + seeds_drawn_.fetch_add(1) * 0x9E3779B97F4A7C15u;

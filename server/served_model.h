@@ -24,6 +24,7 @@ class ServedModel final {
     std::unique_ptr<Tokenizer> tokenizer;
     std::unique_ptr<ChatTemplate> chat_template;  // null: completions only
     uint32_t max_context = 0;                     // tokens
+    uint32_t default_max_tokens = 0;              // see DefaultMaxTokens
     int64_t created_unix_seconds = 0;
   };
   explicit ServedModel(Parts parts);
@@ -54,6 +55,12 @@ class ServedModel final {
   // INVALID_ARGUMENT with code context_length_exceeded unless the prompt and
   // `max_tokens` more fit.
   absl::Status CheckLength(size_t prompt_tokens, uint32_t max_tokens) const;
+
+  // Most tokens of an answer whose request sets no limit: the configured number,
+  // or what the prompt leaves of the context.
+  //
+  // REQUIRES: prompt_tokens <= max_context().
+  uint32_t DefaultMaxTokens(size_t prompt_tokens) const;
 
   // For requests that bring no seed: a different one each time.
   uint64_t NextSeed() const;

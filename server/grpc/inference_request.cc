@@ -129,10 +129,9 @@ absl::StatusOr<GenerateRequest> ParseGenerate(const v1::GenerateRequest& wire,
   BRAID_RETURN_IF_ERROR(Take(wire.has_max_tokens(), wire.max_tokens(), 1u,
                              kMostTokens, "max_tokens", max_tokens));
   BRAID_RETURN_IF_ERROR(model.CheckLength(request.prompt.size(), max_tokens));
-  request.max_tokens =
-      wire.has_max_tokens()
-          ? max_tokens
-          : model.max_context() - static_cast<uint32_t>(request.prompt.size());
+  request.max_tokens = wire.has_max_tokens()
+                           ? max_tokens
+                           : model.DefaultMaxTokens(request.prompt.size());
   return request;
 }
 

@@ -96,9 +96,8 @@ absl::StatusOr<HttpReply> OpenAiApi::Chat(const HttpRequest& request,
                          chat.add_generation_prompt}));
   BRAID_RETURN_IF_ERROR(
       model_.CheckLength(prompt.size(), chat.options.max_tokens.value_or(1)));
-  // Without a limit an answer may go on to the end of the context.
-  const uint32_t max_tokens = chat.options.max_tokens.value_or(
-      model_.max_context() - static_cast<uint32_t>(prompt.size()));
+  const uint32_t max_tokens =
+      chat.options.max_tokens.value_or(model_.DefaultMaxTokens(prompt.size()));
 
   const uint64_t seed =
       chat.options.has_seed ? chat.options.sampling.seed : model_.NextSeed();
