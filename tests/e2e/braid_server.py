@@ -11,6 +11,25 @@ import urllib.request
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BINARY = pathlib.Path(os.environ.get("BRAID_BINARY", ROOT / "build/release/braid"))
 START_SECONDS = 120  # sanitizer builds load slowly
+MODEL = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache",
+                     "braid/models/SmolLM2-135M-Instruct.Q4_1.gguf")
+
+
+def run_braid(*args, env=None):
+    """Runs the binary to its end: (exit code, stdout, stderr)."""
+    done = subprocess.run([BINARY, *args], capture_output=True, text=True,
+                          env={**os.environ, **(env or {})}, timeout=START_SECONDS)
+    return done.returncode, done.stdout, done.stderr
+
+
+def wait_until(condition, what, seconds=30):
+    """Asks again and again until `condition` is true; its value."""
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"waited {seconds} s in vain: {what}")
+        time.sleep(0.02)
+    return value
 
 
 class BraidServer:
@@ -47,6 +66,20 @@ class BraidServer:
             self.process.kill()
         self.process.stdout.close()
         self.process.wait()
+
+    def rest_of_output(self):
+        """What it printed until its end, after it has ended."""
+        self.output += self.process.stdout.read().decode()
+        return self.output
+
+    def wait_until_idle(self):
+        """Waits until no request holds a block; the blocks per pool and state."""
+        def idle():
+            pools = self.kv_blocks()
+            held = sum(n for states in pools.values() for state, n in states.items()
+                       if state not in ("free", "cached"))
+            return pools if held == 0 else None
+        return wait_until(idle, "only free and cached blocks")
 
     def terminate(self, seconds=60):
         """SIGTERM; the exit code."""
