@@ -12,11 +12,11 @@
 #include <cstring>
 #include <ctime>
 #include <memory>
+#include <semaphore>
 #include <vector>
 
 #include <benchmark/benchmark.h>
 
-#include "base/bounded_queue.h"
 #include "base/check.h"
 #include "base/rng.h"
 #include "kvcache/block_pool.h"
@@ -57,7 +57,7 @@ class Link {
       : from(TouchedArena(blocks)), to(TouchedArena(blocks)) {
     CopyTransportOptions options;
     options.checked_share = checked_share;
-    options.common.wake = [this] { wakes_.Wake(); };
+    options.common.wake = [this] { wakes_.release(); };
     transport_ = std::make_unique<CopyTransport>(std::move(options));
     BRAID_CHECK(transport_->RegisterPool(kFrom, *from).ok());
     BRAID_CHECK(transport_->RegisterPool(kTo, *to).ok());
@@ -78,9 +78,8 @@ class Link {
       transport_->Post({spec_.id, 0, pairs, layer,
                         std::min(layer + kGroup, kLayout.layers)});
     }
-    std::vector<int> none;
     for (events_.clear(); events_.empty(); transport_->Poll(events_)) {
-      wakes_.Drain(none, std::chrono::seconds(10));
+      (void)wakes_.try_acquire_for(std::chrono::seconds(10));
     }
     BRAID_CHECK(events_[0].outcome == TransferEvent::Outcome::kComplete);
   }
@@ -88,7 +87,7 @@ class Link {
   std::unique_ptr<KvArena> from, to;
 
  private:
-  BoundedQueue<int> wakes_{1};
+  std::counting_semaphore<> wakes_{0};
   TransferSpec spec_;
   std::vector<TransferEvent> events_;
   std::unique_ptr<CopyTransport> transport_;

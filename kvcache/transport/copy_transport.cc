@@ -8,7 +8,7 @@
 #include "base/check.h"
 #include "base/hash.h"
 #include "base/status_macros.h"
-#include "base/stream_copy.h"
+#include "kvcache/transport/stream_copy.h"
 #include "kvcache/transport/transfer_coverage.h"
 
 namespace braid {

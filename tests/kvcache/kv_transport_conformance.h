@@ -13,6 +13,7 @@
 #include <map>
 #include <memory>
 #include <ostream>
+#include <semaphore>
 #include <string>
 #include <utility>
 #include <vector>
@@ -20,7 +21,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "base/bounded_queue.h"
 #include "base/rng.h"
 #include "kvcache/kv_arena.h"
 #include "kvcache/transport/kv_transport.h"
@@ -63,7 +63,7 @@ class KvTransportConformanceTest
   }
 
   void Restart(TransportOptions options) {
-    options.wake = [this] { wakes_.Wake(); };
+    options.wake = [this] { wakes_.release(); };
     transport_.reset();
     transport_ = GetParam().make(std::move(options));
     ASSERT_TRUE(transport_->RegisterPool(kSource, *source_).ok());
@@ -127,12 +127,11 @@ class KvTransportConformanceTest
   // Polls until `n` events are there or ten seconds have passed without one.
   std::vector<TransferEvent> WaitForEvents(size_t n) {
     std::vector<TransferEvent> events;
-    std::vector<int> none;
     transport_->Poll(events);
     while (events.size() < n) {
       const size_t before = events.size();
       const auto start = std::chrono::steady_clock::now();
-      wakes_.Drain(none, std::chrono::seconds(10));
+      (void)wakes_.try_acquire_for(std::chrono::seconds(10));
       transport_->Poll(events);
       if (events.size() == before &&
           std::chrono::steady_clock::now() - start > std::chrono::seconds(9)) {
@@ -144,7 +143,7 @@ class KvTransportConformanceTest
   }
 
   std::unique_ptr<KvArena> source_, destination_;
-  BoundedQueue<int> wakes_{1};
+  std::counting_semaphore<> wakes_{0};
   std::unique_ptr<KvTransport> transport_;  // the first to go
 };
 

@@ -58,7 +58,7 @@ constexpr KvLayout kLayout{.layers = 6, .kv_heads = 2, .head_dim = 8};
 class CopyTransportTest : public ::testing::Test {
  protected:
   void Start(CopyTransportOptions options, TransportFaults faults = {}) {
-    const auto wake = [this] { wakes_.Wake(); };
+    const auto wake = [this] { wakes_.release(); };
     options.common.wake = wake;
     transport_ = std::make_unique<FaultyKvTransport>(
         std::make_unique<CopyTransport>(std::move(options)), faults, wake);
@@ -75,10 +75,9 @@ class CopyTransportTest : public ::testing::Test {
   }
   TransferEvent WaitForEvent() {
     std::vector<TransferEvent> events;
-    std::vector<int> none;
     for (int tries = 0; tries < 100 && events.empty(); ++tries) {
       transport_->Poll(events);
-      if (events.empty()) wakes_.Drain(none, std::chrono::seconds(1));
+      if (events.empty()) (void)wakes_.try_acquire_for(std::chrono::seconds(1));
     }
     EXPECT_EQ(events.size(), 1u);
     return events.empty() ? TransferEvent() : events[0];
@@ -86,7 +85,7 @@ class CopyTransportTest : public ::testing::Test {
 
   std::unique_ptr<KvArena> from_ = *KvArena::Create(kLayout, 8);
   std::unique_ptr<KvArena> to_ = *KvArena::Create(kLayout, 8);
-  BoundedQueue<int> wakes_{1};
+  std::counting_semaphore<> wakes_{0};
   std::unique_ptr<FaultyKvTransport> transport_;
 };
 

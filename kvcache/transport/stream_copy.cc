@@ -1,4 +1,4 @@
-#include "base/stream_copy.h"
+#include "kvcache/transport/stream_copy.h"
 
 #include <cstdint>
 #include <cstring>
