@@ -44,8 +44,13 @@ void Router::Add(std::string method, std::string path, Access access,
 
 bool Router::MayEnter(const Entry& entry, const HttpRequest& request) const {
   if (api_key_.empty() || entry.access == Access::kOpen) return true;
+  constexpr absl::string_view kScheme = "Bearer ";  // in any case
   absl::string_view key = request.Header("authorization");
-  if (!absl::ConsumePrefix(&key, "Bearer ")) key = request.Header("x-api-key");
+  if (absl::StartsWithIgnoreCase(key, kScheme)) {
+    key.remove_prefix(kScheme.size());
+  } else {
+    key = request.Header("x-api-key");
+  }
   return SameSecret(key, api_key_);
 }
 

@@ -83,7 +83,8 @@ void Session::CloseIfIdle() {
 void Session::Close() {
   error_code ignored;
   socket_.close(ignored);
-  event_.cancel();
+  peer_gone_ = true;  // An answer under way ends, whether it is watched or not.
+  OnWake();
 }
 
 Session::Awaitable<void> Session::Run() {
@@ -231,7 +232,7 @@ Session::Awaitable<bool> Session::SendLater(LaterResponse later) {
   BeginWatching();
   std::optional<HttpResponse> response;
   while (!peer_gone_ && !(response = later.poll())) {
-    co_await WaitForEvent(group_->config->limits.idle_timeout);
+    co_await WaitForEvent(TimePoint::max());
   }
   co_await EndWatching();
   if (!response) {
@@ -244,6 +245,7 @@ Session::Awaitable<bool> Session::SendLater(LaterResponse later) {
 
 Session::Awaitable<bool> Session::SendStream(StreamedResponse stream) {
   if (group_->config->on_response) group_->config->on_response(route_, 200);
+  const HttpLimits& limits = group_->config->limits;
   const bool chunked = !http_1_0_;
   const bool keep_alive = keep_alive_ && chunked && !group_->stopping;
   std::string head = Head(stream.headers, 200, stream.content_type, keep_alive);
@@ -253,14 +255,16 @@ Session::Awaitable<bool> Session::SendStream(StreamedResponse stream) {
   BeginWatching();
   bool alive = co_await Write(head);
   bool more = true;
+  // Silence is what the client sees: a wake-up that brings nothing to send
+  // does not put the ping off.
+  TimePoint ping_at = Clock::now() + limits.ping_interval;
   std::string body, frame;
   while (alive && more) {
     body.clear();
     more = stream.pull(body);
     if (more && body.empty()) {
-      const bool event =
-          co_await WaitForEvent(group_->config->limits.ping_interval);
-      if (event) {
+      if (Clock::now() < ping_at) {
+        co_await WaitForEvent(ping_at);
         alive = !peer_gone_;
         continue;
       }
@@ -274,6 +278,7 @@ Session::Awaitable<bool> Session::SendStream(StreamedResponse stream) {
     }
     if (chunked && !more) frame += "0\r\n\r\n";
     alive = co_await Write(frame);
+    ping_at = Clock::now() + limits.ping_interval;
     if (more && peer_gone_) alive = false;
   }
   if (more) stream.cancel();
@@ -299,7 +304,7 @@ Session::Awaitable<bool> Session::Write(absl::string_view bytes) {
 
 void Session::BeginWatching() {
   watching_ = true;
-  peer_gone_ = false;
+  peer_gone_ = !socket_.is_open();
   asio::co_spawn(
       socket_.get_executor(),
       [self = shared_from_this()] { return self->WatchPeer(); },
@@ -314,7 +319,6 @@ Session::Awaitable<void> Session::WatchPeer() {
     buffer_.commit(read);
     if (error == asio::error::operation_aborted && socket_.is_open()) break;
     if (error) {
-      peer_gone_ = true;
       Close();  // also ends a write that nobody takes
       break;
     }
@@ -327,19 +331,18 @@ Session::Awaitable<void> Session::EndWatching() {
   while (watching_) {
     error_code ignored;
     socket_.cancel(ignored);  // No write is under way; only the watch reads.
-    co_await WaitForEvent(std::chrono::milliseconds(100));
+    co_await WaitForEvent(Clock::now() + std::chrono::milliseconds(100));
   }
   woken_ = false;
 }
 
-Session::Awaitable<bool> Session::WaitForEvent(
-    std::chrono::milliseconds limit) {
+Session::Awaitable<void> Session::WaitForEvent(TimePoint limit) {
   if (!woken_) {
     error_code ignored;
-    event_.expires_after(limit);
+    event_.expires_at(limit);
     co_await event_.async_wait(Token(ignored));
   }
-  co_return std::exchange(woken_, false);
+  woken_ = false;
 }
 
 Session::Awaitable<void> Session::Linger() {
@@ -357,8 +360,7 @@ void Session::Arm(std::chrono::milliseconds limit, Timeout what) {
   deadline_.async_wait([weak = weak_from_this(), what](error_code error) {
     const std::shared_ptr<Session> self = weak.lock();
     // Armed anew after this wait had ended: not this one's business any more.
-    if (error || self == nullptr ||
-        self->deadline_.expiry() > std::chrono::steady_clock::now()) {
+    if (error || self == nullptr || self->deadline_.expiry() > Clock::now()) {
       return;
     }
     self->timed_out_ = true;

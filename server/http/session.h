@@ -5,6 +5,7 @@
 // may be called from elsewhere. A session lives as long as its coroutines.
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <string>
 #include <unordered_set>
@@ -53,7 +54,9 @@ class Session final : public std::enable_shared_from_this<Session> {
   void Close();
 
  private:
-  enum class Timeout { kNone, kRead, kWrite };
+  using Clock = std::chrono::steady_clock;
+  using TimePoint = Clock::time_point;
+  enum class Timeout { kRead, kWrite };
 
   Awaitable<void> Run();
   // False: the connection is over.
@@ -71,8 +74,8 @@ class Session final : public std::enable_shared_from_this<Session> {
   Awaitable<void> WatchPeer();
   void BeginWatching();
   Awaitable<void> EndWatching();
-  // Until a wake-up, the peer's end, or `limit`. False on `limit`.
-  Awaitable<bool> WaitForEvent(std::chrono::milliseconds limit);
+  // Until a wake-up, the peer's end, or `limit`.
+  Awaitable<void> WaitForEvent(TimePoint limit);
   Awaitable<void> Linger();
 
   void Arm(std::chrono::milliseconds limit, Timeout what);

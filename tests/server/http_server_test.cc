@@ -1,12 +1,12 @@
 // The HTTP layer over real sockets, with handlers of the test's own.
 #include "server/http/http_server.h"
 
+#include <memory>
 #include <string>
 
-#include <arpa/inet.h>
 #include <gtest/gtest.h>
-#include <sys/socket.h>
-#include <unistd.h>
+
+#include "tests/server/http_client.h"
 
 namespace braid::server {
 namespace {
@@ -22,7 +22,21 @@ class HttpServerTest : public ::testing::Test {
                 [](const HttpRequest& request, const Waker&) {
                   return JsonResponse(request.body);
                 });
+    // Wakes itself all the time and has nothing to say.
+    router_.Add("GET", "/silent", Access::kOpen,
+                [](const HttpRequest&, const Waker& wake) {
+                  StreamedResponse reply;
+                  reply.content_type = "text/event-stream";
+                  reply.pull = [wake](std::string&) {
+                    wake();
+                    return true;
+                  };
+                  reply.cancel = [] {};
+                  reply.ping = ":\n\n";
+                  return reply;
+                });
     HttpServerConfig config;
+    config.limits.ping_interval = std::chrono::milliseconds(20);
     config.limits.body_bytes = 1000;
     config.limits.header_bytes = 2000;
     config.limits.header_timeout = std::chrono::milliseconds(200);
@@ -34,23 +48,9 @@ class HttpServerTest : public ::testing::Test {
 
   // Sends `text` and reads until the server closes.
   std::string Exchange(const std::string& text) {
-    const int fd = socket(AF_INET, SOCK_STREAM, 0);
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_port = htons(server_->port());
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    EXPECT_EQ(
-        connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
-    EXPECT_EQ(send(fd, text.data(), text.size(), MSG_NOSIGNAL),
-              static_cast<ssize_t>(text.size()));
-    std::string answer;
-    char buffer[4096];
-    ssize_t n = 0;
-    while ((n = recv(fd, buffer, sizeof(buffer), 0)) > 0) {
-      answer.append(buffer, static_cast<size_t>(n));
-    }
-    close(fd);
-    return answer;
+    HttpClient client(server_->port());
+    client.Send(text);
+    return client.ReceiveAll();
   }
 
   Router router_;
@@ -89,6 +89,14 @@ TEST_F(HttpServerTest, RefusesWhatIsTooLargeOrTooSlow) {
 }
 
 TEST_F(HttpServerTest, ClosesIdleConnections) { EXPECT_EQ(Exchange(""), ""); }
+
+// A wake-up without bytes is silence too.
+TEST_F(HttpServerTest, PingsComeFromTheClockAlone) {
+  HttpClient client(server_->port());
+  client.SendRequest("GET", "/silent");
+  EXPECT_EQ(client.ReceiveHead().status, 200);
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(client.ReceiveChunk(), ":\n\n");
+}
 
 TEST_F(HttpServerTest, SaysThatThePortIsTaken) {
   HttpServerConfig config;
