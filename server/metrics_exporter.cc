@@ -175,13 +175,10 @@ void AddKvCache(Families& families, const EngineStats& stats) {
     const char* help;
     uint64_t PrefixIndexStats::*value;
   };
-  static constexpr std::array<Field, 5> kFields = {{
-      {"braid_prefix_lookups_total", "Look-ups in the prefix cache.",
-       &PrefixIndexStats::lookups},
-      {"braid_prefix_looked_up_tokens_total", "Tokens looked up.",
-       &PrefixIndexStats::tokens_looked_up},
-      {"braid_prefix_hit_tokens_total", "Tokens found.",
-       &PrefixIndexStats::tokens_hit},
+  // The index's own look-ups are left out: the scheduler looks a waiting
+  // request up in every plan, so they say nothing about hits. Of requests,
+  // braid_cached_tokens_total over braid_prompt_tokens_total does.
+  static constexpr std::array<Field, 2> kFields = {{
       {"braid_prefix_inserted_blocks_total", "Blocks published.",
        &PrefixIndexStats::blocks_inserted},
       {"braid_prefix_evicted_blocks_total", "Blocks evicted.",
