@@ -71,8 +71,14 @@ absl::StatusOr<std::vector<TokenId>> ServedModel::EncodeChat(
   if (spec.bos) rendered.bos_token = spec.tokens[*spec.bos];
   if (spec.eos) rendered.eos_token = spec.tokens[*spec.eos];
   rendered.now_unix_seconds = NowUnixSeconds();
-  BRAID_ASSIGN_OR_RETURN(std::vector<TextSpan> spans,
-                         parts_.chat_template->Render(rendered));
+  absl::StatusOr<std::vector<TextSpan>> rendering =
+      parts_.chat_template->Render(rendered);
+  if (absl::IsResourceExhausted(rendering.status())) {
+    // A limit of one rendering: trying again later would not help.
+    return absl::InvalidArgumentError(rendering.status().message());
+  }
+  BRAID_ASSIGN_OR_RETURN(const std::vector<TextSpan> spans,
+                         std::move(rendering));
   size_t bytes = 0;
   for (const TextSpan& span : spans) bytes += span.text.size();
   if (bytes / longest_token_ > parts_.max_context) {

@@ -9,13 +9,6 @@
 #include "server/request_error.h"
 
 namespace braid::server {
-namespace {
-
-// A stalled reader's stream is given up when that many tokens wait for it. What
-// a whole answer collects is bounded by the context anyway.
-constexpr size_t kMaxWaitingTokens = 4096;
-
-}  // namespace
 
 Generation::Generation(Engine& engine, const GenerationOptions& options,
                        ResponseWriter writer)
@@ -27,7 +20,8 @@ Generation::Generation(Engine& engine, const GenerationOptions& options,
 
 absl::StatusOr<std::shared_ptr<Generation>> Generation::Start(
     Engine& engine, std::vector<ChoiceJob> jobs,
-    const GenerationOptions& options, ResponseWriter writer, Waker wake) {
+    const GenerationOptions& options, ResponseWriter writer,
+    size_t max_waiting_tokens, Waker wake) {
   BRAID_CHECK(!jobs.empty());
   std::shared_ptr<Generation> generation(
       new Generation(engine, options, std::move(writer)));
@@ -36,7 +30,7 @@ absl::StatusOr<std::shared_ptr<Generation>> Generation::Start(
     choice.echo = std::move(job.echo);
     choice.counts_prompt = job.counts_prompt;
     if (choice.echo) choice.prompt = job.request.prompt;
-    choice.outbox = std::make_shared<TokenOutbox>(kMaxWaitingTokens, wake);
+    choice.outbox = std::make_shared<TokenOutbox>(max_waiting_tokens, wake);
     absl::StatusOr<RequestId> id =
         engine.Submit(std::move(job.request), choice.outbox);
     if (!id.ok()) return id.status();  // The destructor cancels the others.

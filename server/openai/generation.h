@@ -35,10 +35,13 @@ struct ChoiceJob {
 class Generation final {
  public:
   // Submits all jobs. An error of the engine for one of them cancels the
-  // others. `engine` outlives the generation.
+  // others. `engine` outlives the generation. More than `max_waiting_tokens` of
+  // a choice that are not taken cancel that choice; a whole answer is taken as
+  // it comes.
   static absl::StatusOr<std::shared_ptr<Generation>> Start(
       Engine& engine, std::vector<ChoiceJob> jobs,
-      const GenerationOptions& options, ResponseWriter writer, Waker wake);
+      const GenerationOptions& options, ResponseWriter writer,
+      size_t max_waiting_tokens, Waker wake);
   ~Generation();  // Cancels what still runs.
 
   // The reply of this generation: it keeps the generation alive.

@@ -114,7 +114,8 @@ absl::StatusOr<HttpReply> OpenAiApi::Chat(const HttpRequest& request,
                             chat.options);
   BRAID_ASSIGN_OR_RETURN(
       auto generation, Generation::Start(engine_, std::move(jobs), chat.options,
-                                         std::move(writer), std::move(wake)));
+                                         std::move(writer), max_waiting_tokens_,
+                                         std::move(wake)));
   return Generation::Reply(std::move(generation));
 }
 
@@ -129,14 +130,13 @@ absl::StatusOr<HttpReply> OpenAiApi::Complete(const HttpRequest& request,
       options.has_seed ? options.sampling.seed : model_.NextSeed();
   std::vector<ChoiceJob> jobs;
   for (const Prompt& prompt : completion.prompts) {
+    const auto* ids = std::get_if<std::vector<TokenId>>(&prompt);
+    const auto* text = std::get_if<std::string>(&prompt);
     std::vector<TokenId> tokens;
-    std::string text;
-    if (const auto* ids = std::get_if<std::vector<TokenId>>(&prompt)) {
+    if (ids != nullptr) {
       tokens = *ids;
-      if (completion.echo) text = model_.tokenizer().Decode(tokens, true);
     } else {
-      text = std::get<std::string>(prompt);
-      BRAID_ASSIGN_OR_RETURN(tokens, model_.EncodeText(text));
+      BRAID_ASSIGN_OR_RETURN(tokens, model_.EncodeText(*text));
     }
     BRAID_RETURN_IF_ERROR(
         model_.CheckLength(tokens.size(), *options.max_tokens));
@@ -148,7 +148,8 @@ absl::StatusOr<HttpReply> OpenAiApi::Complete(const HttpRequest& request,
       job.request.max_tokens = *options.max_tokens;
       job.counts_prompt = i == 0;
       if (completion.echo) {
-        job.echo = text;
+        job.echo =
+            text != nullptr ? *text : model_.tokenizer().Decode(tokens, true);
         job.request.prompt_logprobs = options.sampling.top_logprobs;
         // Nothing to generate and no logprobs to tell: the engine has to be
         // asked for something, and the scores are thrown away.
@@ -162,9 +163,10 @@ absl::StatusOr<HttpReply> OpenAiApi::Complete(const HttpRequest& request,
   CompletionResponseWriter writer(&model_.tokenizer(),
                                   MakeHead("cmpl-", request, model_), options,
                                   static_cast<uint32_t>(jobs.size()));
-  BRAID_ASSIGN_OR_RETURN(auto generation,
-                         Generation::Start(engine_, std::move(jobs), options,
-                                           std::move(writer), std::move(wake)));
+  BRAID_ASSIGN_OR_RETURN(
+      auto generation,
+      Generation::Start(engine_, std::move(jobs), options, std::move(writer),
+                        max_waiting_tokens_, std::move(wake)));
   return Generation::Reply(std::move(generation));
 }
 
@@ -199,7 +201,9 @@ absl::StatusOr<HttpReply> OpenAiApi::Tokenize(
   BRAID_RETURN_IF_ERROR(model_.CheckName(fields.String("model")));
   std::vector<TokenId> tokens;
   if (fields.Get("messages") != nullptr) {
-    BRAID_ASSIGN_OR_RETURN(ChatRequest chat, ParseChatDocument(document, 0));
+    BRAID_ASSIGN_OR_RETURN(
+        ChatRequest chat,
+        ParseChatDocument(document, model_.tokenizer().vocabulary()));
     BRAID_ASSIGN_OR_RETURN(
         tokens,
         model_.EncodeChat({std::move(chat.messages), std::move(chat.tools),
@@ -236,6 +240,10 @@ absl::StatusOr<HttpReply> OpenAiApi::Detokenize(
   BRAID_ASSIGN_OR_RETURN(
       std::vector<TokenId> tokens,
       ParseTokenIds(*value, "tokens", model_.tokenizer().vocabulary()));
+  // A token id is a few bytes, its text may be a hundred.
+  if (!tokens.empty()) {
+    BRAID_RETURN_IF_ERROR(model_.CheckLength(tokens.size(), 0));
+  }
   // One text under the names that vLLM's and llama-server's clients look for.
   std::string text;
   AppendJsonString(model_.tokenizer().Decode(tokens, true), text);

@@ -4,6 +4,7 @@
 // Stateless but for its references, which outlive it; any thread may handle.
 #pragma once
 
+#include <cstddef>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -18,8 +19,14 @@ namespace braid::server {
 
 class OpenAiApi final {
  public:
-  OpenAiApi(const ServedModel& model, Engine& engine, const Clock& clock)
-      : model_(model), engine_(engine), clock_(clock) {}
+  // A stream's reader is too slow, and its request cancelled, when more than
+  // `max_waiting_tokens` wait for it.
+  OpenAiApi(const ServedModel& model, Engine& engine, const Clock& clock,
+            size_t max_waiting_tokens = 4096)
+      : model_(model),
+        engine_(engine),
+        clock_(clock),
+        max_waiting_tokens_(max_waiting_tokens) {}
 
   void AddRoutes(Router& router) const;
 
@@ -41,6 +48,7 @@ class OpenAiApi final {
   const ServedModel& model_;
   Engine& engine_;
   const Clock& clock_;
+  const size_t max_waiting_tokens_;
 };
 
 }  // namespace braid::server

@@ -1,0 +1,126 @@
+#include "tests/server/api_server.h"
+
+#include <chrono>
+#include <thread>
+#include <utility>
+
+#include "base/check.h"
+#include "kvcache/transport/loopback_transport.h"
+#include "server/probe_routes.h"
+
+namespace braid::server {
+namespace {
+
+std::unique_ptr<ServedModel> FakeModel(uint32_t max_context) {
+  ServedModel::Parts parts;
+  parts.name = "fake";
+  auto tokenizer = Tokenizer::Create(FakeTokenizer().spec());
+  BRAID_CHECK(tokenizer.ok());
+  parts.tokenizer = *std::move(tokenizer);
+  auto chat_template = ChatTemplate::Parse(
+      "{% for message in messages %}{{ message.content }}{% endfor %}");
+  BRAID_CHECK(chat_template.ok());
+  parts.chat_template = *std::move(chat_template);
+  parts.max_context = max_context;
+  parts.created_unix_seconds = 1;
+  return std::make_unique<ServedModel>(std::move(parts));
+}
+
+}  // namespace
+
+ApiServer::ApiServer(ApiServerOptions options)
+    : options_(std::move(options)),
+      metrics_({"1.2.3", "fake"}),
+      router_(/*api_key=*/"") {
+  std::vector<FakeRunner*> runners;
+  EngineConfig config = FakeEngineConfig(options_.engine, &clock_,
+                                         /*threads=*/false, &runners);
+  for (size_t i = 0; i < config.devices.size(); ++i) {
+    auto& runner = config.devices[i].runner;
+    runner =
+        std::make_unique<GatedRunner>(std::move(runner), runners[i], gate_);
+  }
+  config.make_transport = [](std::function<void()> wake) {
+    return std::make_unique<LoopbackTransport>(
+        TransportOptions{.wake = std::move(wake)});
+  };
+  auto engine = Engine::Create(std::move(config));
+  BRAID_CHECK_MSG(engine.ok(), engine.status().ToString());
+  engine_ = *std::move(engine);
+  model_ = FakeModel(options_.engine.max_context);
+  api_ = std::make_unique<OpenAiApi>(*model_, *engine_, clock_,
+                                     options_.max_waiting_tokens);
+  api_->AddRoutes(router_);
+  AddProbeRoutes(router_, *engine_, lifecycle_, metrics_);
+  HttpServerConfig http;
+  http.limits = options_.limits;
+  http.on_response = [this](absl::string_view route, int status) {
+    metrics_.CountHttpResponse(route, status);
+  };
+  auto server = HttpServer::Start(std::move(http), &router_);
+  BRAID_CHECK_MSG(server.ok(), server.status().ToString());
+  http_ = *std::move(server);
+}
+
+ApiServer::~ApiServer() {
+  gate_->Open();
+  http_->Stop(std::chrono::seconds(30));
+  engine_.reset();
+}
+
+bool ApiServer::WaitFor(const std::function<bool(const EngineStats&)>& done) {
+  const TimePoint give_up = clock_.Now() + std::chrono::seconds(30);
+  while (!done(engine_->Snapshot())) {
+    if (clock_.Now() > give_up) return false;
+    std::this_thread::yield();
+  }
+  return true;
+}
+
+Expected ApiServer::Answer(std::string_view prompt, uint64_t seed,
+                           uint32_t max_tokens) const {
+  GenerateRequest request{.prompt = FakeTokens(prompt),
+                          .max_tokens = max_tokens};
+  request.sampling.seed = seed;
+  request.sampling.ignore_eos = true;
+  return ExpectedOf(request, options_.engine.max_context);
+}
+
+std::vector<TokenId> FakeTokens(std::string_view text) {
+  return FakeTokenizer().Encode(text, /*parse_special=*/false);
+}
+
+uint64_t Finished(const EngineStats& stats, FinishReason reason) {
+  return stats.requests_finished[static_cast<size_t>(reason)];
+}
+
+const JsonValue* At(
+    const JsonValue& value,
+    std::initializer_list<std::variant<const char*, int>> path) {
+  const JsonValue* at = &value;
+  for (const auto& step : path) {
+    if (at == nullptr) return nullptr;
+    if (const auto* key = std::get_if<const char*>(&step)) {
+      at = at->Find(*key);
+    } else {
+      const auto index = static_cast<size_t>(std::get<int>(step));
+      const JsonValue::Array* list = at->array();
+      at = list != nullptr && index < list->size() ? &(*list)[index] : nullptr;
+    }
+  }
+  return at;
+}
+
+std::string TextAt(const JsonValue& value,
+                   std::initializer_list<std::variant<const char*, int>> path) {
+  const JsonValue* at = At(value, path);
+  return at != nullptr && at->string() != nullptr ? *at->string() : "(none)";
+}
+
+int64_t IntegerAt(const JsonValue& value,
+                  std::initializer_list<std::variant<const char*, int>> path) {
+  const JsonValue* at = At(value, path);
+  return at != nullptr && at->integer() != nullptr ? *at->integer() : -1;
+}
+
+}  // namespace braid::server

@@ -1,0 +1,81 @@
+// The HTTP API of a server, over a loopback socket, on a real engine whose
+// devices are fakes: what every test of the API needs.
+#pragma once
+
+#include <functional>
+#include <initializer_list>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "base/clock.h"
+#include "engine/engine.h"
+#include "server/http/http_server.h"
+#include "server/http/router.h"
+#include "server/lifecycle.h"
+#include "server/metrics_exporter.h"
+#include "server/openai/openai_api.h"
+#include "server/served_model.h"
+#include "tests/engine/engine_fixture.h"
+#include "tests/server/http_client.h"
+#include "tests/server/step_gate.h"
+
+namespace braid::server {
+
+struct ApiServerOptions {
+  HarnessOptions engine{.split = SplitMode::kAuto, .blocks = 256};
+  HttpLimits limits;
+  size_t max_waiting_tokens = 4096;
+};
+
+// The model is called "fake"; its chat template is the messages' contents, one
+// after the other.
+class ApiServer {
+ public:
+  explicit ApiServer(ApiServerOptions options = {});
+  ~ApiServer();
+
+  uint16_t port() const { return http_->port(); }
+  StepGate& gate() { return *gate_; }
+  Engine& engine() { return *engine_; }
+  HttpServer& http() { return *http_; }
+  Lifecycle& lifecycle() { return lifecycle_; }
+  const HarnessOptions& engine_options() const { return options_.engine; }
+
+  // Until `done`, for at most 30 s; false is a failure of the test.
+  bool WaitFor(const std::function<bool(const EngineStats&)>& done);
+
+  // What the engine must answer to `prompt` with this seed and no end token.
+  Expected Answer(std::string_view prompt, uint64_t seed,
+                  uint32_t max_tokens) const;
+
+ private:
+  const ApiServerOptions options_;
+  const std::shared_ptr<StepGate> gate_ = std::make_shared<StepGate>();
+  SystemClock clock_;
+  Lifecycle lifecycle_;
+  MetricsExporter metrics_;
+  Router router_;
+  std::unique_ptr<ServedModel> model_;
+  std::unique_ptr<OpenAiApi> api_;
+  std::unique_ptr<HttpServer> http_;
+  std::unique_ptr<Engine> engine_;  // Goes first: it calls wakers of http_.
+};
+
+// `text` in the tokens of FakeTokenizer.
+std::vector<TokenId> FakeTokens(std::string_view text);
+
+uint64_t Finished(const EngineStats& stats, FinishReason reason);
+
+// Follows `path` ("choices", 0, "delta"); null where there is no such thing.
+const JsonValue* At(const JsonValue& value,
+                    std::initializer_list<std::variant<const char*, int>> path);
+// The string there; "(none)" when there is none.
+std::string TextAt(const JsonValue& value,
+                   std::initializer_list<std::variant<const char*, int>> path);
+int64_t IntegerAt(const JsonValue& value,
+                  std::initializer_list<std::variant<const char*, int>> path);
+
+}  // namespace braid::server
