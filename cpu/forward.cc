@@ -154,7 +154,7 @@ void Forward::Run(int thread) {
   Embed(me);
   for (uint32_t i = 0; i < model_.layers.size(); ++i) {
     AttendToKv(model_.layers[i], i, me);
-    FeedForward(model_.layers[i], me);
+    FeedForward(model_.layers[i], i, me);
   }
   HeadAndSample(me);
 }
@@ -209,8 +209,11 @@ void Forward::AttendToKv(const PackedLayer& layer, uint32_t index, Worker& me) {
 }
 
 // hidden += o attended; hidden += down (silu(gate) * up).
-void Forward::FeedForward(const PackedLayer& layer, Worker& me) {
-  for (const RowRange tile : me.tiles) {
+void Forward::FeedForward(const PackedLayer& layer, uint32_t index,
+                          Worker& me) {
+  for (const RowRange whole_tile : me.tiles) {
+    const RowRange tile = Wanted(index, whole_tile);
+    if (tile.size() == 0) continue;
     Activations& attended = me.buffers.attended;
     attended.values = attended_ + int64_t{tile.first} * model_.q_width();
     Quantize(attended, layer.o, tile, me);
@@ -319,6 +322,9 @@ void Forward::Attend(uint32_t layer, Worker& me) {
         next_unit_[layer].fetch_add(1, std::memory_order_relaxed);
     if (i >= step_.units.size()) break;
     const AttentionUnit& unit = step_.units[i];
+    const RowRange rows =
+        Wanted(layer, {unit.first_row, unit.first_row + unit.rows});
+    if (rows.size() == 0) continue;
     const int64_t head = int64_t{unit.kv_head} * group * c.head_dim;
     const AttentionTask task = {
         .blocks = step_.blocks.data() + step_.first_block[unit.sequence],
@@ -327,12 +333,12 @@ void Forward::Attend(uint32_t layer, Worker& me) {
         .block_tokens = static_cast<int32_t>(layout.block_tokens),
         .head_dim = c.head_dim,
         .dtype = layout.dtype,
-        .tokens = unit.rows,
-        .start = step_.rows[unit.first_row].position,
+        .tokens = rows.size(),
+        .start = step_.rows[rows.first].position,
         .group = group,
-        .q = qkv_ + int64_t{unit.first_row} * model_.qkv_width() + head,
+        .q = qkv_ + int64_t{rows.first} * model_.qkv_width() + head,
         .q_stride = model_.qkv_width(),
-        .out = attended_ + int64_t{unit.first_row} * model_.q_width() + head,
+        .out = attended_ + int64_t{rows.first} * model_.q_width() + head,
         .out_stride = model_.q_width()};
     floats_.attend(task, me.buffers.attention_scratch);
   }
@@ -429,7 +435,11 @@ void Forward::SampleHeads(size_t first, size_t end, Worker& me) {
   }
 }
 
-Forward::RowRange Forward::Part(RowRange tile, const Worker& me) const {
+RowRange Forward::Wanted(uint32_t layer, RowRange rows) const {
+  return layer + 1 < model_.layers.size() ? rows : step_.HeadsIn(rows);
+}
+
+RowRange Forward::Part(RowRange tile, const Worker& me) const {
   if (!split_weights_) return tile;
   const int32_t n = tile.size();
   return {tile.first + n * me.index / threads_,

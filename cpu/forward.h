@@ -72,10 +72,6 @@ class Forward final {
   void Profile(std::vector<StageTicks>* ticks) { ticks_ = ticks; }
 
  private:
-  struct RowRange {
-    int32_t first = 0, end = 0;
-    int32_t size() const { return end - first; }
-  };
   // Buffers of a tile of rows between the stages of a layer.
   struct TileBuffers {
     Activations hidden;    // normalised
@@ -103,13 +99,16 @@ class Forward final {
   // Stages, in the order of a step.
   void Embed(Worker& me);
   void AttendToKv(const PackedLayer& layer, uint32_t index, Worker& me);
-  void FeedForward(const PackedLayer& layer, Worker& me);
+  void FeedForward(const PackedLayer& layer, uint32_t index, Worker& me);
   void HeadAndSample(Worker& me);
 
   void Normalize(const std::vector<float>& weight, RowRange tile, Worker& me);
   void ProjectQkv(const PackedLayer& layer, RowRange tile, Worker& me);
   void RotateAndStore(const PackedLayer& layer, uint32_t index, RowRange rows);
   void Attend(uint32_t layer, Worker& me);
+  // Behind its KV, the last layer is of use only to rows whose logits are
+  // wanted: of a prompt's chunk one, or none.
+  RowRange Wanted(uint32_t layer, RowRange rows) const;
   void Quantize(const Activations& x, const PackedMatrix& reader, RowRange tile,
                 Worker& me);
   void AddProduct(const PackedMatrix& w, const Activations& x, RowRange tile,

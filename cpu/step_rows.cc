@@ -1,6 +1,7 @@
 #include "cpu/step_rows.h"
 
 #include <algorithm>
+#include <iterator>
 
 #include "base/check.h"
 
@@ -69,6 +70,15 @@ void StepRows::Build(const ForwardBatch& batch, const ModelConfig& config,
                      return a.rows * rows[a.first_row].position >
                             b.rows * rows[b.first_row].position;
                    });
+}
+
+RowRange StepRows::HeadsIn(RowRange range) const {
+  const auto first =
+      std::ranges::lower_bound(heads, range.first, {}, &HeadRow::row);
+  const auto end =
+      std::ranges::lower_bound(heads, range.end, {}, &HeadRow::row);
+  if (first == end) return {};
+  return {first->row, std::prev(end)->row + 1};
 }
 
 }  // namespace braid::cpu

@@ -13,6 +13,11 @@
 
 namespace braid::cpu {
 
+struct RowRange {
+  int32_t first = 0, end = 0;
+  int32_t size() const { return end - first; }
+};
+
 struct StepRow {
   TokenId token = 0;
   int64_t position = 0;
@@ -40,7 +45,7 @@ struct HeadRow {
 struct StepRows {
   std::vector<StepRow> rows;
   std::vector<AttentionUnit> units;  // dearest first
-  std::vector<HeadRow> heads;
+  std::vector<HeadRow> heads;        // by row
   // Bases of the blocks of sequence s, from blocks[first_block[s]] on.
   std::vector<const std::byte*> blocks;
   std::vector<size_t> first_block;
@@ -49,6 +54,10 @@ struct StepRows {
   // limits, blocks enough, tokens of the vocabulary.
   void Build(const ForwardBatch& batch, const ModelConfig& config,
              const KvArena& arena, uint32_t max_rows, uint32_t max_context);
+
+  // The least part of `range` that holds all of its rows whose logits are
+  // wanted.
+  RowRange HeadsIn(RowRange range) const;
 };
 
 }  // namespace braid::cpu
