@@ -16,7 +16,10 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(EngineConfig config) {
 Engine::Engine(std::unique_ptr<EngineLoop> loop, const Clock* clock)
     : loop_(std::move(loop)), clock_(clock), thread_([this] { Run(); }) {}
 
-Engine::~Engine() {
+Engine::~Engine() { Stop(); }
+
+void Engine::Stop() {
+  if (!thread_.joinable()) return;
   stop_ = true;
   loop_->Wake();
   thread_.join();

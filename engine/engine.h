@@ -82,8 +82,7 @@ class Engine final {
  public:
   // INVALID_ARGUMENT when the configuration contradicts itself.
   static absl::StatusOr<std::unique_ptr<Engine>> Create(EngineConfig config);
-  // Ends what still runs with kFailed, waits for the steps in flight, joins.
-  ~Engine();
+  ~Engine();  // Stop
 
   // Accepts or refuses at once. INVALID_ARGUMENT: can never run (empty or
   // over-long prompt); RESOURCE_EXHAUSTED: the queue is full; UNAVAILABLE:
@@ -99,6 +98,12 @@ class Engine final {
   // Refuses new requests from now on; returns when the last one has ended, or
   // at `timeout` (then false).
   bool Drain(Duration timeout);
+
+  // Refuses new requests, ends what still runs with kFailed (UNAVAILABLE),
+  // waits for the steps in flight and joins the thread: every sink has been
+  // finished when it returns. Idempotent, but not thread-safe; the other
+  // methods may still be called after it.
+  void Stop();
 
   // Counters and gauges, at most a few turns of the loop old; exact when
   // nothing runs.

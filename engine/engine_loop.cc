@@ -185,7 +185,7 @@ void EngineLoop::Stop(TimePoint now) {
   std::ranges::sort(alive);
   for (RequestId id : alive) {
     End(id, FinishReason::kFailed,
-        absl::UnavailableError("the engine is shutting down"), now);
+        absl::UnavailableError("the server is shutting down"), now);
   }
   RunOnce(now);  // What had not been taken from the mailbox yet.
 }
@@ -213,7 +213,7 @@ void EngineLoop::Enqueue(Submission submission, TimePoint now) {
   scheduler_->Add(std::move(input));
   if (stopping_) {
     End(id, FinishReason::kFailed,
-        absl::UnavailableError("the engine is shutting down"), now);
+        absl::UnavailableError("the server is shutting down"), now);
   }
 }
 

@@ -157,26 +157,27 @@ void Greet(const ServeOptions& options, const Node& node) {
   std::fflush(stdout);
 }
 
-void TakeDown(const ServeOptions& options, Node& node) {
+DrainResult TakeDown(const ServeOptions& options, Node& node) {
   node.lifecycle.BeginDrain();
   node.grpc->BeginDrain();
-  if (!node.engine->Drain(options.drain_timeout)) {
+  const bool complete = node.engine->Drain(options.drain_timeout);
+  if (!complete) {
     std::fprintf(stderr,
-                 "braid: --drain-timeout %lld s is over; cancelling what still "
+                 "braid: --drain-timeout %lld s is over; ending what still "
                  "runs\n",
                  static_cast<long long>(options.drain_timeout.count()));
-    // Ends every request; the servers tell their clients below.
-    node.http->Stop(std::chrono::milliseconds(0));
-    node.grpc->Stop(std::chrono::milliseconds(0));
+    // Every request gets its outcome, which the servers pass on below.
+    node.engine->Stop();
   }
   node.http->Stop(kFlushTime);
   node.grpc->Stop(kFlushTime);
   node.engine.reset();
+  return complete ? DrainResult::kComplete : DrainResult::kCutShort;
 }
 
 }  // namespace
 
-absl::Status Serve(const ServeOptions& options) {
+absl::StatusOr<DrainResult> Serve(const ServeOptions& options) {
   ShutdownSignal shutdown;
   Node node;
   BRAID_RETURN_IF_ERROR(BringUp(options, node));
@@ -184,8 +185,7 @@ absl::Status Serve(const ServeOptions& options) {
   shutdown.Wait();
   std::printf("braid: draining\n");
   std::fflush(stdout);
-  TakeDown(options, node);
-  return absl::OkStatus();
+  return TakeDown(options, node);
 }
 
 }  // namespace braid::server

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "server/backend.h"
 #include "server/daemon.h"
@@ -14,6 +15,8 @@
 
 namespace {
 
+// `braid serve --help` documents these.
+constexpr int kDrainCutShort = 1;
 constexpr int kUsageError = 2;
 
 constexpr char kHelp[] =
@@ -39,10 +42,9 @@ int RunServe(const std::vector<std::string>& args) {
   if (const absl::Status isa = CheckCpuIsa(options.cpu_isa); !isa.ok()) {
     return Fail(isa.message());
   }
-  if (const absl::Status status = Serve(options); !status.ok()) {
-    return Fail(status.message());
-  }
-  return 0;
+  const absl::StatusOr<DrainResult> drained = Serve(options);
+  if (!drained.ok()) return Fail(drained.status().message());
+  return *drained == DrainResult::kComplete ? 0 : kDrainCutShort;
 }
 
 }  // namespace

@@ -290,6 +290,11 @@ absl::StatusOr<std::variant<ServeOptions, PrintAndExit>> ParseServeOptions(
       ->configurable(false)
       ->group("Configuration");
   app.allow_config_extras(false);
+  app.footer(
+      "A flag beats its environment variable, which beats the config file.\n"
+      "SIGTERM and SIGINT drain; a second one ends the process at once.\n"
+      "Exit codes: 0 drained; 1 requests still ran when --drain-timeout was\n"
+      "over; 2 could not begin to serve; 128 + N second signal, of number N.");
   AddModelAndEndpoints(app, raw);
   AddDevicesAndMemory(app, raw);
   AddScheduling(app, raw);
