@@ -13,9 +13,9 @@ constexpr size_t kMaxWaitingTokens = 4096;
 }  // namespace
 
 GenerateReactor* GenerateReactor::Start(
-    Engine& engine, WakeThread& wakes,
+    Engine& engine, WakeThread& wakes, ActiveCalls& calls,
     absl::StatusOr<GenerateRequest> request) {
-  std::shared_ptr<GenerateReactor> reactor(new GenerateReactor(engine));
+  std::shared_ptr<GenerateReactor> reactor(new GenerateReactor(engine, calls));
   reactor->self_ = reactor;
   if (!request.ok()) {
     reactor->finished_ = true;
@@ -93,6 +93,7 @@ void GenerateReactor::OnCancel() {
 
 void GenerateReactor::OnDone() {
   const std::shared_ptr<GenerateReactor> last = std::move(self_);
+  calls_.Leave();
 }
 
 }  // namespace braid::server

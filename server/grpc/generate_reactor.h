@@ -13,6 +13,7 @@
 #include "absl/status/statusor.h"
 #include "braid/v1/inference.grpc.pb.h"
 #include "engine/engine.h"
+#include "server/grpc/active_calls.h"
 #include "server/grpc/wake_thread.h"
 #include "server/token_outbox.h"
 
@@ -22,9 +23,10 @@ class GenerateReactor final
     : public grpc::ServerWriteReactor<v1::GenerateResponse>,
       public std::enable_shared_from_this<GenerateReactor> {
  public:
-  // Submits the request, or finishes the call with its error. `engine` and
-  // `wakes` outlive the call. The result is gRPC's to call.
+  // Submits the request, or finishes the call with its error. `engine`,
+  // `wakes` and `calls` outlive the call. The result is gRPC's to call.
   static GenerateReactor* Start(Engine& engine, WakeThread& wakes,
+                                ActiveCalls& calls,
                                 absl::StatusOr<GenerateRequest> request);
 
   void OnWriteDone(bool ok) override;
@@ -32,12 +34,16 @@ class GenerateReactor final
   void OnDone() override;
 
  private:
-  explicit GenerateReactor(Engine& engine) : engine_(engine) {}
+  GenerateReactor(Engine& engine, ActiveCalls& calls)
+      : engine_(engine), calls_(calls) {
+    calls_.Enter();
+  }
 
   // Writes what there is, unless a write is under way.
   void Advance();
 
   Engine& engine_;
+  ActiveCalls& calls_;                     // entered until OnDone
   std::shared_ptr<GenerateReactor> self_;  // until OnDone
   // Shared with the engine. Set before gRPC knows of the reactor.
   std::shared_ptr<TokenOutbox> outbox_;

@@ -9,6 +9,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "braid/v1/inference.grpc.pb.h"
+#include "server/grpc/active_calls.h"
 #include "server/grpc/generate_reactor.h"
 #include "server/grpc/inference_request.h"
 #include "server/grpc/wake_thread.h"
@@ -32,7 +33,7 @@ class InferenceService final : public v1::Inference::CallbackService {
   grpc::ServerWriteReactor<v1::GenerateResponse>* Generate(
       grpc::CallbackServerContext* context,
       const v1::GenerateRequest* wire) override {
-    return GenerateReactor::Start(engine_, wakes_,
+    return GenerateReactor::Start(engine_, wakes_, calls_,
                                   MakeRequest(*context, *wire));
   }
 
@@ -50,6 +51,8 @@ class InferenceService final : public v1::Inference::CallbackService {
     reactor->Finish(grpc::Status::OK);
     return reactor;
   }
+
+  ActiveCalls& calls() { return calls_; }
 
  private:
   absl::Status CheckKey(const grpc::CallbackServerContext& context) const {
@@ -83,6 +86,7 @@ class InferenceService final : public v1::Inference::CallbackService {
   Engine& engine_;
   const Clock& clock_;
   WakeThread wakes_;
+  ActiveCalls calls_;
 };
 
 }  // namespace
@@ -137,7 +141,9 @@ void GrpcServer::BeginDrain() {
 void GrpcServer::Stop(std::chrono::milliseconds grace) {
   if (impl_->stopped || impl_->server == nullptr) return;
   impl_->stopped = true;
-  impl_->server->Shutdown(std::chrono::system_clock::now() + grace);
+  impl_->service.calls().WaitUntilNone(grace);
+  // Cancels what is left: streams beyond the grace, and health watches.
+  impl_->server->Shutdown(std::chrono::system_clock::now());
   impl_->server->Wait();
 }
 

@@ -32,8 +32,8 @@ class GrpcServer final {
 
   // Health says NOT_SERVING from now on.
   void BeginDrain();
-  // Refuses new calls; those under way may finish for at most `grace`, and are
-  // cancelled then. Idempotent.
+  // Lets generations that are under way finish for at most `grace`, then
+  // cancels all calls and refuses new ones. Idempotent.
   void Stop(std::chrono::milliseconds grace);
 
  private:
