@@ -7,6 +7,8 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include "absl/strings/strip.h"
 #include "base/clock.h"
 #include "base/status_macros.h"
 #include "engine/engine.h"
@@ -32,9 +34,12 @@ namespace {
 constexpr std::chrono::seconds kFlushTime(5);
 
 absl::Status ModelError(const std::string& path, const absl::Status& status) {
+  absl::string_view message = status.message();
+  while (absl::ConsumePrefix(&message, absl::StrCat(path, ": "))) {
+  }
   return absl::Status(
       status.code(),
-      absl::StrCat("--model ", path, ": ", status.message(),
+      absl::StrCat("--model ", path, ": ", message,
                    "; deploy/quickstart.sh fetches one that works"));
 }
 

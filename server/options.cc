@@ -322,7 +322,10 @@ std::string ToConfigText(const ServeOptions& options) {
     absl::StrAppend(&out, key, "=", value, "\n");
   };
   const auto text = [&](absl::string_view key, absl::string_view value) {
-    line(key, absl::StrCat("\"", value, "\""));
+    // Nothing inside single quotes means anything but itself.
+    const bool plain = value.find_first_of("\"\\") == absl::string_view::npos;
+    const char* quote = plain ? "\"" : "'";
+    line(key, absl::StrCat(quote, value, quote));
   };
   text("model", options.model);
   text("model-name", options.model_name);
