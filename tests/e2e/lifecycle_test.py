@@ -62,7 +62,7 @@ class Reader(threading.Thread):
 
 class Drain(unittest.TestCase):
     def test_running_answers_finish_and_new_ones_are_refused(self):
-        body = long_answer(700)
+        body = long_answer(500)
         with BraidServer(*SMALL) as server:
             with post(server, body) as reply:
                 whole = json.load(reply)["choices"][0]["message"]["content"]

@@ -2,14 +2,16 @@
 """Many clients at once against the real binary: random prompts, streams and
 plain calls, cancels, disconnects, bad requests.
 
-  tests/e2e/soak.py [--seconds 60] [--clients 64] [--seed 1] [-- FLAGS OF braid serve]
+  tests/e2e/soak.py [--seconds 60] [--clients 64] [--seed 1] [--kv-memory 256MiB]
+                    [-- FLAGS OF braid serve]
 
 Ends with one line and exit code 0 when
   - every answer had the status it should have, and every stream was whole;
   - equal requests got equal text, however crowded the machine was;
   - the sum of braid_kv_blocks never changed, and at the end nothing is held
     but free and cached blocks;
-  - resident memory did not grow after the first half.
+  - resident memory did not grow after the first half: the KV cache is small
+    enough for all its blocks to have been touched by then.
 """
 import argparse
 import asyncio
@@ -205,9 +207,10 @@ def main():
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--clients", type=int, default=64)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--kv-memory", default="256MiB")
     parser.add_argument("flags", nargs="*", help="of braid serve, after --")
     options = parser.parse_args()
-    with BraidServer(*options.flags) as server:
+    with BraidServer("--kv-memory", options.kv_memory, *options.flags) as server:
         try:
             tally, texts, growth, rss = asyncio.run(soak(server, options))
         except Failure as failure:
