@@ -10,9 +10,8 @@ namespace braid::server {
 namespace {
 
 bool Matches(absl::string_view route, absl::string_view path) {
-  if (route == path) return true;
-  return absl::EndsWith(route, "/") && route.size() > 1 &&
-         absl::StartsWith(path, route) && path.size() > route.size();
+  if (!absl::EndsWith(route, "/")) return route == path;
+  return absl::StartsWith(path, route) && path.size() > route.size();
 }
 
 // Time that does not depend on where the first difference is.

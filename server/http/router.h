@@ -18,7 +18,7 @@ class Router final {
   // `api_key` empty: nothing needs a key.
   explicit Router(std::string api_key) : api_key_(std::move(api_key)) {}
 
-  // A path ending in '/' stands for everything that begins with it.
+  // A path ending in '/' stands for everything longer that begins with it.
   void Add(std::string method, std::string path, Access access,
            HttpHandler handler);
 

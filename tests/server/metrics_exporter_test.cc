@@ -1,0 +1,106 @@
+// The text of /metrics, read back line by line.
+#include "server/metrics_exporter.h"
+
+#include <map>
+#include <string>
+
+#include <gtest/gtest.h>
+
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+
+namespace braid::server {
+namespace {
+
+// By name and labels.
+std::map<std::string, double> Samples(const std::string& text) {
+  std::map<std::string, double> samples;
+  for (const absl::string_view line : absl::StrSplit(text, '\n')) {
+    if (line.empty() || line.front() == '#') continue;
+    const size_t space = line.rfind(' ');
+    double value = 0;
+    EXPECT_TRUE(absl::SimpleAtod(line.substr(space + 1), &value)) << line;
+    EXPECT_TRUE(
+        samples.emplace(std::string(line.substr(0, space)), value).second)
+        << "twice: " << line;
+  }
+  return samples;
+}
+
+EngineStats SomeStats() {
+  EngineStats stats;
+  stats.requests_received = 9;
+  stats.requests_refused = 2;
+  stats.requests_finished = {1, 2, 3, 0, 1};
+  stats.prompt_tokens = 1ull << 40;
+  stats.cached_tokens = 16;
+  stats.slow_readers = 1;
+  stats.kv_blocks = {{5, 1, 2, 0, 8}, {16, 0, 0, 0, 0}};
+  stats.prefix.resize(2);
+  stats.prefix[0].blocks_inserted = 4;
+  stats.devices.push_back({.name = "cpu:0"});
+  stats.transport_name = "loopback";
+  stats.queue_seconds.Add(std::chrono::microseconds(100));
+  stats.queue_seconds.Add(std::chrono::milliseconds(3));
+  stats.queue_seconds.Add(std::chrono::hours(1));
+  return stats;
+}
+
+TEST(MetricsExporterTest, KvBlocksSumToTheCapacity) {
+  const MetricsExporter exporter({"1", "m"});
+  std::map<std::string, double> sums;
+  for (const auto& [name, value] : Samples(exporter.Render(SomeStats()))) {
+    if (!absl::StartsWith(name, "braid_kv_blocks{")) continue;
+    sums[absl::StrContains(name, "pool=\"0\"") ? "0" : "1"] += value;
+  }
+  EXPECT_EQ(sums, (std::map<std::string, double>{{"0", 16}, {"1", 16}}));
+}
+
+TEST(MetricsExporterTest, CountersAreExact) {
+  MetricsExporter exporter({"1.2.3", "a \"model\""});
+  exporter.CountHttpResponse("/v1/models", 200);
+  exporter.CountHttpResponse("/v1/models", 200);
+  exporter.CountHttpResponse("other", 404);
+  auto samples = Samples(exporter.Render(SomeStats()));
+  EXPECT_EQ(samples["braid_prompt_tokens_total"], 1ull << 40);
+  EXPECT_EQ(samples["braid_cached_tokens_total"], 16);
+  EXPECT_EQ(samples["braid_slow_readers_total"], 1);
+  EXPECT_EQ(samples["braid_received_requests_total"], 9);
+  EXPECT_EQ(samples["braid_requests_total{outcome=\"refused\"}"], 2);
+  EXPECT_EQ(samples["braid_requests_total{outcome=\"cancelled\"}"], 3);
+  EXPECT_EQ(samples["braid_prefix_inserted_blocks_total{pool=\"0\"}"], 4);
+  EXPECT_EQ(
+      samples["braid_http_requests_total{path=\"/v1/models\",code=\"200\"}"],
+      2);
+  EXPECT_EQ(samples[R"(braid_build_info{version="1.2.3",model="a \"model\""})"],
+            1);
+}
+
+// A rate of look-ups is no hit rate of requests.
+TEST(MetricsExporterTest, TellsNothingOfTheIndexsLookUps) {
+  const std::string text = MetricsExporter({"1", "m"}).Render(SomeStats());
+  EXPECT_FALSE(absl::StrContains(text, "lookup"));
+  EXPECT_FALSE(absl::StrContains(text, "looked_up"));
+}
+
+TEST(MetricsExporterTest, HistogramsAreCumulative) {
+  auto samples = Samples(MetricsExporter({"1", "m"}).Render(SomeStats()));
+  const auto below = [&](const char* bound) {
+    const std::string name =
+        absl::StrCat("braid_queue_seconds_bucket{le=\"", bound, "\"}");
+    EXPECT_EQ(samples.count(name), 1u) << name;
+    return samples[name];
+  };
+  EXPECT_EQ(below("0.0001"), 1);  // A bound belongs to its bucket.
+  EXPECT_EQ(below("0.0025"), 1);
+  EXPECT_EQ(below("0.005"), 2);
+  EXPECT_EQ(below("120"), 2);
+  EXPECT_EQ(below("+Inf"), 3);
+  EXPECT_EQ(samples["braid_queue_seconds_count"], 3);
+  EXPECT_NEAR(samples["braid_queue_seconds_sum"], 3600.0031, 1e-6);
+}
+
+}  // namespace
+}  // namespace braid::server

@@ -1,0 +1,200 @@
+// The writers of chat and text completions: exact JSON, and JSON at all.
+#include <cmath>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "base/check.h"
+#include "model/json_value.h"
+#include "server/openai/chat_response.h"
+#include "server/openai/completion_response.h"
+
+namespace braid::server {
+namespace {
+
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+
+// "a", a quotation mark, half of a character, a control token, a space.
+const Tokenizer& TinyTokenizer() {
+  static const Tokenizer* const tokenizer = [] {
+    TokenizerSpec spec;
+    // U+00C3 stands for the byte C3, U+0120 for a space.
+    spec.tokens = {"a", "\"", "\u00c3", "<end>", "\u0120"};
+    spec.kinds.assign(spec.tokens.size(), TokenKind::kNormal);
+    spec.kinds[3] = TokenKind::kControl;
+    auto created = Tokenizer::Create(std::move(spec));
+    BRAID_CHECK_MSG(created.ok(), created.status().ToString());
+    return created->release();
+  }();
+  return *tokenizer;
+}
+
+GenerationOptions WithLogprobs(int32_t top) {
+  GenerationOptions options;
+  options.sampling.top_logprobs = top;
+  return options;
+}
+
+const ResponseHead kHead = {"x-1", "m\"1", 7};
+
+// The document of a chunk "data: {..}\n\n".
+JsonValue Document(std::string_view event) {
+  EXPECT_TRUE(event.starts_with("data: ") && event.ends_with("\n\n")) << event;
+  auto value = ParseJson(event.substr(6));
+  EXPECT_TRUE(value.ok()) << value.status() << ": " << event;
+  return value.ok() ? *value : JsonValue();
+}
+
+TEST(ResponsePartsTest, LogprobsAreAlwaysNumbers) {
+  const auto text = [](float logprob) {
+    std::string out;
+    AppendLogprob(logprob, out);
+    return out;
+  };
+  EXPECT_EQ(text(-kInfinity), "-9999.0");
+  EXPECT_EQ(text(std::nanf("")), "-9999.0");
+  EXPECT_EQ(text(-0.25f), "-0.25");
+  EXPECT_EQ(text(0), "0");
+  for (const float logprob : {-0.1f, -1e-20f, -123.456f, -3e38f}) {
+    const auto value = ParseJson(text(logprob));
+    ASSERT_TRUE(value.ok()) << text(logprob);
+    EXPECT_EQ(std::stof(text(logprob)), logprob);
+  }
+}
+
+TEST(ResponsePartsTest, StringsSurviveAnyBytes) {
+  std::string out;
+  AppendJsonString(absl::string_view("a\"\\\n\x01\0\xc3", 7), out);
+  EXPECT_EQ(*ParseJson(out)->string(),
+            std::string("a\"\\\n\x01\0\xef\xbf\xbd", 9));
+}
+
+TEST(ResponsePartsTest, StagesAddUp) {
+  Outcome outcome;
+  const TimePoint begin{};
+  outcome.times = {.received = begin,
+                   .admitted = begin + std::chrono::microseconds(1500),
+                   .prefill_started = begin + std::chrono::milliseconds(2),
+                   .prefill_ended = begin + std::chrono::milliseconds(4),
+                   .transfer_ended = begin + std::chrono::milliseconds(5),
+                   .finished = begin + std::chrono::milliseconds(11),
+                   .first_token = begin + std::chrono::milliseconds(4)};
+  outcome.split = true;
+  std::string out;
+  AppendTimings(outcome, out);
+  EXPECT_EQ(out, R"({"queue_ms":1.500,"prefill_ms":2.500,"transfer_ms":1.000,)"
+                 R"("decode_ms":6.000,"total_ms":11.000,)"
+                 R"("time_to_first_token_ms":4.000,"split":true})");
+}
+
+TEST(ChatResponseTest, Events) {
+  GenerationOptions options;
+  options.include_usage = true;
+  ChatResponseWriter writer(&TinyTokenizer(), kHead, options);
+  const std::string head = R"(data: {"id":"x-1","created":7,"model":"m\"1",)"
+                           R"("object":"chat.completion.chunk","choices":[)";
+  std::string out;
+  writer.Begin(1, out);
+  EXPECT_EQ(out, head +
+                     R"({"index":1,"delta":{"role":"assistant","content":""},)"
+                     R"("logprobs":null,"finish_reason":null}],"usage":null})"
+                     "\n\n");
+  out.clear();
+  writer.Delta(0, "a\"", {}, out);
+  EXPECT_EQ(out, head +
+                     R"({"index":0,"delta":{"content":"a\""},)"
+                     R"("logprobs":null,"finish_reason":null}],"usage":null})"
+                     "\n\n");
+  out.clear();
+  writer.Finish(0, FinishReason::kStop, out);
+  EXPECT_EQ(out, head + R"({"index":0,"delta":{},"logprobs":null,)"
+                        R"("finish_reason":"stop"}],"usage":null})"
+                        "\n\n");
+  out.clear();
+  writer.FinalUsage(
+      {.prompt_tokens = 3, .cached_tokens = 2, .output_tokens = 4},
+      R"({"total_ms":1})", out);
+  EXPECT_EQ(out, head + R"(],"usage":{"prompt_tokens":3,"completion_tokens":4,)"
+                        R"("total_tokens":7,"prompt_tokens_details":)"
+                        R"({"cached_tokens":2}},"timings":{"total_ms":1}})"
+                        "\n\n");
+  Document(out);
+}
+
+TEST(ChatResponseTest, NothingToSayIsNoEvent) {
+  ChatResponseWriter plain(&TinyTokenizer(), kHead, {});
+  const std::vector<SampledToken> tokens = {{.token = 2, .logprob = -1}};
+  std::string out;
+  plain.Delta(0, "", tokens, out);
+  EXPECT_EQ(out, "");
+  // Logprobs of a token whose text is held back are something.
+  ChatResponseWriter scored(&TinyTokenizer(), kHead, WithLogprobs(0));
+  scored.Delta(0, "", tokens, out);
+  EXPECT_NE(out, "");
+  Document(out);
+}
+
+TEST(ChatResponseTest, WholeWithLogprobs) {
+  ChatResponseWriter writer(&TinyTokenizer(), kHead, WithLogprobs(1));
+  const std::vector<ChoiceResult> choices = {
+      {.text = "a",
+       .tokens = {{.token = 2,
+                   .logprob = -kInfinity,
+                   .top = {{.token = 1, .logprob = -0.5f},
+                           {.token = 0, .logprob = -2}}}},
+       .reason = FinishReason::kLength}};
+  const std::string out = writer.Whole(choices, {}, "");
+  EXPECT_EQ(
+      out,
+      R"({"id":"x-1","created":7,"model":"m\"1","object":"chat.completion",)"
+      R"("choices":[{"index":0,"message":{"role":"assistant","content":"a",)"
+      R"("refusal":null},"logprobs":{"content":[{"token":")"
+      "\xef\xbf\xbd"
+      R"(","logprob":-9999.0,"bytes":[195],"top_logprobs":[{"token":"\"",)"
+      R"("logprob":-0.5,"bytes":[34]}]}],"refusal":null},)"
+      R"("finish_reason":"length"}],"usage":{"prompt_tokens":0,)"
+      R"("completion_tokens":0,"total_tokens":0,"prompt_tokens_details":)"
+      R"({"cached_tokens":0}}})");
+  EXPECT_TRUE(ParseJson(out).ok());
+}
+
+TEST(CompletionResponseTest, EchoLeadsTextAndLogprobs) {
+  CompletionResponseWriter writer(&TinyTokenizer(), kHead, WithLogprobs(1), 1);
+  writer.Echo(0, {.text = "aa",
+                  .tokens = {{.token = 0}, {.token = 0, .logprob = -1}},
+                  .unscored = 1});
+  const std::vector<ChoiceResult> choices = {
+      {.text = "\"", .tokens = {{.token = 1, .logprob = -2}}}};
+  EXPECT_EQ(writer.Whole(choices, {.prompt_tokens = 2, .output_tokens = 1}, ""),
+            R"({"id":"x-1","object":"text_completion","created":7,)"
+            R"("model":"m\"1","choices":[{"index":0,"text":"aa\"",)"
+            R"("logprobs":{"tokens":["a","a","\""],)"
+            R"("token_logprobs":[null,-1,-2],"top_logprobs":[null,{},{}],)"
+            R"("text_offset":[0,1,2]},"finish_reason":"stop"}],)"
+            R"("usage":{"prompt_tokens":2,"completion_tokens":1,)"
+            R"("total_tokens":3,"prompt_tokens_details":)"
+            R"({"cached_tokens":0}}})");
+}
+
+TEST(CompletionResponseTest, OffsetsGoOnFromEventToEvent) {
+  CompletionResponseWriter writer(&TinyTokenizer(), kHead, WithLogprobs(0), 2);
+  std::string nothing;
+  writer.Begin(0, nothing);
+  EXPECT_EQ(nothing, "");  // Without echo a stream begins with its text.
+  for (int i = 0; i < 3; ++i) {
+    std::string out;
+    writer.Delta(1, "a", std::vector<SampledToken>{{.token = 0}}, out);
+    const JsonValue event = Document(out);
+    const JsonValue& choice = event.Find("choices")->array()->front();
+    EXPECT_EQ(*choice.Find("index")->integer(), 1);
+    EXPECT_EQ(*choice.Find("text")->string(), "a");
+    EXPECT_TRUE(choice.Find("finish_reason")->is_null());
+    EXPECT_EQ(ToJson(*choice.Find("logprobs")->Find("text_offset")),
+              "[" + std::to_string(i) + "]");
+  }
+}
+
+}  // namespace
+}  // namespace braid::server
