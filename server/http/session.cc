@@ -88,8 +88,8 @@ void Session::Close() {
 }
 
 Session::Awaitable<void> Session::Run() {
-  // One co_await per statement, here and below: gcc 12 destroys temporaries of
-  // larger expressions around a co_await too early or twice.
+  // A co_await is the whole of its statement, here and below: gcc 12 makes an
+  // illegal instruction of `if (co_await F())` on Asio's awaitables.
   bool more = true;
   while (more) {
     more = co_await WaitForRequest();
