@@ -226,10 +226,10 @@ class Drain(unittest.TestCase):
 
     def test_calls_finish_and_watchers_know(self):
         health = health_pb2.HealthCheckResponse
-        with BraidServer("--kv-memory", "256MiB") as server, \
+        with BraidServer("--kv-memory", "256MiB", "--drain-timeout", "240") as server, \
                 grpc.insecure_channel(server.grpc) as channel:
             stub = pb_grpc.InferenceStub(channel)
-            request = pb.GenerateRequest(text=STORY, max_tokens=600, sampling=pb.Sampling(
+            request = pb.GenerateRequest(text=STORY, max_tokens=300, sampling=pb.Sampling(
                 temperature=0, ignore_eos=True))
             seen = self.watch(channel)
             self.assertEqual(seen, [health.SERVING])
@@ -241,7 +241,7 @@ class Drain(unittest.TestCase):
                 list(stub.Generate(request))
             self.assertEqual(caught.exception.code(), grpc.StatusCode.UNAVAILABLE)
             replies = [first, *call]
-            self.assertEqual(len(ids_of(replies)), 600)
+            self.assertEqual(len(ids_of(replies)), 300)
             self.assertEqual(replies[-1].finished.reason, pb.FINISH_REASON_LENGTH)
             # A watcher, which never ends by itself, does not hold it up.
             self.assertEqual(server.process.wait(3), 0)

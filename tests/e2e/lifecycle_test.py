@@ -11,12 +11,13 @@ import urllib.request
 from braid_server import BraidServer, wait_until
 
 SMALL = ("--kv-memory", "256MiB")
+PATIENCE = 240  # seconds, on a machine that others use
 
 
 def post(server, body, path="/v1/chat/completions"):
     request = urllib.request.Request(server.url + path, json.dumps(body).encode(),
                                      {"Content-Type": "application/json"})
-    return urllib.request.urlopen(request, timeout=60)
+    return urllib.request.urlopen(request, timeout=PATIENCE)
 
 
 def status_of(server, path, body=None):
@@ -24,7 +25,7 @@ def status_of(server, path, body=None):
         if body is not None:
             with post(server, body, path) as reply:
                 return reply.status
-        with urllib.request.urlopen(server.url + path, timeout=60) as reply:
+        with urllib.request.urlopen(server.url + path, timeout=PATIENCE) as reply:
             return reply.status
     except urllib.error.HTTPError as error:
         with error:
@@ -62,8 +63,8 @@ class Reader(threading.Thread):
 
 class Drain(unittest.TestCase):
     def test_running_answers_finish_and_new_ones_are_refused(self):
-        body = long_answer(500)
-        with BraidServer(*SMALL) as server:
+        body = long_answer(300)
+        with BraidServer(*SMALL, "--drain-timeout", str(PATIENCE)) as server:
             with post(server, body) as reply:
                 whole = json.load(reply)["choices"][0]["message"]["content"]
             readers = [Reader(server, body), Reader(server, body)]
@@ -75,11 +76,11 @@ class Drain(unittest.TestCase):
                 status_of(server, "/v1/completions", {"prompt": "a", "stream": True}), 503)
             self.assertTrue(all(r.is_alive() for r in readers), "too short a test")
             for reader in readers:
-                reader.join(60)
+                reader.join(PATIENCE)
                 self.assertIsNone(reader.broken)
                 self.assertEqual(reader.events[-1], "[DONE]")
                 self.assertEqual(reader.text(), whole)
-            self.assertEqual(server.process.wait(30), 0)
+            self.assertEqual(server.process.wait(PATIENCE), 0)
             self.assertIn("draining", server.rest_of_output())
 
     def test_idle_connections_do_not_hold_it_up(self):
@@ -103,7 +104,7 @@ class Drain(unittest.TestCase):
                        "the second request")
             begun = time.monotonic()
             self.assertEqual(server.terminate(30), 1)
-            self.assertLess(time.monotonic() - begun, 6)
+            self.assertLess(time.monotonic() - begun, 15)
             reader.join(10)
             plain.join(10)
             self.assertIsNone(reader.broken)  # the connection was closed properly
