@@ -35,9 +35,6 @@ PrefixMatch PrefixIndex::Match(uint64_t seed,
     match.blocks.push_back(BlockId(parent));
   }
   match.tokens = static_cast<uint32_t>(match.blocks.size()) * block_tokens_;
-  ++stats_.lookups;
-  stats_.tokens_looked_up += tokens.size();
-  stats_.tokens_hit += match.tokens;
   return match;
 }
 

@@ -30,9 +30,6 @@ struct PrefixMatch {
 };
 
 struct PrefixIndexStats {
-  uint64_t lookups = 0;
-  uint64_t tokens_looked_up = 0;
-  uint64_t tokens_hit = 0;
   uint64_t blocks_inserted = 0;
   uint64_t blocks_evicted = 0;
 };
@@ -46,7 +43,7 @@ class PrefixIndex final {
   PrefixIndex& operator=(const PrefixIndex&) = delete;
 
   // The longest chain of known full blocks that `tokens` begins with. Changes
-  // nothing but statistics; the ids are good until the next mutation of the
+  // nothing; the ids are good until the next mutation of the
   // pool (hand them to BlockPool::Share in the same turn). At least one token
   // must be computed to draw the next one: a caller that wants this passes all
   // tokens but the last.
@@ -108,7 +105,7 @@ class PrefixIndex final {
   absl::flat_hash_map<uint64_t, uint32_t> by_hash_;
   std::vector<Entry> entries_;   // by block id
   std::vector<TokenId> tokens_;  // block_tokens_ per block id
-  mutable PrefixIndexStats stats_;
+  PrefixIndexStats stats_;
 };
 
 }  // namespace braid

@@ -104,7 +104,6 @@ class Scheduler final {
   uint32_t count(RequestState state) const {
     return counts_[static_cast<size_t>(state)];
   }
-  bool lingering() const { return !ended_in_flight_.empty(); }
   const StepCost& cost() const { return cost_; }
 
   // Recounts everything and CHECKs it.

@@ -58,10 +58,7 @@ void ChatResponseWriter::Finish(uint32_t choice, FinishReason reason,
 void ChatResponseWriter::FinalUsage(const Usage& usage,
                                     absl::string_view timings,
                                     std::string& out) {
-  absl::StrAppend(&out, chunk_prefix_, ",\"choices\":[],\"usage\":");
-  AppendUsage(usage, out);
-  if (!timings.empty()) absl::StrAppend(&out, ",\"timings\":", timings);
-  out += "}\n\n";
+  AppendUsageEvent(chunk_prefix_, usage, timings, out);
 }
 
 std::string ChatResponseWriter::Whole(std::span<const ChoiceResult> choices,

@@ -62,6 +62,14 @@ void AppendUsage(const Usage& usage, std::string& out) {
       "}}");
 }
 
+void AppendUsageEvent(absl::string_view chunk_prefix, const Usage& usage,
+                      absl::string_view timings, std::string& out) {
+  absl::StrAppend(&out, chunk_prefix, ",\"choices\":[],\"usage\":");
+  AppendUsage(usage, out);
+  if (!timings.empty()) absl::StrAppend(&out, ",\"timings\":", timings);
+  out += "}\n\n";
+}
+
 void AppendTimings(const Outcome& outcome, std::string& out) {
   const StageTimes& times = outcome.times;
   const auto milliseconds = [](TimePoint from, TimePoint to) {

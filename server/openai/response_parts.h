@@ -38,6 +38,10 @@ struct ResponseHead {
 void AppendJsonString(absl::string_view text, std::string& out);
 void AppendFinishReason(FinishReason reason, std::string& out);  // or null
 void AppendUsage(const Usage& usage, std::string& out);
+// The event without choices that ends a stream whose client asked for usage;
+// `timings` is an object, or empty.
+void AppendUsageEvent(absl::string_view chunk_prefix, const Usage& usage,
+                      absl::string_view timings, std::string& out);
 // Milliseconds of each stage; they sum to total_ms.
 void AppendTimings(const Outcome& outcome, std::string& out);
 // Shortest decimal that reads back as the same float; -9999 for what JSON
