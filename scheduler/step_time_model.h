@@ -1,0 +1,77 @@
+// What a step costs, learned from steps that were run. One model per device and
+// number of cores: a step on borrowed cores teaches nothing about one without.
+//
+//   seconds = base + chunk_tokens x c1 + chunk_attended x c2
+//                  + decode_rows x c3 + decode_attended x c4
+//
+// fitted by recursive least squares on relative errors, so that a decode step
+// of 3 ms weighs as much as a prefill step of 300; no coefficient is ever
+// negative. What was seen is forgotten slowly, so the model follows a device
+// that grows slower.
+//
+// Thread safety: not thread-safe; engine thread only.
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+namespace braid {
+
+// The work of a step, as far as its time depends on it.
+struct StepShape {
+  uint32_t chunk_tokens = 0;  // prompt tokens it computes
+  // Summed over them: the tokens each attends to.
+  uint64_t chunk_attended = 0;
+  uint32_t decode_rows = 0;
+  uint64_t decode_attended = 0;  // summed over its decode rows
+
+  friend bool operator==(const StepShape&, const StepShape&) = default;
+  // A chunk of `count` tokens behind `before` others of its sequence.
+  void AddChunk(uint32_t before, uint32_t count) {
+    chunk_tokens += count;
+    chunk_attended +=
+        uint64_t{count} * before + uint64_t{count} * (uint64_t{count} + 1) / 2;
+  }
+  void AddDecodeRow(uint64_t attended) {
+    ++decode_rows;
+    decode_attended += attended;
+  }
+};
+
+class StepTimeModel final {
+ public:
+  // What is believed before anything was seen; seconds each.
+  struct Prior {
+    double base = 0.002;
+    double chunk_token = 0.0005, chunk_attended = 1e-7;
+    double decode_row = 0.001, decode_attended = 1e-7;
+  };
+  explicit StepTimeModel(const Prior& prior = Prior());
+
+  // REQUIRES: seconds > 0.
+  void Observe(const StepShape& shape, double seconds);
+
+  // > 0 for every shape, and never less for more work.
+  double Predict(const StepShape& shape) const;
+
+  // Most tokens, up to `max`, that a chunk behind `before` others may add to
+  // `shape` with the step still predicted within `budget` seconds.
+  uint32_t LargestChunk(const StepShape& shape, uint32_t before, uint32_t max,
+                        double budget) const;
+
+  // Mean of |predicted - seen| / seen over recent steps, each predicted before
+  // it was learned from. 0 while nothing was seen.
+  double relative_error() const { return relative_error_; }
+  uint64_t observed() const { return observed_; }
+
+ private:
+  static constexpr int kTerms = 5;
+  using Vector = std::array<double, kTerms>;
+
+  Vector weights_;
+  std::array<Vector, kTerms> covariance_;
+  double relative_error_ = 0;
+  uint64_t observed_ = 0;
+};
+
+}  // namespace braid
