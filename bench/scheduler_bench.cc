@@ -7,6 +7,8 @@
 namespace braid {
 namespace {
 
+constexpr TimePoint kNow;
+
 constexpr uint32_t kPrompt = 128, kOutput = 2048;
 
 RequestInput Input(uint64_t id) {
@@ -25,7 +27,7 @@ void Commit(Scheduler& scheduler, const StepPlan& plan,
   for (const PlannedRows& rows : plan.rows) {
     drawn.push_back(rows.draws ? std::optional<TokenId>(7) : std::nullopt);
   }
-  scheduler.Commit(plan, drawn, 0.005);
+  scheduler.Commit(plan, drawn, 0.005, kNow);
 }
 
 void BM_DecodeStep(benchmark::State& state) {
@@ -44,12 +46,12 @@ void BM_DecodeStep(benchmark::State& state) {
         .prefill_chunk = 8192,
         .max_running = 8192});
     for (uint64_t id = 1; id <= running + waiting; ++id) {
-      scheduler->Add(Input(id));
+      scheduler->Offer(Input(id), kNow);
     }
     std::vector<std::optional<TokenId>> drawn;
     while (scheduler->count(RequestState::kDecoding) < running) {
-      StepPlan plan = scheduler->Plan(prefill);
-      scheduler->Apply(plan);
+      StepPlan plan = scheduler->Plan(prefill, kNow);
+      scheduler->Apply(plan, kNow);
       Commit(*scheduler, plan, drawn);
       for (const PlannedRows& rows : plan.rows) {
         if (scheduler->Find(rows.request)->state ==
@@ -71,9 +73,9 @@ void BM_DecodeStep(benchmark::State& state) {
       steps = 0;
       state.ResumeTiming();
     }
-    plan = scheduler->Plan(decode, std::move(plan));
-    benchmark::DoNotOptimize(scheduler->Plan(prefill));
-    scheduler->Apply(plan);
+    plan = scheduler->Plan(decode, kNow, std::move(plan));
+    benchmark::DoNotOptimize(scheduler->Plan(prefill, kNow));
+    scheduler->Apply(plan, kNow);
     Commit(*scheduler, plan, drawn);
   }
 }

@@ -159,6 +159,13 @@ bool EngineLoop::RunOnce(TimePoint now) {
   }
   active |= ExpireDeadlines(now);
   active |= TakeHandoffs(now);
+  refused_.clear();
+  scheduler_->TakeRefused(now, refused_);
+  for (const Refusal& refusal : refused_) {
+    scheduler_->Finish(refusal.request);
+    Refuse(refusal, now);
+  }
+  active |= !refused_.empty();
   active |= LaunchIdle(now);
   mailbox_.Settle(std::exchange(left_queue_, 0), std::exchange(ended_, 0));
   stats_changed_ |= active;
@@ -210,7 +217,10 @@ void EngineLoop::Enqueue(Submission submission, TimePoint now) {
   records_.emplace(id, std::make_unique<RequestRecord>(
                            id, std::move(request), std::move(submission.sink),
                            config_.tokenizer, submission.received));
-  scheduler_->Add(std::move(input));
+  if (const auto refusal = scheduler_->Offer(std::move(input), now)) {
+    Refuse(*refusal, now);
+    return;
+  }
   if (stopping_) {
     End(id, FinishReason::kFailed,
         absl::UnavailableError("the server is shutting down"), now);
@@ -247,6 +257,27 @@ bool EngineLoop::TakeHandoffs(TimePoint now) {
            }
            return true;
          }) > 0;
+}
+
+// The scheduler knows nothing of it (any more).
+void EngineLoop::Refuse(const Refusal& refusal, TimePoint now) {
+  const auto it = records_.find(refusal.request);
+  const std::unique_ptr<RequestRecord> record = std::move(it->second);
+  records_.erase(it);
+  if (record->deadline() != kNever) {
+    deadlines_.erase({record->deadline(), record->id()});
+  }
+  ++left_queue_;
+  ++ended_;
+  const bool late = refusal.reason == RefusalReason::kTooLate;
+  const std::string why =
+      absl::StrCat("refused (", ToString(refusal.reason), "), retry in ",
+                   refusal.retry_after, " s");
+  CountFinished(record->Finish(
+      {.reason = late ? FinishReason::kDeadline : FinishReason::kFailed,
+       .status = late ? absl::DeadlineExceededError(why)
+                      : absl::ResourceExhaustedError(why)},
+      now));
 }
 
 void EngineLoop::End(RequestId id, FinishReason reason, absl::Status status,

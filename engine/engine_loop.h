@@ -80,6 +80,7 @@ class EngineLoop final {
   bool LaunchIdle(TimePoint now);
   void NoteAdmissions(const StepPlan& plan, TimePoint now);
   void Launch(size_t slot, TimePoint now);
+  void Refuse(const Refusal& refusal, TimePoint now);
   void End(RequestId id, FinishReason reason, absl::Status status,
            TimePoint now);
   RequestRecord* Record(RequestId id);
@@ -103,6 +104,7 @@ class EngineLoop final {
   std::set<std::pair<TimePoint, RequestId>> deadlines_;
   Mail mail_;
   std::vector<HandoffEvent> handoff_events_;
+  std::vector<Refusal> refused_;
   std::vector<std::optional<TokenId>> drawn_;
   bool stopping_ = false;
   // Of this turn, for the mailbox's books.

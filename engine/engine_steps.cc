@@ -12,9 +12,10 @@ bool EngineLoop::LaunchIdle(TimePoint now) {
   for (size_t i : launch_order_) {
     Slot& slot = slots_[i];
     if (!scheduler_->available(slot.device.id)) continue;
-    slot.plan = scheduler_->Plan(slot.device.id, std::move(slot.plan));
+    slot.plan = scheduler_->Plan(slot.device.id, now, std::move(slot.plan));
     if (slot.plan.rows.empty()) continue;
-    scheduler_->Apply(slot.plan);
+    for (RequestId id : slot.plan.preempted) handoff_->Abandon(id);
+    scheduler_->Apply(slot.plan, now);
     NoteAdmissions(slot.plan, now);
     Launch(i, now);
     launched = true;
@@ -105,7 +106,7 @@ void EngineLoop::FinishStep(size_t index, ForwardResult result, TimePoint now) {
   const double seconds = ToSeconds(now - slot.launched);
   CountStep(index, now);
   if (!result.status.ok()) {
-    scheduler_->Commit(slot.plan, {}, seconds);
+    scheduler_->Commit(slot.plan, {}, seconds, now);
     for (const PlannedRows& rows : slot.plan.rows) {
       End(rows.request, FinishReason::kFailed, result.status, now);
     }
@@ -125,7 +126,7 @@ void EngineLoop::FinishStep(size_t index, ForwardResult result, TimePoint now) {
       handoff_->ChunkDone(*request, rows.first + rows.count);
     }
   }
-  scheduler_->Commit(slot.plan, drawn_, seconds);
+  scheduler_->Commit(slot.plan, drawn_, seconds, now);
   for (size_t i = 0; i < slot.plan.rows.size(); ++i) {
     FinishRows(slot.plan.rows[i], result.sequences[i], now);
   }
@@ -140,7 +141,8 @@ void EngineLoop::FinishRows(const PlannedRows& rows, SequenceResult& result,
   RequestRecord& record = *Record(rows.request);
   const bool prefill_ended =
       rows.kind == RowKind::kChunk &&
-      (rows.draws || request->state != RequestState::kPrefilling);
+      (rows.draws || request->state == RequestState::kTransferring ||
+       request->state == RequestState::kDecoding);
   if (!result.scores.empty()) record.AddScores(std::move(result.scores));
   if (prefill_ended) {
     if (!record.prefilled() && record.prompt_logprobs() >= 0) {

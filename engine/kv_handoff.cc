@@ -14,7 +14,7 @@ KvHandoff::KvHandoff(KvTransport* transport, const KvLayout& layout)
 absl::Status KvHandoff::Open(const Request& request, BlockPool& source,
                              BlockPool& destination) {
   const bool same_pool = &source == &destination;
-  const uint32_t prompt_blocks = layout_.BlocksFor(request.prompt_size);
+  const uint32_t prompt_blocks = layout_.BlocksFor(request.prefill_size);
   const TransferId id(next_id_++);
   Transfer transfer{.request = request.id,
                     .moves_bytes = !same_pool,
@@ -47,8 +47,8 @@ void KvHandoff::ChunkDone(const Request& request, uint32_t end) {
   Transfer* transfer = Find(request.id, &id);
   if (transfer == nullptr) return;
   // A block that the next chunk writes to is not final, unless there is none.
-  const uint32_t final_blocks = end >= request.prompt_size
-                                    ? layout_.BlocksFor(request.prompt_size)
+  const uint32_t final_blocks = end >= request.prefill_size
+                                    ? layout_.BlocksFor(request.prefill_size)
                                     : end / layout_.block_tokens;
   if (final_blocks <= transfer->first_block) return;
   PostBlocks(id, *transfer, final_blocks - transfer->first_block);

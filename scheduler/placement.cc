@@ -20,24 +20,6 @@ void StepCost::Observe(uint32_t chunk_tokens, uint32_t decode_rows,
   }
 }
 
-const char* ToString(PlacementReason reason) {
-  switch (reason) {
-    case PlacementReason::kOneDevice:
-      return "one-device";
-    case PlacementReason::kNoDecode:
-      return "no-decode";
-    case PlacementReason::kSplitForced:
-      return "split-forced";
-    case PlacementReason::kSplitFaster:
-      return "split-faster";
-    case PlacementReason::kSplitHarmless:
-      return "split-harmless";
-    case PlacementReason::kBypassFaster:
-      return "bypass-faster";
-  }
-  return "?";
-}
-
 PlacementReason ChoosePlacement(const PlacementInput& input,
                                 const StepCost& cost) {
   const double own = input.uncached_tokens * cost.token_seconds();

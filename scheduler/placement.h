@@ -5,6 +5,8 @@
 
 #include <cstdint>
 
+#include "scheduler/placement_policy.h"
+
 namespace braid {
 
 // What a step costs. Starts from a guess and follows what is measured.
@@ -30,16 +32,6 @@ struct PlacementInput {
   uint64_t prefill_backlog_tokens = 0;
   uint32_t decode_rows = 0;  // requests that decode on the decode device
 };
-
-enum class PlacementReason : uint8_t {
-  kOneDevice,      // there is only one, or the mode says so
-  kNoDecode,       // at most one token is wanted: nothing to hand over
-  kSplitForced,    // the mode says so
-  kSplitFaster,    // the prefill device starts sooner, or nearly so
-  kSplitHarmless,  // a bypass would be faster, but stall running requests
-  kBypassFaster,
-};
-const char* ToString(PlacementReason reason);
 
 // The longest pause a bypass may put between two tokens of others: of those
 // that decode there now, or start to while it runs.

@@ -13,9 +13,9 @@ constexpr std::array<std::array<bool, kRequestStateCount>, kRequestStateCount>
     kLegal = {{
         // waiting prefilling transferring decoding finished
         {false, true, false, false, true},   // waiting
-        {false, false, true, true, true},    // prefilling
-        {false, true, false, true, true},    // transferring
-        {false, false, false, false, true},  // decoding
+        {true, false, true, true, true},     // prefilling
+        {true, true, false, true, true},     // transferring
+        {true, false, false, false, true},   // decoding
         {false, false, false, false, false}  // finished
     }};
 
@@ -48,6 +48,10 @@ Request::Request(RequestInput input)
       prefix_seed(input.prefix_seed),
       skip_cached(input.skip_cached),
       arrival(input.arrival),
+      deadline(input.deadline),
+      priority(input.priority),
+      service_class(input.service_class),
+      tenant(input.tenant),
       tokens(std::move(input.prompt)) {
   BRAID_CHECK(prompt_size > 0);
 }

@@ -7,6 +7,8 @@
 //                          │     └────────────────────────────┼──────────┘
 //                          └──── hand-over failed: recompute ─┘
 //   every state ──► kFinished (stop, length, cancel, deadline, failure)
+//   the three in the middle ──► kWaiting (preempted, or its device is lost: it
+//                               keeps its tokens and its place in the queue)
 //
 // Thread safety: engine thread only; changed by Scheduler alone.
 #pragma once
@@ -44,6 +46,10 @@ struct RequestInput {
   // False when every position must be computed (the prompt is scored).
   bool skip_cached = true;
   TimePoint arrival;
+  TimePoint deadline = kNever;  // hard: of the whole request
+  int32_t priority = 0;         // higher first
+  uint32_t service_class = 0;   // index into SchedulerConfig::classes
+  uint64_t tenant = 0;
 };
 
 struct Request {
@@ -58,6 +64,7 @@ struct Request {
   std::span<const TokenId> output() const {
     return std::span(tokens).subspan(prompt_size);
   }
+  uint32_t size() const { return static_cast<uint32_t>(tokens.size()); }
   bool handed_over() const { return prefill_device != decode_device; }
   // Positions that hold KV when the last token has been drawn: that token
   // itself is never fed back.
@@ -72,6 +79,10 @@ struct Request {
   const uint64_t prefix_seed;
   const bool skip_cached;
   const TimePoint arrival;
+  const TimePoint deadline;
+  const int32_t priority;
+  const uint32_t service_class;
+  const uint64_t tenant;
 
   RequestState state = RequestState::kWaiting;
   std::vector<TokenId> tokens;  // prompt, then output
@@ -80,6 +91,13 @@ struct Request {
   uint32_t computed = 0;
   uint32_t cached = 0;     // of the prompt, found in the prefix cache
   bool in_flight = false;  // a step reads and writes `blocks` right now
+
+  // Tokens of which prefill computes the KV, and which a hand-over moves: the
+  // prompt, and of a request that was put back, its answer so far. Fixed at
+  // admission.
+  uint32_t prefill_size = 0;
+  // Put back into the queue when the step in flight on it is committed.
+  bool displaced = false;
 
   // Fixed at admission; recomputing moves prefill to the decode device.
   DeviceId prefill_device, decode_device;

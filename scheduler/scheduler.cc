@@ -95,18 +95,25 @@ absl::Status Scheduler::CheckSize(size_t prompt_tokens,
   return absl::OkStatus();
 }
 
-void Scheduler::Add(RequestInput input) {
+std::optional<Refusal> Scheduler::Offer(RequestInput input, TimePoint) {
   auto owned = std::make_unique<Request>(std::move(input));
   Request* request = owned.get();
   BRAID_CHECK(CheckSize(request->prompt_size, request->max_output).ok());
   BRAID_CHECK(requests_.emplace(request->id, std::move(owned)).second);
   request->tokens.reserve(size_t{request->prompt_size} + request->max_output);
   ++counts_[static_cast<size_t>(RequestState::kWaiting)];
+  Enqueue(*request);
+  return std::nullopt;
+}
+
+void Scheduler::TakeRefused(TimePoint, std::vector<Refusal>&) {}
+
+void Scheduler::Enqueue(Request& request) {
   // Arrivals come in order, but for those that raced on the way here.
   const auto behind = std::ranges::upper_bound(
-      waiting_, std::pair(request->arrival, request->id), {},
+      waiting_, std::pair(request.arrival, request.id), {},
       [](const Request* r) { return std::pair(r->arrival, r->id); });
-  waiting_.insert(behind, request);
+  waiting_.insert(behind, &request);
 }
 
 void Scheduler::Finish(RequestId id) {
@@ -150,8 +157,9 @@ void Scheduler::MoveTo(Request& request, RequestState next) {
   if (next != RequestState::kFinished) ++counts_[static_cast<size_t>(next)];
 }
 
-void Scheduler::Apply(const StepPlan& plan) {
+void Scheduler::Apply(const StepPlan& plan, TimePoint) {
   BRAID_CHECK(!plan.rows.empty());
+  for (RequestId id : plan.preempted) Requeue(*requests_.at(id));
   Device& own = device(plan.device);
   BRAID_CHECK(!own.running && !own.lent);
   own.running = true;
@@ -177,6 +185,7 @@ void Scheduler::Admit(const std::vector<Admission>& admissions) {
     Request& request = *requests_.at(admission.request);
     std::erase(waiting_, &request);
     MoveTo(request, RequestState::kPrefilling);
+    request.prefill_size = static_cast<uint32_t>(request.tokens.size());
     request.prefill_device = admission.prefill;
     request.decode_device = admission.decode;
     request.blocks = pool(pool_of(admission.prefill)).Share(admission.shared);
@@ -205,7 +214,7 @@ void Scheduler::Admit(const std::vector<Admission>& admissions) {
 
 void Scheduler::Commit(const StepPlan& plan,
                        std::span<const std::optional<TokenId>> drawn,
-                       double seconds) {
+                       double seconds, TimePoint) {
   Device& own = device(plan.device);
   BRAID_CHECK(own.running);
   own.running = false;
@@ -218,7 +227,11 @@ void Scheduler::Commit(const StepPlan& plan,
     (rows.kind == RowKind::kDecode ? decode_rows : chunk_tokens) += rows.count;
     if (const auto it = requests_.find(rows.request); it != requests_.end()) {
       it->second->in_flight = false;
-      if (!failed) CommitRows(*it->second, rows, drawn[i]);
+      if (!failed) {
+        CommitRows(*it->second, rows, drawn[i]);
+      } else if (it->second->displaced) {
+        Requeue(*it->second);
+      }
     } else {
       BRAID_CHECK(ended_in_flight_.erase(rows.request) == 1);
     }
@@ -234,7 +247,11 @@ void Scheduler::CommitRows(Request& request, const PlannedRows& rows,
   const bool last = request.computed == request.tokens.size();
   if (drawn) request.tokens.push_back(*drawn);
   BRAID_CHECK(request.output().size() <= request.max_output);
-  if (rows.kind == RowKind::kChunk && last) EndPrefill(request);
+  if (request.displaced) {
+    Requeue(request);
+  } else if (rows.kind == RowKind::kChunk && last) {
+    EndPrefill(request);
+  }
 }
 
 void Scheduler::EndPrefill(Request& request) {
@@ -282,6 +299,48 @@ void Scheduler::FailTransfer(RequestId id) {
   }
 }
 
+// Its blocks go back now, or, when a step is in flight on them, with its
+// Commit.
+void Scheduler::Requeue(Request& request) {
+  request.displaced = request.in_flight;
+  if (request.in_flight) return;
+  Unlist(request);
+  MoveTo(request, RequestState::kWaiting);
+  request.blocks = BlockTable();
+  request.landing = BlockTable();
+  request.landing_cached = 0;
+  request.computed = 0;
+  request.transfer_failed = false;
+  Enqueue(request);
+}
+
+void Scheduler::LoseDevice(DeviceId id, bool memory_lost, TimePoint) {
+  Device& lost = device(id);
+  BRAID_CHECK(lost.up && !lost.running);
+  lost.up = false;
+  std::vector<Request*> displaced;
+  for (const auto& [unused, request] : requests_) {
+    if (request->state == RequestState::kWaiting) continue;
+    if (request->decode_device == id ||
+        (request->prefill_device == id &&
+         (memory_lost || request->state == RequestState::kPrefilling))) {
+      displaced.push_back(request.get());
+    }
+  }
+  for (Request* request : displaced) Requeue(*request);
+  const bool shared = std::ranges::any_of(devices_, [&](const Device& other) {
+    return other.up && other.config.pool == lost.config.pool;
+  });
+  if (memory_lost && !shared) pools_[lost.config.pool.value()]->index.Clear();
+}
+
+void Scheduler::RestoreDevice(DeviceId id, TimePoint) {
+  BRAID_CHECK(!device(id).up);
+  device(id).up = true;
+}
+
+void Scheduler::AvoidPair(PoolId, PoolId, TimePoint) {}
+
 // What the decode device lacks is computed there, from the tokens: the prompt,
 // and the one that prefill has drawn.
 void Scheduler::Recompute(Request& request) {
@@ -315,7 +374,7 @@ void Scheduler::Publish(Request& request) {
 
 bool Scheduler::available(DeviceId id) const {
   const Device& own = device(id);
-  return !own.running && !own.lent;
+  return own.up && !own.running && !own.lent;
 }
 
 const Request* Scheduler::Find(RequestId id) const {

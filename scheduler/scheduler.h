@@ -28,8 +28,11 @@
 #include "base/ids.h"
 #include "kvcache/block_pool.h"
 #include "kvcache/prefix_index.h"
+#include "scheduler/decision_log.h"
 #include "scheduler/placement.h"
+#include "scheduler/refusal.h"
 #include "scheduler/request.h"
+#include "scheduler/service_class.h"
 #include "scheduler/split.h"
 #include "scheduler/step_plan.h"
 
@@ -52,6 +55,8 @@ struct SchedulerConfig {
   uint32_t max_running = 256;    // admitted, not finished
   bool lend_cores = true;
   bool prefix_cache = true;
+  // Best first.
+  std::vector<ServiceClass> classes;
 };
 
 class Scheduler final {
@@ -66,8 +71,12 @@ class Scheduler final {
   // Thread-safe.
   absl::Status CheckSize(size_t prompt_tokens, uint32_t max_output) const;
 
-  // Queues it. REQUIRES: CheckSize is OK; the id is new.
-  void Add(RequestInput input);
+  // Queues it, or refuses: decided at once, and a refusal keeps nothing.
+  // REQUIRES: CheckSize is OK; the id is new.
+  std::optional<Refusal> Offer(RequestInput input, TimePoint now);
+  // Appends requests that were queued and will not be served: shed, or too
+  // late. They are still there; the caller calls Finish for each.
+  void TakeRefused(TimePoint now, std::vector<Refusal>& out);
 
   // Ends the request, whatever its state. Its blocks go back at once, or, when
   // a step is in flight on them, with that step's Commit. Blocks that a
@@ -76,13 +85,24 @@ class Scheduler final {
 
   // What an idle device should do now; no rows when nothing. The storage of
   // `reuse` is recycled. REQUIRES: the device is available.
-  StepPlan Plan(DeviceId device, StepPlan reuse = {}) const;
+  StepPlan Plan(DeviceId device, TimePoint now, StepPlan reuse = {}) const;
   // REQUIRES: the plan is of this turn, and not empty.
-  void Apply(const StepPlan& plan);
+  void Apply(const StepPlan& plan, TimePoint now);
   // The applied step has ended after `seconds`. `drawn` has an entry per row;
   // empty: the step failed, and its rows' KV is garbage.
   void Commit(const StepPlan& plan,
-              std::span<const std::optional<TokenId>> drawn, double seconds);
+              std::span<const std::optional<TokenId>> drawn, double seconds,
+              TimePoint now);
+
+  // The device can run nothing until it is restored. Its requests go back to
+  // the queue, to be computed again elsewhere from their tokens, answers
+  // included; transfers from or to it are of no use any more. `memory_lost`:
+  // nothing in its pool is worth anything, unless another device shares the
+  // pool and lives. REQUIRES: its step, if any, has been committed as failed.
+  void LoseDevice(DeviceId device, bool memory_lost, TimePoint now);
+  void RestoreDevice(DeviceId device, TimePoint now);
+  // No new hand-over between the two before `until`: a checksum differed.
+  void AvoidPair(PoolId from, PoolId to, TimePoint until);
 
   // The hand-over's terminal event. Complete: the request joins the decode
   // batch. Failed: its prompt is computed again on the decode device.
@@ -90,7 +110,7 @@ class Scheduler final {
   void CompleteTransfer(RequestId id);
   void FailTransfer(RequestId id);
 
-  // Neither running a step nor lent to one.
+  // Up, and neither running a step nor lent to one.
   bool available(DeviceId device) const;
   // Null when unknown, or finished.
   const Request* Find(RequestId id) const;
@@ -118,6 +138,7 @@ class Scheduler final {
   };
   struct Device {
     SchedulerDevice config;
+    bool up = true;
     bool running = false;  // a step is in flight
     bool lent = false;     // its cores work for another device's step
     // Requests bound to decode here, from admission to the end.
@@ -159,6 +180,8 @@ class Scheduler final {
                   std::optional<TokenId> drawn);
   void EndPrefill(Request& request);
   void Recompute(Request& request);
+  void Requeue(Request& request);
+  void Enqueue(Request& request);
   void JoinDecode(Request& request);
   void Publish(Request& request);
   void MoveTo(Request& request, RequestState next);

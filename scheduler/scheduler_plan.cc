@@ -13,10 +13,11 @@ constexpr size_t kLookahead = 64;
 
 }  // namespace
 
-StepPlan Scheduler::Plan(DeviceId id, StepPlan plan) const {
+StepPlan Scheduler::Plan(DeviceId id, TimePoint, StepPlan plan) const {
   const Device& own = device(id);
-  BRAID_CHECK(!own.running && !own.lent);
+  BRAID_CHECK(available(id));
   plan.device = id;
+  plan.preempted.clear();
   plan.admissions.clear();
   plan.rows.clear();
   plan.lent.clear();
@@ -81,7 +82,7 @@ void Scheduler::PlanAdmissions(const Device& own, uint32_t budget,
     }
     const auto first =
         static_cast<uint32_t>(admission.shared.size()) * config_.block_tokens;
-    const uint32_t left = request->prompt_size - first;
+    const uint32_t left = request->size() - first;
     const uint32_t count = std::min(budget, left);
     plan.rows.push_back({.request = request->id,
                          .kind = RowKind::kChunk,
@@ -102,7 +103,7 @@ Admission Scheduler::Place(const Request& request, const Device& own,
     admission.reason = reason;
     // The last token is always computed: its logits are wanted.
     admission.shared =
-        MatchPrefix(request, where.config.pool, request.prompt_size - 1);
+        MatchPrefix(request, where.config.pool, request.size() - 1);
     return admission;
   };
   if (one_device()) {
@@ -120,11 +121,11 @@ Admission Scheduler::Place(const Request& request, const Device& own,
   admission.reason = PlacementReason::kSplitForced;
   if (config_.split == SplitMode::kAuto) {
     std::vector<BlockId> shared =
-        MatchPrefix(request, decode.config.pool, request.prompt_size - 1);
+        MatchPrefix(request, decode.config.pool, request.size() - 1);
     const auto cached =
         static_cast<uint32_t>(shared.size()) * config_.block_tokens;
     admission.reason = ChoosePlacement(
-        {.uncached_tokens = request.prompt_size - cached,
+        {.uncached_tokens = request.size() - cached,
          .prefill_backlog_tokens = ledger.backlog,
          .decode_rows = static_cast<uint32_t>(decode.decoding.size())},
         cost_);
@@ -137,10 +138,10 @@ Admission Scheduler::Place(const Request& request, const Device& own,
   admission.prefill = prefill->config.id;
   admission.decode = decode.config.id;
   admission.shared =
-      MatchPrefix(request, prefill->config.pool, request.prompt_size - 1);
+      MatchPrefix(request, prefill->config.pool, request.size() - 1);
   if (decode.config.pool != prefill->config.pool) {
     admission.landing_shared =
-        MatchPrefix(request, decode.config.pool, request.prompt_size);
+        MatchPrefix(request, decode.config.pool, request.size());
   }
   return admission;
 }
@@ -167,7 +168,7 @@ bool Scheduler::Fit(const Request& request, Admission& admission,
   const uint32_t all = blocks_for(request.positions());
   uint32_t& in_prefill = ledger.blocks[prefill.value()];
   const bool two_pools = prefill != decode;
-  admission.taken = (two_pools ? blocks_for(request.prompt_size) : all) -
+  admission.taken = (two_pools ? blocks_for(request.size()) : all) -
                     static_cast<uint32_t>(admission.shared.size());
   const uint32_t need = admission.taken + revived(admission.shared, prefill);
   if (need > in_prefill) return false;
@@ -185,7 +186,7 @@ bool Scheduler::Fit(const Request& request, Admission& admission,
   ++ledger.running;
   if (admission.reason != PlacementReason::kBypassFaster) {
     ledger.backlog +=
-        request.prompt_size - admission.shared.size() * config_.block_tokens;
+        request.size() - admission.shared.size() * config_.block_tokens;
   }
   return true;
 }
@@ -227,11 +228,11 @@ uint64_t Scheduler::PrefillBacklog() const {
 std::vector<BlockId> Scheduler::MatchPrefix(const Request& request, PoolId id,
                                             uint32_t tokens) const {
   // A landing prefix is only not sent again; nothing is skipped because of it.
-  const bool computes_all =
-      !request.skip_cached && tokens < request.prompt_size;
+  const bool computes_all = !request.skip_cached && request.output().empty() &&
+                            tokens < request.size();
   if (!config_.prefix_cache || computes_all) return {};
   return index(id)
-      .Match(request.prefix_seed, request.prompt().first(tokens))
+      .Match(request.prefix_seed, std::span(request.tokens).first(tokens))
       .blocks;
 }
 
@@ -241,7 +242,7 @@ std::vector<BlockId> Scheduler::MatchPrefix(const Request& request, PoolId id,
 void Scheduler::PlanLending(const Device& own, StepPlan& plan) const {
   StepPlan other_plan;
   for (const Device& other : devices_) {
-    if (&other == &own || other.running || other.lent) continue;
+    if (&other == &own || !available(other.config.id)) continue;
     if (other.transferring > 0) continue;
     other_plan.rows.clear();
     other_plan.admissions.clear();

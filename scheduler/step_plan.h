@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "base/ids.h"
-#include "scheduler/placement.h"
+#include "scheduler/placement_policy.h"
 
 namespace braid {
 
@@ -39,6 +39,9 @@ struct Admission {
 
 struct StepPlan {
   DeviceId device;
+  // Back to the queue before anything else: a better class needs their blocks
+  // or rows.
+  std::vector<RequestId> preempted;
   std::vector<Admission> admissions;
   std::vector<PlannedRows> rows;  // empty: nothing to run
   std::vector<DeviceId> lent;     // idle devices whose cores it uses

@@ -46,7 +46,8 @@ class StepTimeModel final {
     double chunk_token = 0.0005, chunk_attended = 1e-7;
     double decode_row = 0.001, decode_attended = 1e-7;
   };
-  explicit StepTimeModel(const Prior& prior = Prior());
+  StepTimeModel() : StepTimeModel(Prior()) {}
+  explicit StepTimeModel(const Prior& prior);
 
   // REQUIRES: seconds > 0.
   void Observe(const StepShape& shape, double seconds);

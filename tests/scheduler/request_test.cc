@@ -14,7 +14,8 @@ TEST(RequestTest, TheTransitionTableIsThePicture) {
       {kPrefilling, kDecoding},     {kTransferring, kDecoding},
       {kTransferring, kPrefilling}, {kWaiting, kFinished},
       {kPrefilling, kFinished},     {kTransferring, kFinished},
-      {kDecoding, kFinished}};
+      {kDecoding, kFinished},       {kPrefilling, kWaiting},
+      {kTransferring, kWaiting},    {kDecoding, kWaiting}};
   for (int from = 0; from < kRequestStateCount; ++from) {
     for (int to = 0; to < kRequestStateCount; ++to) {
       const std::pair edge(static_cast<RequestState>(from),

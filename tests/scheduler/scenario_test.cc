@@ -32,6 +32,8 @@
 namespace braid {
 namespace {
 
+constexpr TimePoint kNow;
+
 // "d1" and "r1" too.
 uint32_t Number(const std::string& text) {
   return static_cast<uint32_t>(
@@ -113,7 +115,7 @@ class Scenario {
       }
     }
     input.skip_cached = w.size() < 7;
-    scheduler_->Add(std::move(input));
+    EXPECT_FALSE(scheduler_->Offer(std::move(input), kNow).has_value());
   }
 
   std::vector<std::string> Turn() {
@@ -125,10 +127,10 @@ class Scenario {
                           });
     for (const SchedulerDevice& device : order) {
       if (!scheduler_->available(device.id)) continue;
-      const StepPlan plan = scheduler_->Plan(device.id);
-      EXPECT_EQ(plan, scheduler_->Plan(device.id)) << "not deterministic";
+      const StepPlan plan = scheduler_->Plan(device.id, kNow);
+      EXPECT_EQ(plan, scheduler_->Plan(device.id, kNow)) << "not deterministic";
       if (plan.rows.empty()) continue;
-      scheduler_->Apply(plan);
+      scheduler_->Apply(plan, kNow);
       running_[device.id] = plan;
       out.push_back(ToString(plan));
     }
@@ -145,7 +147,7 @@ class Scenario {
                                  : std::nullopt);
     }
     if (w[0] == "failed") drawn.clear();
-    scheduler_->Commit(plan, drawn, seconds);
+    scheduler_->Commit(plan, drawn, seconds, kNow);
   }
 
   std::vector<std::string> Books() const {

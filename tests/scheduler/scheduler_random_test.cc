@@ -13,6 +13,8 @@
 namespace braid {
 namespace {
 
+constexpr TimePoint kNow;
+
 SchedulerConfig RandomConfig(Rng& rng) {
   SchedulerConfig config;
   const bool two_pools = rng.Below(2) == 0;
@@ -93,7 +95,7 @@ class World {
     }
     if (!scheduler_.CheckSize(size, input.max_output).ok()) return;
     alive_.insert(input.id);
-    scheduler_.Add(std::move(input));
+    EXPECT_FALSE(scheduler_.Offer(std::move(input), kNow).has_value());
   }
 
   void Act() {
@@ -127,7 +129,7 @@ class World {
                                  : std::nullopt);
     }
     if (failed) drawn.clear();
-    scheduler_.Commit(plan, drawn, rng_.Uniform() * 0.01);
+    scheduler_.Commit(plan, drawn, rng_.Uniform() * 0.01, kNow);
     for (const PlannedRows& rows : plan.rows) {
       const Request* request = scheduler_.Find(rows.request);
       if (request == nullptr) continue;
@@ -146,11 +148,11 @@ class World {
   void Turn() {
     for (const SchedulerDevice& device : config_.devices) {
       if (!scheduler_.available(device.id) || rng_.Below(4) == 0) continue;
-      StepPlan plan = scheduler_.Plan(device.id);
-      EXPECT_EQ(plan, scheduler_.Plan(device.id));
+      StepPlan plan = scheduler_.Plan(device.id, kNow);
+      EXPECT_EQ(plan, scheduler_.Plan(device.id, kNow));
       if (plan.rows.empty()) continue;
       Check(device, plan);
-      scheduler_.Apply(plan);
+      scheduler_.Apply(plan, kNow);
       log_ += ToString(plan) + "\n";
       running_.emplace(device.id, std::move(plan));
     }
