@@ -1,10 +1,9 @@
 // Finds blocks whose KV was computed before, by the tokens that led to it.
 //
-// A block's key is the chained hash of all tokens up to and including its own,
-// seeded with what else the KV depends on (model, adapter, PARSCALE set and
-// stream, tenant salt). The hash only finds candidates: the block's tokens and
-// the identity of its predecessor are compared before it counts as a hit, so a
-// collision costs a miss, never a wrong answer.
+// A block's key (prefix_keys.h) only finds candidates: seed, tokens and the
+// identity of its predecessor are compared before it counts as a hit, so a
+// collision costs a miss, never a wrong answer, and no tokens that a tenant may
+// think of lead to blocks of another seed.
 //
 // The entries form a forest: a block's parent is the block of the tokens before
 // its own. A block leaves the index no later than its parent, so an entry's
@@ -21,6 +20,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "base/ids.h"
 #include "kvcache/block_pool.h"
+#include "kvcache/prefix_keys.h"
 
 namespace braid {
 
@@ -36,8 +36,8 @@ struct PrefixIndexStats {
 
 class PrefixIndex final {
  public:
-  // `hash_bits` < 64 is for tests: it makes collisions common.
-  PrefixIndex(BlockPool& pool, uint32_t block_tokens, int hash_bits = 64);
+  // `key_bits` < 64 is for tests: it makes collisions common.
+  PrefixIndex(BlockPool& pool, uint32_t block_tokens, int key_bits = 64);
   ~PrefixIndex();
   PrefixIndex(const PrefixIndex&) = delete;
   PrefixIndex& operator=(const PrefixIndex&) = delete;
@@ -47,7 +47,16 @@ class PrefixIndex final {
   // pool (hand them to BlockPool::Share in the same turn). At least one token
   // must be computed to draw the next one: a caller that wants this passes all
   // tokens but the last.
+  //
+  // `keys` belong to a sequence that begins with `tokens`: one computation of
+  // keys serves every index. `reuse` lends its memory to the result.
+  PrefixMatch Match(const PrefixKeys& keys, std::span<const TokenId> tokens,
+                    PrefixMatch reuse = {}) const;
   PrefixMatch Match(uint64_t seed, std::span<const TokenId> tokens) const;
+
+  // How many blocks Match would find: for placement, which asks every pool.
+  uint32_t CountMatch(const PrefixKeys& keys,
+                      std::span<const TokenId> tokens) const;
 
   // Publishes the full blocks of `table` that hold `tokens`, whose KV is
   // complete. Where an equal block is known already, the table is switched to
@@ -56,6 +65,8 @@ class PrefixIndex final {
   // so publishing after every step costs O(1) per new block.
   // REQUIRES: no step in flight uses the table; a table is always published
   // with the same seed, and `tokens` only grows.
+  void Publish(const PrefixKeys& keys, std::span<const TokenId> tokens,
+               BlockTable& table);
   void Publish(uint64_t seed, std::span<const TokenId> tokens,
                BlockTable& table);
 
@@ -73,14 +84,14 @@ class PrefixIndex final {
   void Clear();
 
   const PrefixIndexStats& stats() const { return stats_; }
-  // Recomputes every hash and link and CHECKs it. O(capacity).
+  // Recomputes every key and link and CHECKs it. O(capacity).
   void CheckInvariants() const;
 
  private:
   static constexpr uint32_t kNone = ~uint32_t{0};
 
   struct Entry {
-    uint64_t hash = 0;
+    uint64_t key = 0;
     uint64_t seed = 0;
     bool indexed = false;
     uint32_t depth = 0;  // blocks before it
@@ -89,20 +100,31 @@ class PrefixIndex final {
     uint32_t previous_sibling = kNone, next_sibling = kNone;
   };
 
-  uint64_t Hash(uint64_t previous_hash, std::span<const TokenId> tokens) const;
+  // Where `tokens` and what is published of them in `table` part: the blocks
+  // in front, all indexed, and the last one of them.
+  struct Published {
+    uint32_t blocks = 0;
+    uint32_t last = kNone;
+  };
+  Published PublishedPart(uint64_t seed, uint32_t full,
+                          const BlockTable& table) const;
+  // Publishes one block. False when its key is taken by another content.
+  bool PublishBlock(uint64_t key, uint64_t seed,
+                    std::span<const TokenId> tokens, Published& at,
+                    BlockTable& table);
   std::span<const TokenId> TokensOf(uint32_t block) const;
-  // The block that has this hash, if seed, parent and tokens are equal too.
-  // `*collision` tells whether something else has the hash.
-  uint32_t Find(uint64_t hash, uint64_t seed, uint32_t parent,
+  // The block that has this key, if seed, parent and tokens are equal too.
+  // `*collision` tells whether something else has the key.
+  uint32_t Find(uint64_t key, uint64_t seed, uint32_t parent,
                 std::span<const TokenId> tokens, bool* collision) const;
-  void Insert(uint32_t block, uint64_t hash, uint64_t seed, uint32_t parent,
+  void Insert(uint32_t block, uint64_t key, uint64_t seed, uint32_t parent,
               std::span<const TokenId> tokens);
   void Remove(uint32_t block);  // REQUIRES: no children
 
   BlockPool& pool_;
   const uint32_t block_tokens_;
-  const uint64_t hash_mask_;
-  absl::flat_hash_map<uint64_t, uint32_t> by_hash_;
+  const uint64_t key_mask_;
+  absl::flat_hash_map<uint64_t, uint32_t> by_key_;
   std::vector<Entry> entries_;   // by block id
   std::vector<TokenId> tokens_;  // block_tokens_ per block id
   PrefixIndexStats stats_;

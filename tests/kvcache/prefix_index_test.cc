@@ -65,6 +65,22 @@ TEST_F(PrefixIndexTest, SeedsDoNotShare) {
   EXPECT_THAT(Find({1, 2}, kSeed + 1), IsEmpty());
 }
 
+TEST_F(PrefixIndexTest, KeysComputedOnceServeEveryIndex) {
+  const Tokens tokens = {1, 2, 3, 4, 5};
+  PrefixKeys keys(kSeed, 2);
+  keys.Extend(tokens);
+  BlockPool other_pool(PoolId(1), 8);
+  PrefixIndex other(other_pool, 2);
+  BlockTable table = Unpublished(tokens);
+  index_.Publish(keys, tokens, table);
+  EXPECT_THAT(index_.Match(keys, tokens).blocks,
+              ElementsAreArray(table.blocks().first(2)));
+  EXPECT_EQ(index_.CountMatch(keys, tokens), 2u);
+  EXPECT_EQ(index_.CountMatch(keys, std::span(tokens).first(3)), 1u);
+  EXPECT_EQ(other.CountMatch(keys, tokens), 0u);
+  EXPECT_THAT(Find(tokens), ElementsAreArray(table.blocks().first(2)));
+}
+
 TEST_F(PrefixIndexTest, CountsInsertions) {
   const BlockTable table = Compute({1, 2, 3, 4});
   EXPECT_EQ(index_.stats().blocks_inserted, 2u);
