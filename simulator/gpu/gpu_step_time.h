@@ -1,0 +1,93 @@
+// How long a step takes on GPUs that are not here, from tables measured on
+// them (simulator/profiles):
+//
+//   seconds = step overhead
+//           + dense(tokens)                 GEMMs, MoE, norms, all-reduce, head
+//           + decode attention(rows, context)
+//           + sum over chunks of prompt attention(before, count)
+//
+// Each term is a grid filled once by Load, from the tables where they cover the
+// shape and from a derated roofline where they do not; asking is a few
+// interpolations. Deterministic: the same profiles give the same bits.
+//
+// Thread safety: immutable after Load; any thread.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/types/span.h"
+#include "scheduler/step_time_model.h"
+
+namespace braid::gpu {
+
+class GpuProfiles;
+
+enum class ServingEngine : uint8_t { kTrtLlm, kVllm, kSglang };
+// kFp8: one scale per tensor or channel; kFp8Block: one per 128 x 128.
+enum class WeightFormat : uint8_t { kBf16, kFp8, kFp8Block, kNvfp4, kInt4 };
+enum class KvFormat : uint8_t { kBf16, kFp8 };
+
+// One worker: what it serves, on what, divided how.
+struct GpuServing {
+  std::string model;   // as in profiles/models.csv: "Qwen/Qwen3-32B"
+  std::string system;  // as in profiles/systems.csv: "h200_sxm"
+  ServingEngine engine = ServingEngine::kVllm;
+  WeightFormat weights = WeightFormat::kFp8;
+  WeightFormat expert_weights = WeightFormat::kFp8;
+  KvFormat kv = KvFormat::kBf16;
+  int tensor_parallel = 1;  // of attention and dense layers
+  int pipeline_parallel = 1;
+  // Groups that attend to their own requests; the experts span all of them.
+  int attention_data_parallel = 1;
+  int expert_tensor_parallel = 1;  // experts: these two multiply to the GPUs
+  int expert_parallel = 1;
+};
+
+// `count` tokens of a prompt behind `before` others of it.
+struct PromptChunk {
+  uint32_t before = 0;
+  uint32_t count = 0;
+};
+
+class GpuStepTime final {
+ public:
+  // Fails with the remedy when the model or system is unknown, or the weights
+  // leave no memory for KV. REQUIRES: `profiles` outlives the call only.
+  static absl::StatusOr<GpuStepTime> Load(const GpuProfiles& profiles,
+                                          const GpuServing& serving);
+
+  // Seconds of one step of the worker. `decode_attended` is summed over the
+  // rows, as in StepShape. An empty step takes no time.
+  double Seconds(absl::Span<const PromptChunk> chunks, uint32_t decode_rows,
+                 uint64_t decode_attended) const;
+  // The chunk tokens of `shape` as one chunk that attends to as much.
+  double Seconds(const StepShape& shape) const;
+
+  // Of all GPUs of the worker together; replicated KV heads count once.
+  uint64_t kv_bytes_per_token() const;
+  // What is left beside the weights, in tokens of all requests together.
+  uint64_t kv_capacity_tokens() const;
+  int gpus() const;
+
+  // Opaque; gpu_step_time.cc.
+  struct Grids;
+
+ private:
+  explicit GpuStepTime(std::shared_ptr<const Grids> grids);
+  // Shared: copies of a worker's model are one set of grids.
+  std::shared_ptr<const Grids> grids_;
+};
+
+enum class GpuLink : uint8_t { kNvlink, kNetwork };
+
+// Seconds that one GPU needs to send `bytes` to another, alone on the link.
+// `system` as in systems.csv; InvalidArgument when it is not there.
+absl::StatusOr<double> TransferSeconds(const GpuProfiles& profiles,
+                                       absl::string_view system, GpuLink link,
+                                       uint64_t bytes);
+
+}  // namespace braid::gpu

@@ -1,0 +1,24 @@
+// `braid simulate --validate FILE`: the step-time model against end-to-end
+// measurements on real hardware.
+#pragma once
+
+#include <ostream>
+#include <string>
+
+namespace braid::gpu {
+
+struct ValidateOptions {
+  std::string file;         // columns of silicon_e2e.csv.gz; .gz or plain
+  std::string profiles;     // empty: GpuProfiles::DefaultDirectory()
+  std::string report;       // a markdown file to write the distribution to
+  std::string predictions;  // a CSV file to write every row's prediction to
+};
+
+// Writes the report; its last line is
+//   rows N used M tpot_median X% ttft_median Y%
+// Returns the process's exit status: 0, or 1 with the reason in the output when
+// a file cannot be read. Rows of models or systems that are not known are
+// counted and named, never an error.
+int RunValidate(const ValidateOptions& options, std::ostream& out);
+
+}  // namespace braid::gpu
