@@ -1,13 +1,20 @@
 // Requests that wait to be admitted, in the order in which they are to be
 // served, with a bound per class.
 //
-// Order: when the first token is due (explicit deadline, or arrival plus the
-// class's TTFT target), then priority, then arrival. Dues are compared in slots
-// of an eighth of the class's target, else no two would be equal and priority
-// would never count. A tenant that is ahead of its fair share of what its class
-// was given lately has its dues put off by its lead (start-time fair queueing,
-// Goyal et al., SIGCOMM'96, with the tag turned into time): one tenant alone is
-// never put off. Every key is fixed on arrival and finite, so nobody starves.
+// Order: when the first token is due (arrival plus the class's TTFT target, or
+// earlier where the request's own deadline asks for it), then priority, then
+// arrival. Dues are compared in slots of an eighth of the class's target, else
+// no two would be equal and priority would never count.
+//
+// Fairness between the tenants of a class is start-time fair queueing (Goyal et
+// al., SIGCOMM'96). Every request has a tag: the service its tenant will have
+// been given when it starts; and a tenant's tags run ahead of its class's clock
+// by what it has in the queue or was given beyond its share. A newcomer stands
+// no later than the first request of its class with a later tag, so a tenant's
+// burst stands behind the others' next requests, not before them. A tenant
+// alone is never touched: its tags are in order of arrival, and only tags of
+// others are later. Every key is fixed on arrival, and a tag is overtaken only
+// by what is given before the clock reaches it: nobody starves.
 //
 // Thread safety: engine thread only.
 #pragma once
@@ -23,11 +30,13 @@
 
 namespace braid {
 
-// Place in the order of service; smaller is served earlier.
+// Place in the order of service; smaller is served earlier. Who stands beside
+// another for fairness's sake has all of its key but the id.
 struct QueueKey {
   TimePoint due;
   int64_t urgency = 0;  // minus the priority
   TimePoint arrival;
+  RequestId place;  // its own id
   RequestId id;
   friend auto operator<=>(const QueueKey&, const QueueKey&) = default;
 };
@@ -65,13 +74,31 @@ class AdmissionQueue final {
   const QueueKey* Victim(uint32_t service_class) const;
 
  private:
-  // The member layout is the implementation's.
   struct Waiting {
     uint32_t service_class;
     uint64_t tenant;
     double seconds;
+    double tag;
   };
-  std::vector<ServiceClass> classes_;
+  struct Tenant {
+    uint32_t queued = 0;
+    double next_tag = 0;  // of its next request, unless the clock is further
+    double refunded = 0;  // of requests that left unserved
+  };
+  struct Class {
+    ServiceClass promise;
+    std::set<QueueKey> order;
+    absl::flat_hash_map<uint64_t, Tenant> tenants;  // queued, or ahead
+    uint32_t active = 0;                            // tenants with queued > 0
+    double clock = 0;     // seconds of service, per tenant
+    double last_tag = 0;  // the largest ever given
+  };
+
+  double TagOf(const Class& own, const QueueEntry& entry) const;
+  void Insert(const QueueKey& key, const Waiting& waiting);
+  static void Forget(Class& own);
+
+  std::vector<Class> classes_;
   std::set<QueueKey> order_;
   absl::flat_hash_map<RequestId, Waiting> waiting_;
 };

@@ -29,6 +29,7 @@ struct DeviceView {
   double credit_wait = 0;
   uint32_t cached_tokens = 0;  // of this prompt, in the device's pool
   uint32_t free_blocks = 0;    // free or evictable, and promised to nobody
+  uint32_t all_blocks = ~0u;   // the pool's capacity
   uint64_t queued_tokens = 0;  // of prompts, bound here and not computed
   uint32_t decode_rows = 0;    // requests that decode here or are on their way
   uint64_t decode_attended = 0;
@@ -40,11 +41,15 @@ struct DeviceView {
 
 struct PlacementQuery {
   uint32_t prompt_tokens = 0;
-  uint32_t expected_output = 0;             // tokens; a forecast
+  // Tokens; a forecast. At most 1 only where no more are wanted: then there is
+  // nothing to decode.
+  uint32_t expected_output = 0;
   uint32_t blocks = 0;                      // that it needs where it decodes
   double ttft_target = 0, tpot_target = 0;  // seconds
   SplitMode split = SplitMode::kAuto;
   uint32_t max_chunk = 0;  // most prompt tokens in a step
+  // Prompt tokens that a step takes at least, though its decode rows be late.
+  uint32_t min_chunk = 16;
   std::span<const DeviceView> devices;
   // Seconds from the last chunk's end to the KV's arrival; kNoLink where there
   // is no usable way. 0 within one pool.
@@ -53,12 +58,12 @@ struct PlacementQuery {
 inline constexpr double kNoLink = -1;
 
 enum class PlacementReason : uint8_t {
-  kOneDevice,      // there is only one, or the mode says so
+  kOneDevice,      // there is only one that can, or the mode says so
   kNoDecode,       // at most one token is wanted: nothing to hand over
   kSplitForced,    // the mode says so
-  kSplitFaster,    // the prefill device has it done sooner, or nearly so
+  kSplitFaster,    // two devices have it done sooner, or nearly so
   kSplitHarmless,  // one device would be faster, but stall running requests
-  kBypassFaster,   // the decode device has it done sooner, and nobody suffers
+  kBypassFaster,   // one device has both done sooner, and nobody suffers
   kDecodeStays,    // decoded where it was prefilled: the others are full
   kCacheNear,      // a longer queue is worth the prefix that is known there
 };
@@ -78,7 +83,12 @@ struct Placement {
 using PlacementPolicy =
     std::function<std::optional<Placement>(const PlacementQuery&)>;
 
-// Ours.
+// Ours: the pair of least cost, of equals that with the lowest ids.
 std::optional<Placement> ChoosePlacement(const PlacementQuery& query);
+
+// The same with other weights than the usual: placement_cost.h.
+struct PlacementWeights;
+std::optional<Placement> PlaceByCost(const PlacementQuery& query,
+                                     const PlacementWeights& weights);
 
 }  // namespace braid

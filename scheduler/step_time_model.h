@@ -6,8 +6,11 @@
 //
 // fitted by recursive least squares on relative errors, so that a decode step
 // of 3 ms weighs as much as a prefill step of 300; no coefficient is ever
-// negative. What was seen is forgotten slowly, so the model follows a device
-// that grows slower.
+// negative. What was seen is forgotten, so the model follows a device that
+// grows slower; but only in the direction of the step that was seen (Cao and
+// Schwartz, Automatica 36, 2000): an hour of decode steps takes nothing from
+// what is known of prompts, and what is known stays bounded on both sides.
+// Where the errors keep one sign the device has changed, and more is forgotten.
 //
 // Thread safety: not thread-safe; engine thread only.
 #pragma once
@@ -68,9 +71,22 @@ class StepTimeModel final {
  private:
   static constexpr int kTerms = 5;
   using Vector = std::array<double, kTerms>;
+  using Matrix = std::array<Vector, kTerms>;
 
+  static Vector TermsOf(const StepShape& shape);
+  void Calibrate(double factor);
+  void Learn(const Vector& terms, double predicted, double seconds);
+  void UpdateWeights();
+
+  // Seconds per unit of each term; what Predict uses.
   Vector weights_;
-  std::array<Vector, kTerms> covariance_;
+  // The fit is of multiples of these, so that its numbers are near 1.
+  Vector scale_;
+  // The unconstrained optimum, in multiples of scale_, and the information
+  // matrix around it: positive definite, bounded.
+  Vector optimum_;
+  Matrix information_;
+  double bias_ = 0;  // signed mean of recent relative errors
   double relative_error_ = 0;
   uint64_t observed_ = 0;
 };

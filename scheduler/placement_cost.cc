@@ -1,0 +1,146 @@
+#include "scheduler/placement_cost.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace braid {
+namespace {
+
+StepShape DecodeShape(const DeviceView& device) {
+  return {.decode_rows = device.decode_rows,
+          .decode_attended = device.decode_attended};
+}
+
+// Prompt tokens of a step beside those rows. The context is taken as half of
+// the prompt wherever the cached part ends: a longer prefix must not make
+// chunks look smaller.
+uint32_t ChunkBeside(const PlacementQuery& query, const DeviceView& device,
+                     const StepShape& rows, double budget) {
+  if (budget <= 0) return query.max_chunk;
+  const uint32_t fits = device.time->LargestChunk(rows, query.prompt_tokens / 2,
+                                                  query.max_chunk, budget);
+  return std::max({fits, std::min(query.min_chunk, query.max_chunk), 1u});
+}
+
+double StepWith(const PlacementQuery& query, const DeviceView& device,
+                StepShape rows, uint32_t chunk) {
+  rows.AddChunk(query.prompt_tokens / 2, chunk);
+  return device.time->Predict(rows);
+}
+
+// Seconds by which a step of `seconds` is beyond what its rows' target allows,
+// and was not without the newcomer.
+double BeyondTarget(const DeviceView& device, double seconds, double before) {
+  if (device.tightest_tpot <= 0) return 0;
+  return std::max(0.0, seconds - std::max(device.tightest_tpot, before));
+}
+
+// What exceeds `target`, if there is one.
+double Over(double value, double target) {
+  return target > 0 ? std::max(0.0, value - target) : 0;
+}
+
+}  // namespace
+
+PrefillCost PrefillCostOf(const PlacementQuery& query,
+                          const PlacementWeights& weights,
+                          const DeviceView& device) {
+  const StepTimeModel& time = *device.time;
+  // The last token is always computed: its logits are wanted.
+  const uint32_t cached =
+      std::min(device.cached_tokens, query.prompt_tokens - 1);
+  const uint32_t uncached = query.prompt_tokens - cached;
+  const StepShape rows = DecodeShape(device);
+  uint32_t chunk = std::max(query.max_chunk, 1u);
+  if (device.decode_rows > 0) {
+    chunk = ChunkBeside(query, device, rows, device.tightest_tpot);
+  }
+  const double steps = std::ceil(static_cast<double>(uncached) / chunk);
+  const double step_before = time.Predict(rows);
+  StepShape prompt;
+  prompt.AddChunk(cached, uncached);
+  const double prompt_alone =
+      std::max(0.0, time.Predict(prompt) - time.Predict(StepShape()));
+
+  PrefillCost cost;
+  cost.wait = device.prefill_wait;
+  cost.compute = steps * step_before + prompt_alone;
+  cost.others = weights.work * cost.compute;
+  if (device.decode_rows > 0) {
+    const double step =
+        StepWith(query, device, rows, std::min(chunk, uncached));
+    cost.damage = device.decode_rows * prompt_alone;
+    const double harm =
+        std::min(cost.damage, device.decode_rows * steps *
+                                  BeyondTarget(device, step, step_before));
+    cost.others += weights.slack * cost.damage + weights.harm * harm;
+  }
+  if (query.split != SplitMode::kOff) {
+    if (device.role == DeviceRole::kDecode) cost.others += weights.role;
+    if (device.decoding && !device.prefilling) cost.others += weights.turn;
+  }
+  return cost;
+}
+
+DecodeCost DecodeCostOf(const PlacementQuery& query,
+                        const PlacementWeights& weights,
+                        const DeviceView& device) {
+  const uint32_t tokens = DecodedTokens(query);
+  DecodeCost cost;
+  cost.wait = device.credit_wait;
+  if (tokens == 0) return cost;
+  const StepTimeModel& time = *device.time;
+  const StepShape before = DecodeShape(device);
+  StepShape with = before;
+  with.AddDecodeRow(query.prompt_tokens + tokens / 2);
+  const double step_before = time.Predict(before);
+  const double step = time.Predict(with);
+
+  // Share of its steps that carry a prompt chunk as well: the longer prompts
+  // queue there, the more.
+  const double mixed = std::min(1.0, device.prefill_wait / (tokens * step));
+  double chunk_seconds = 0;
+  if (mixed > 0) {
+    double budget = query.tpot_target;
+    if (device.tightest_tpot > 0) {
+      budget = budget > 0 ? std::min(budget, device.tightest_tpot)
+                          : device.tightest_tpot;
+    }
+    const uint32_t chunk = ChunkBeside(query, device, with, budget);
+    chunk_seconds = StepWith(query, device, with, chunk) - step;
+  }
+  cost.tpot = step + mixed * chunk_seconds;
+  cost.tokens = tokens * cost.tpot;
+
+  // Those who decode there now see, on average, half of it.
+  const double shared_steps = tokens * 0.5;
+  cost.damage = device.decode_rows * shared_steps * (step - step_before);
+  const double harm = device.decode_rows * shared_steps *
+                      BeyondTarget(device, step, step_before);
+  // The prompts that queue there wait for its share of the mixed steps.
+  const double taken =
+      mixed * tokens * (device.decode_rows > 0 ? step - step_before : step);
+  cost.others =
+      weights.slack * cost.damage + weights.harm * harm + weights.work * taken;
+  if (query.split != SplitMode::kOff) {
+    if (device.role == DeviceRole::kPrefill) cost.others += weights.role;
+    if (device.prefilling && !device.decoding) cost.others += weights.turn;
+  }
+  return cost;
+}
+
+PairCost PairCostOf(const PlacementQuery& query,
+                    const PlacementWeights& weights, const PrefillCost& prefill,
+                    const DecodeCost& decode, double credit, double transfer) {
+  PairCost pair;
+  pair.ttft = std::max(prefill.wait, credit) + prefill.compute;
+  const double after = transfer + decode.tokens;
+  pair.own =
+      pair.ttft + after +
+      weights.late * (Over(pair.ttft, query.ttft_target) +
+                      Over(after, DecodedTokens(query) * query.tpot_target));
+  pair.cost = pair.own + prefill.others + decode.others;
+  return pair;
+}
+
+}  // namespace braid

@@ -1,0 +1,73 @@
+// What it costs to run a request on a pair of devices. The cost is in seconds
+// of the request itself, from now to its last token; what it does to others is
+// added with weights.
+//
+//   start  = max(prompt's turn at p, credit at d)
+//   ttft   = start + steps at p until its prompt is computed
+//   after  = hand-over + tokens after the first x tpot at d
+//   cost   = ttft + after + late x (what of them is beyond the targets)
+//          + others(p) + others(d)
+//
+// A prompt on a device that decodes goes in chunks that its rows' token target
+// allows. All of it but `start` and the hand-over belongs to one side alone, so
+// n devices are priced in O(n), and few pairs have to be.
+//
+// Thread safety: values and pure functions.
+#pragma once
+
+#include "scheduler/placement_policy.h"
+
+namespace braid {
+
+struct PlacementWeights {
+  // A second beyond the TTFT target, or by which the tokens after the first
+  // fall behind the TPOT target, counts as that many more.
+  double late = 8;
+  // A second by which a running request's token comes later: within its target,
+  // and beyond it.
+  double slack = 0.05, harm = 20;
+  // A second of device time that other prompts could have had.
+  double work = 0.25;
+  // Seconds that an unusual role, and turning a device around, must gain.
+  double role = 0.005, turn = 0.005;
+};
+
+// A device as the one that computes the prompt.
+struct PrefillCost {
+  double wait = 0;     // until it begins
+  double compute = 0;  // from there to the first token
+  double others = 0;   // weighted
+  double damage = 0;   // seconds, unweighted: Placement::damage
+};
+PrefillCost PrefillCostOf(const PlacementQuery& query,
+                          const PlacementWeights& weights,
+                          const DeviceView& device);
+
+// A device as the one that computes the tokens after the first.
+struct DecodeCost {
+  double wait = 0;    // for credit
+  double tokens = 0;  // seconds for all of them
+  double tpot = 0;
+  double others = 0;  // weighted
+  double damage = 0;
+};
+DecodeCost DecodeCostOf(const PlacementQuery& query,
+                        const PlacementWeights& weights,
+                        const DeviceView& device);
+
+struct PairCost {
+  double cost = 0;
+  double own = 0;  // of it, without what is done to others
+  double ttft = 0;
+};
+// `credit`: seconds until both have the blocks. `transfer` is not kNoLink.
+PairCost PairCostOf(const PlacementQuery& query,
+                    const PlacementWeights& weights, const PrefillCost& prefill,
+                    const DecodeCost& decode, double credit, double transfer);
+
+// Tokens that are decoded: the first is prefill's own.
+inline uint32_t DecodedTokens(const PlacementQuery& query) {
+  return query.expected_output > 1 ? query.expected_output - 1 : 0;
+}
+
+}  // namespace braid

@@ -1,0 +1,234 @@
+#include "scheduler/step_time_model.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/check.h"
+
+namespace braid {
+namespace {
+
+constexpr int kN = 5;
+using Vec = std::array<double, kN>;
+using Mat = std::array<Vec, kN>;
+
+// No step is shorter: Predict is positive even where every weight is zero.
+constexpr double kLeastSeconds = 1e-6;
+
+// What the prior weighs, in steps; little, as any step knows better.
+constexpr double kPriorInformation = 0.01;
+// What a step adds to every term, of the largest: it bounds the matrix's
+// condition, and in an hour of steps amounts to nothing.
+constexpr double kRidge = 1e-9;
+
+// Share of what is known along a step that the step replaces, in calm times
+// and at most.
+constexpr double kForget = 0.02;
+constexpr double kForgetMost = 0.3;
+// The mean error beyond which the device is taken to have changed.
+constexpr double kCalmBias = 0.1;
+constexpr double kBiasGain = 1.0 / 8;
+
+// A step further off than this is taken as this far off, unless nothing is
+// known of its kind: one stop of the whole machine must not be learned.
+constexpr double kOutlier = 4;
+
+// Of relative_error, and the most that one step may add to it.
+constexpr double kErrorGain = 1.0 / 32;
+constexpr double kErrorMost = 10;
+
+double Dot(const Vec& a, const Vec& b) {
+  double sum = 0;
+  for (int i = 0; i < kN; ++i) sum += a[i] * b[i];
+  return sum;
+}
+
+Vec Times(const Mat& m, const Vec& v) {
+  Vec out;
+  for (int i = 0; i < kN; ++i) out[i] = Dot(m[i], v);
+  return out;
+}
+
+// Solves m x = b over the terms in `mask`, the others being 0, by Cholesky.
+// False: not positive definite to the last bit.
+bool Solve(const Mat& m, const Vec& b, unsigned mask, Vec& x) {
+  Mat l{};
+  Vec y{};
+  for (int i = 0; i < kN; ++i) {
+    if (!(mask >> i & 1)) continue;
+    double rest = b[i];
+    for (int j = 0; j <= i; ++j) {
+      if (!(mask >> j & 1)) continue;
+      double sum = m[i][j];
+      for (int k = 0; k < j; ++k) sum -= l[i][k] * l[j][k];
+      if (i != j) {
+        l[i][j] = sum / l[j][j];
+        rest -= l[i][j] * y[j];
+      } else if (sum > 0) {
+        l[i][i] = std::sqrt(sum);
+      } else {
+        return false;
+      }
+    }
+    y[i] = rest / l[i][i];
+  }
+  x = {};
+  for (int i = kN - 1; i >= 0; --i) {
+    if (!(mask >> i & 1)) continue;
+    double rest = y[i];
+    for (int k = i + 1; k < kN; ++k) rest -= l[k][i] * x[k];
+    x[i] = rest / l[i][i];
+  }
+  return true;
+}
+
+constexpr unsigned kAll = (1u << kN) - 1;
+
+}  // namespace
+
+StepTimeModel::StepTimeModel(const Prior& prior)
+    : weights_{prior.base, prior.chunk_token, prior.chunk_attended,
+               prior.decode_row, prior.decode_attended} {
+  const Prior usual;
+  const Vector usual_weights = {usual.base, usual.chunk_token,
+                                usual.chunk_attended, usual.decode_row,
+                                usual.decode_attended};
+  information_ = {};
+  for (int i = 0; i < kTerms; ++i) {
+    BRAID_CHECK(weights_[i] >= 0 && std::isfinite(weights_[i]));
+    scale_[i] = weights_[i] > 0 ? weights_[i] : usual_weights[i];
+    optimum_[i] = weights_[i] / scale_[i];
+    information_[i][i] = kPriorInformation;
+  }
+}
+
+StepTimeModel::Vector StepTimeModel::TermsOf(const StepShape& shape) {
+  return {1.0, static_cast<double>(shape.chunk_tokens),
+          static_cast<double>(shape.chunk_attended),
+          static_cast<double>(shape.decode_rows),
+          static_cast<double>(shape.decode_attended)};
+}
+
+double StepTimeModel::Predict(const StepShape& shape) const {
+  return std::max(kLeastSeconds, Dot(weights_, TermsOf(shape)));
+}
+
+void StepTimeModel::Observe(const StepShape& shape, double seconds) {
+  BRAID_CHECK(seconds > 0 && std::isfinite(seconds));
+  const double error = (seconds - Predict(shape)) / seconds;
+  ++observed_;
+  const double gain =
+      std::max(kErrorGain, 1.0 / static_cast<double>(observed_));
+  relative_error_ +=
+      gain * (std::min(std::abs(error), kErrorMost) - relative_error_);
+  // The prior knows how the terms relate; how fast the device is, the first
+  // step tells.
+  if (observed_ == 1) Calibrate(seconds / Predict(shape));
+  Learn(TermsOf(shape), Predict(shape), seconds);
+  UpdateWeights();
+}
+
+void StepTimeModel::Calibrate(double factor) {
+  for (int i = 0; i < kTerms; ++i) {
+    scale_[i] *= factor;
+    weights_[i] *= factor;
+  }
+}
+
+void StepTimeModel::Learn(const Vector& terms, double predicted,
+                          double seconds) {
+  Vector direction;
+  const auto set_direction = [&](double unit) {
+    for (int i = 0; i < kTerms; ++i) direction[i] = terms[i] * scale_[i] / unit;
+  };
+  set_direction(predicted);
+  Vector spread;
+  BRAID_CHECK(Solve(information_, direction, kAll, spread));
+  if (Dot(direction, spread) < 1) {
+    seconds = std::clamp(seconds, predicted / kOutlier, predicted * kOutlier);
+  }
+  // Relative to what was predicted; but a step far faster than that would
+  // hardly count, so then to what was seen.
+  const double unit = std::min(predicted, 2 * seconds);
+  set_direction(unit);
+
+  const double bound = kOutlier - 1;
+  const double error = std::clamp(
+      (seconds - predicted) / std::min(seconds, predicted), -bound, bound);
+  bias_ += kBiasGain * (error - bias_);
+  const double forget = std::min(
+      kForgetMost, kForget + std::max(0.0, std::abs(bias_) - kCalmBias));
+
+  // Forget along this direction alone, then add it.
+  const Vector known = Times(information_, direction);
+  const double amount = Dot(direction, known);
+  for (int i = 0; i < kTerms; ++i) {
+    for (int j = 0; j < kTerms; ++j) {
+      information_[i][j] +=
+          direction[i] * direction[j] - forget * known[i] * known[j] / amount;
+    }
+  }
+  double largest = 0;
+  for (int i = 0; i < kTerms; ++i) {
+    largest = std::max(largest, information_[i][i]);
+  }
+  for (int i = 0; i < kTerms; ++i) information_[i][i] += kRidge * largest;
+  Vector step;
+  BRAID_CHECK(Solve(information_, direction, kAll, step));
+  const double residual = seconds / unit - Dot(direction, optimum_);
+  for (int i = 0; i < kTerms; ++i) optimum_[i] += step[i] * residual;
+}
+
+// The nearest point to the optimum, in the metric of what is known, where no
+// term is negative. Its face is one of 32, so the best is found by looking.
+void StepTimeModel::UpdateWeights() {
+  Vector best = optimum_;
+  if (std::ranges::any_of(best, [](double x) { return x < 0; })) {
+    const Vector target = Times(information_, optimum_);
+    double least = 0;  // of x'Ax/2 - x'b; at the origin it is 0
+    best = {};
+    for (unsigned mask = 1; mask < kAll; ++mask) {
+      Vector x;
+      if (!Solve(information_, target, mask, x)) continue;
+      if (std::ranges::any_of(x, [](double v) { return v < 0; })) continue;
+      const double value = -Dot(x, target) / 2;
+      if (value < least) {
+        least = value;
+        best = x;
+      }
+    }
+  }
+  for (int i = 0; i < kTerms; ++i) weights_[i] = best[i] * scale_[i];
+}
+
+uint32_t StepTimeModel::LargestChunk(const StepShape& shape, uint32_t before,
+                                     uint32_t max, double budget) const {
+  const auto fits = [&](uint32_t count) {
+    StepShape grown = shape;
+    grown.AddChunk(before, count);
+    return Predict(grown) <= budget;
+  };
+  if (max == 0 || !fits(1)) return 0;
+  if (fits(max)) return max;
+  // square/2 n^2 + linear n = room, solved so that nothing cancels.
+  const double square = weights_[2];
+  const double linear = weights_[1] + square * (before + 0.5);
+  const double room = budget - Dot(weights_, TermsOf(shape));
+  const double root =
+      2 * room / (linear + std::sqrt(linear * linear + 2 * square * room));
+  // Predict rounds; its word is final. Between `low`, which fits, and `high`,
+  // which does not, look beside the root first.
+  uint32_t low = 1, high = max;
+  const auto guess = static_cast<uint32_t>(
+      std::clamp(root, 1.0, static_cast<double>(max - 1)));
+  for (uint32_t near : {guess, guess + 1, guess - 1}) {
+    if (near > low && near < high) (fits(near) ? low : high) = near;
+  }
+  while (high - low > 1) {
+    const uint32_t middle = low + (high - low) / 2;
+    (fits(middle) ? low : high) = middle;
+  }
+  return low;
+}
+
+}  // namespace braid
