@@ -56,7 +56,7 @@ void BM_DecodeStep(benchmark::State& state) {
       for (const PlannedRows& rows : plan.rows) {
         if (scheduler->Find(rows.request)->state ==
             RequestState::kTransferring) {
-          scheduler->CompleteTransfer(rows.request);
+          scheduler->CompleteTransfer(rows.request, kNow);
         }
       }
     }

@@ -244,9 +244,9 @@ bool EngineLoop::TakeHandoffs(TimePoint now) {
            const Request* request = scheduler_->Find(event.request);
            if (request == nullptr) return true;
            if (!event.status.ok()) {
-             scheduler_->FailTransfer(event.request);
+             scheduler_->FailTransfer(event.request, now);
            } else if (request->state == RequestState::kTransferring) {
-             scheduler_->CompleteTransfer(event.request);
+             scheduler_->CompleteTransfer(event.request, now);
              Record(event.request)->HandedOver();
              ++stats_.requests_split;
            } else {

@@ -13,9 +13,12 @@ bool EngineLoop::LaunchIdle(TimePoint now) {
     Slot& slot = slots_[i];
     if (!scheduler_->available(slot.device.id)) continue;
     slot.plan = scheduler_->Plan(slot.device.id, now, std::move(slot.plan));
-    if (slot.plan.rows.empty()) continue;
-    for (RequestId id : slot.plan.preempted) handoff_->Abandon(id);
+    if (slot.plan.empty()) continue;
+    for (const Preemption& preemption : slot.plan.preempted) {
+      handoff_->Abandon(preemption.request);
+    }
     scheduler_->Apply(slot.plan, now);
+    if (slot.plan.rows.empty()) continue;
     NoteAdmissions(slot.plan, now);
     Launch(i, now);
     launched = true;
@@ -35,7 +38,7 @@ void EngineLoop::NoteAdmissions(const StepPlan& plan, TimePoint now) {
     const absl::Status opened = handoff_->Open(
         request, scheduler_->pool(scheduler_->pool_of(admission.prefill)),
         scheduler_->pool(scheduler_->pool_of(admission.decode)));
-    if (!opened.ok()) scheduler_->FailTransfer(request.id);
+    if (!opened.ok()) scheduler_->FailTransfer(request.id, now);
   }
 }
 

@@ -158,8 +158,11 @@ void Scheduler::MoveTo(Request& request, RequestState next) {
 }
 
 void Scheduler::Apply(const StepPlan& plan, TimePoint) {
-  BRAID_CHECK(!plan.rows.empty());
-  for (RequestId id : plan.preempted) Requeue(*requests_.at(id));
+  BRAID_CHECK(!plan.empty());
+  for (const Preemption& preemption : plan.preempted) {
+    Requeue(*requests_.at(preemption.request));
+  }
+  if (plan.rows.empty()) return;
   Device& own = device(plan.device);
   BRAID_CHECK(!own.running && !own.lent);
   own.running = true;
@@ -273,7 +276,7 @@ void Scheduler::JoinDecode(Request& request) {
   device(request.decode_device).decoding.push_back(&request);
 }
 
-void Scheduler::CompleteTransfer(RequestId id) {
+void Scheduler::CompleteTransfer(RequestId id, TimePoint) {
   Request& request = *requests_.at(id);
   BRAID_CHECK(request.state == RequestState::kTransferring);
   --device(request.decode_device).transferring;
@@ -286,7 +289,7 @@ void Scheduler::CompleteTransfer(RequestId id) {
   JoinDecode(request);
 }
 
-void Scheduler::FailTransfer(RequestId id) {
+void Scheduler::FailTransfer(RequestId id, TimePoint) {
   Request& request = *requests_.at(id);
   request.transfer_failed = true;
   // In kPrefilling its first token is still to come, and comes as it would

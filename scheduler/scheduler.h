@@ -86,7 +86,8 @@ class Scheduler final {
   // What an idle device should do now; no rows when nothing. The storage of
   // `reuse` is recycled. REQUIRES: the device is available.
   StepPlan Plan(DeviceId device, TimePoint now, StepPlan reuse = {}) const;
-  // REQUIRES: the plan is of this turn, and not empty.
+  // REQUIRES: the plan is of this turn, and not empty. The device runs if there
+  // are rows.
   void Apply(const StepPlan& plan, TimePoint now);
   // The applied step has ended after `seconds`. `drawn` has an entry per row;
   // empty: the step failed, and its rows' KV is garbage.
@@ -107,8 +108,8 @@ class Scheduler final {
   // The hand-over's terminal event. Complete: the request joins the decode
   // batch. Failed: its prompt is computed again on the decode device.
   // REQUIRES: no lease is on its blocks any more.
-  void CompleteTransfer(RequestId id);
-  void FailTransfer(RequestId id);
+  void CompleteTransfer(RequestId id, TimePoint now);
+  void FailTransfer(RequestId id, TimePoint now);
 
   // Up, and neither running a step nor lent to one.
   bool available(DeviceId device) const;

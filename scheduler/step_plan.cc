@@ -34,8 +34,8 @@ std::string ToString(const StepPlan& plan) {
   for (size_t i = 0; i < plan.lent.size(); ++i) {
     absl::StrAppend(&out, i == 0 ? " lent" : "", " d", plan.lent[i].value());
   }
-  for (RequestId id : plan.preempted) {
-    absl::StrAppend(&out, " | preempt r", id.value());
+  for (const Preemption& preemption : plan.preempted) {
+    absl::StrAppend(&out, " | preempt r", preemption.request.value());
   }
   for (const Admission& admission : plan.admissions) {
     absl::StrAppend(&out, " | admit r", admission.request.value(), " d",

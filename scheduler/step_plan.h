@@ -37,14 +37,26 @@ struct Admission {
   friend bool operator==(const Admission&, const Admission&) = default;
 };
 
+// What becomes of the KV of a request that is put back. A lower tier of memory
+// would be another action.
+enum class PreemptAction : uint8_t { kRecompute };
+
+struct Preemption {
+  RequestId request;
+  PreemptAction action = PreemptAction::kRecompute;
+  friend bool operator==(const Preemption&, const Preemption&) = default;
+};
+
 struct StepPlan {
   DeviceId device;
   // Back to the queue before anything else: a better class needs their blocks
   // or rows.
-  std::vector<RequestId> preempted;
+  std::vector<Preemption> preempted;
   std::vector<Admission> admissions;
-  std::vector<PlannedRows> rows;  // empty: nothing to run
+  std::vector<PlannedRows> rows;  // empty: nothing to launch
   std::vector<DeviceId> lent;     // idle devices whose cores it uses
+  // Nothing to apply.
+  bool empty() const { return rows.empty() && preempted.empty(); }
   friend bool operator==(const StepPlan&, const StepPlan&) = default;
 };
 

@@ -58,9 +58,9 @@ class Scenario {
     } else if (verb == "done" || verb == "failed") {
       Done(words);
     } else if (verb == "arrived") {
-      scheduler_->CompleteTransfer(RequestId(Number(words[1])));
+      scheduler_->CompleteTransfer(RequestId(Number(words[1])), kNow);
     } else if (verb == "lost") {
-      scheduler_->FailTransfer(RequestId(Number(words[1])));
+      scheduler_->FailTransfer(RequestId(Number(words[1])), kNow);
     } else if (verb == "finish") {
       scheduler_->Finish(RequestId(Number(words[1])));
     } else if (verb == "books") {

@@ -109,12 +109,12 @@ class World {
     for (RequestId id : std::set<RequestId>(alive_)) {
       const Request* request = scheduler_.Find(id);
       if (request->state == RequestState::kTransferring && rng_.Below(3) == 0) {
-        rng_.Below(5) == 0 ? scheduler_.FailTransfer(id)
-                           : scheduler_.CompleteTransfer(id);
+        rng_.Below(5) == 0 ? scheduler_.FailTransfer(id, kNow)
+                           : scheduler_.CompleteTransfer(id, kNow);
       } else if (request->state == RequestState::kPrefilling &&
                  request->handed_over() && !request->transfer_failed &&
                  rng_.Below(20) == 0) {
-        scheduler_.FailTransfer(id);
+        scheduler_.FailTransfer(id, kNow);
       } else if (rng_.Below(100) == 0) {
         Finish(id);
       }
