@@ -35,6 +35,7 @@ using boost::system::error_code;
 using std::chrono::steady_clock;
 
 constexpr size_t kMaxErrorBytes = 300;
+constexpr std::chrono::milliseconds kPauseAfterFailure{100};
 
 auto Token(error_code& error) {
   return asio::redirect_error(asio::use_awaitable, error);
@@ -141,6 +142,11 @@ asio::awaitable<void> Run::ClosedLoop() {
     const auto index = static_cast<uint32_t>(begun_);
     Begin(index, Now());
     co_await Ask(index);
+    if (records_[index].outcome == Outcome::kOk) continue;
+    // A client that asks again at once would be a load of its own kind.
+    asio::steady_timer pause(io_, kPauseAfterFailure);
+    error_code error;
+    co_await pause.async_wait(Token(error));
   }
 }
 
