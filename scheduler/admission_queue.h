@@ -27,19 +27,9 @@
 #include "base/clock.h"
 #include "base/ids.h"
 #include "scheduler/service_class.h"
+#include "scheduler/turn_tree.h"
 
 namespace braid {
-
-// Place in the order of service; smaller is served earlier. Who stands beside
-// another for fairness's sake has all of its key but the id.
-struct QueueKey {
-  TimePoint due;
-  int64_t urgency = 0;  // minus the priority
-  TimePoint arrival;
-  RequestId place;  // its own id
-  RequestId id;
-  friend auto operator<=>(const QueueKey&, const QueueKey&) = default;
-};
 
 struct QueueEntry {
   RequestId id;
@@ -74,32 +64,34 @@ class AdmissionQueue final {
   const QueueKey* Victim(uint32_t service_class) const;
 
  private:
+  using Order = std::set<QueueKey>;
   struct Waiting {
     uint32_t service_class;
     uint64_t tenant;
     double seconds;
-    double tag;
   };
   struct Tenant {
     uint32_t queued = 0;
-    double next_tag = 0;  // of its next request, unless the clock is further
-    double refunded = 0;  // of requests that left unserved
+    double last_tag = 0;  // of its latest request
+    double next_tag = 0;  // behind that
+    double refund = 0;    // of it, for requests that left unserved
   };
   struct Class {
     ServiceClass promise;
-    std::set<QueueKey> order;
+    TurnTree turns;
     absl::flat_hash_map<uint64_t, Tenant> tenants;  // queued, or ahead
     uint32_t active = 0;                            // tenants with queued > 0
-    double clock = 0;     // seconds of service, per tenant
-    double last_tag = 0;  // the largest ever given
+    size_t crowded = 0;  // beyond as many tenants, see who can be forgotten
+    double clock = 0;    // seconds of service that each of them was given
   };
 
-  double TagOf(const Class& own, const QueueEntry& entry) const;
-  void Insert(const QueueKey& key, const Waiting& waiting);
+  static double TagOf(const Class& own, uint64_t tenant);
+  void Insert(const QueueKey& key, const Waiting& waiting, double tag);
   static void Forget(Class& own);
 
   std::vector<Class> classes_;
-  std::set<QueueKey> order_;
+  Order order_;
+  std::vector<Order::node_type> spare_;  // of those who left
   absl::flat_hash_map<RequestId, Waiting> waiting_;
 };
 

@@ -16,22 +16,27 @@ using Mat = std::array<Vec, kN>;
 constexpr double kLeastSeconds = 1e-6;
 
 // What the prior weighs, in steps; little, as any step knows better.
-constexpr double kPriorInformation = 0.01;
+constexpr double kPriorInformation = 0.001;
+// The terms of a large step. None is taken to be so cheap that such a step
+// would not show it: the prior may be wrong by any factor.
+constexpr Vec kLargeStep = {1, 1e3, 1e6, 1e2, 1e5};
+
 // What a step adds to every term, of the largest: it bounds the matrix's
 // condition, and in an hour of steps amounts to nothing.
 constexpr double kRidge = 1e-9;
 
-// Share of what is known along a step that the step replaces, in calm times
-// and at most.
-constexpr double kForget = 0.02;
-constexpr double kForgetMost = 0.3;
-// The mean error beyond which the device is taken to have changed.
-constexpr double kCalmBias = 0.1;
-constexpr double kBiasGain = 1.0 / 8;
+// Share of what is known along a step that the step replaces.
+constexpr double kForget = 0.03;
+
+// A mean error beyond this is no noise: the device has changed, and of all that
+// is known a share as large as the rest is forgotten with every such step.
+constexpr double kCalmBias = 0.08;
+constexpr double kForgetMost = 0.5;
+constexpr double kBiasGain = 0.2;
 
 // A step further off than this is taken as this far off, unless nothing is
 // known of its kind: one stop of the whole machine must not be learned.
-constexpr double kOutlier = 4;
+constexpr double kOutlier = 3;
 
 // Of relative_error, and the most that one step may add to it.
 constexpr double kErrorGain = 1.0 / 32;
@@ -88,15 +93,12 @@ constexpr unsigned kAll = (1u << kN) - 1;
 
 StepTimeModel::StepTimeModel(const Prior& prior)
     : weights_{prior.base, prior.chunk_token, prior.chunk_attended,
-               prior.decode_row, prior.decode_attended} {
-  const Prior usual;
-  const Vector usual_weights = {usual.base, usual.chunk_token,
-                                usual.chunk_attended, usual.decode_row,
-                                usual.decode_attended};
-  information_ = {};
+               prior.decode_row, prior.decode_attended},
+      information_{} {
+  const double base = prior.base > 0 ? prior.base : Prior().base;
   for (int i = 0; i < kTerms; ++i) {
     BRAID_CHECK(weights_[i] >= 0 && std::isfinite(weights_[i]));
-    scale_[i] = weights_[i] > 0 ? weights_[i] : usual_weights[i];
+    scale_[i] = std::max(weights_[i], base / kLargeStep[i]);
     optimum_[i] = weights_[i] / scale_[i];
     information_[i][i] = kPriorInformation;
   }
@@ -156,20 +158,22 @@ void StepTimeModel::Learn(const Vector& terms, double predicted,
   const double error = std::clamp(
       (seconds - predicted) / std::min(seconds, predicted), -bound, bound);
   bias_ += kBiasGain * (error - bias_);
-  const double forget = std::min(
-      kForgetMost, kForget + std::max(0.0, std::abs(bias_) - kCalmBias));
+  const double unrest =
+      std::min(kForgetMost, std::max(0.0, std::abs(bias_) - kCalmBias));
+  for (int i = 0; i < kTerms; ++i) {
+    for (double& entry : information_[i]) entry *= 1 - unrest;
+    information_[i][i] += unrest * kPriorInformation;
+  }
 
   // Forget along this direction alone, then add it.
   const Vector known = Times(information_, direction);
   const double amount = Dot(direction, known);
+  double largest = 0;
   for (int i = 0; i < kTerms; ++i) {
     for (int j = 0; j < kTerms; ++j) {
       information_[i][j] +=
-          direction[i] * direction[j] - forget * known[i] * known[j] / amount;
+          direction[i] * direction[j] - kForget * known[i] * known[j] / amount;
     }
-  }
-  double largest = 0;
-  for (int i = 0; i < kTerms; ++i) {
     largest = std::max(largest, information_[i][i]);
   }
   for (int i = 0; i < kTerms; ++i) information_[i][i] += kRidge * largest;

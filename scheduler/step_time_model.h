@@ -10,7 +10,7 @@
 // grows slower; but only in the direction of the step that was seen (Cao and
 // Schwartz, Automatica 36, 2000): an hour of decode steps takes nothing from
 // what is known of prompts, and what is known stays bounded on both sides.
-// Where the errors keep one sign the device has changed, and more is forgotten.
+// Where errors keep one sign the device has changed, and all is held less dear.
 //
 // Thread safety: not thread-safe; engine thread only.
 #pragma once
