@@ -79,7 +79,7 @@ class StampingRunner final : public ModelRunner {
 class Waiter final : public TokenSink {
  public:
   void OnPromptScores(std::vector<SampledToken>) override {}
-  bool OnTokens(TokenDelta) override { return true; }
+  bool OnTokens(const TokenDelta&) override { return true; }
   void OnFinish(Outcome outcome) override { done.set_value(outcome); }
   std::promise<Outcome> done;
 };

@@ -25,6 +25,7 @@
 #include "model/model_runner.h"
 #include "model/sampling.h"
 #include "model/tokenizer.h"
+#include "scheduler/service_class.h"
 #include "scheduler/split.h"
 
 namespace braid {
@@ -40,8 +41,11 @@ struct GenerateRequest {
   bool show_special = false;
   // >= 0: score the prompt with that many alternatives per token.
   int32_t prompt_logprobs = -1;
-  TimePoint deadline = kNever;
-  // Separates prefix caches of tenants.
+  TimePoint deadline = kNever;  // of the whole request
+  int32_t priority = 0;         // higher is served first, within its class
+  uint32_t service_class = 0;   // index into EngineConfig::classes
+  uint64_t tenant = 0;          // among whom a class is shared fairly
+  // Requests of different salts never share a cached prefix.
   uint64_t cache_salt = 0;
 };
 
@@ -68,7 +72,10 @@ struct EngineConfig {
   uint32_t max_context = 0;      // tokens of prompt and output
   uint32_t prefill_chunk = 256;  // most prompt tokens in a step
   uint32_t max_running = 256;    // requests in prefill or decode
-  uint32_t max_queued = 1024;    // accepted, not yet admitted
+  // Best first; the last is shed first. They bound the queue. Empty: one,
+  // "default", with targets that nobody misses.
+  std::vector<ServiceClass> classes;
+  uint32_t max_inbox = 1024;  // submitted, not yet seen by the loop
   // Layer group of a streamed hand-over; 0: blocks leave as a whole.
   uint32_t progress_layers = 8;
   bool lend_cores = true;
@@ -85,9 +92,11 @@ class Engine final {
   ~Engine();  // Stop
 
   // Accepts or refuses at once. INVALID_ARGUMENT: can never run (empty or
-  // over-long prompt); RESOURCE_EXHAUSTED: the queue is full; UNAVAILABLE:
-  // draining. After an error the sink is never called. The sink is shared with
-  // the caller's connection, and whichever ends last destroys it.
+  // over-long prompt, unknown class); RESOURCE_EXHAUSTED: the inbox is full;
+  // UNAVAILABLE: draining. After an error the sink is never called. What the
+  // scheduler refuses, because of its class's queue or its targets, ends with
+  // kRefused (or kDeadline) within one turn. The sink is shared with the
+  // caller's connection, and whichever ends last destroys it.
   absl::StatusOr<RequestId> Submit(GenerateRequest request,
                                    std::shared_ptr<TokenSink> sink);
 

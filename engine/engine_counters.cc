@@ -1,4 +1,6 @@
 // EngineLoop's part that counts.
+#include <cmath>
+
 #include "engine/engine_loop.h"
 
 namespace braid {
@@ -23,21 +25,28 @@ void EngineLoop::CountStep(size_t index, TimePoint now) {
 
 void EngineLoop::CountToken(const RequestRecord& record, TimePoint now) {
   ++stats_.output_tokens;
+  ClassStats& its_class = stats_.classes[record.service_class()];
   if (record.first_token_sent()) {
-    stats_.inter_token_seconds.Add(now - record.last_token());
-  } else {
-    stats_.time_to_first_token_seconds.Add(now - record.times().received);
+    its_class.inter_token_seconds.Add(now - record.last_token());
+    return;
+  }
+  const Duration seen = now - record.received();
+  its_class.time_to_first_token_seconds.Add(seen);
+  if (record.predicted_ttft() > 0 && seen > Duration::zero()) {
+    its_class.time_to_first_token_error.Add(
+        std::abs(record.predicted_ttft() - ToSeconds(seen)) / ToSeconds(seen));
   }
 }
 
-void EngineLoop::CountFinished(const Outcome& outcome) {
+void EngineLoop::CountFinished(uint32_t service_class, const Outcome& outcome) {
   ++stats_.requests_finished[static_cast<size_t>(outcome.reason)];
-  const StageTimes& times = outcome.times;
-  stats_.queue_seconds.Add(times.admitted - times.received);
-  stats_.prefill_seconds.Add(times.prefill_ended - times.admitted);
-  stats_.transfer_seconds.Add(times.transfer_ended - times.prefill_ended);
-  stats_.decode_seconds.Add(times.finished - times.transfer_ended);
-  stats_.request_seconds.Add(times.finished - times.received);
+  if (outcome.retry_after > 0) return;  // Refused: it was nowhere.
+  ClassStats& its_class = stats_.classes[service_class];
+  for (int stage = 0; stage < kStageCount; ++stage) {
+    its_class.stage_seconds[stage].Add(outcome.times.spent[stage]);
+  }
+  its_class.request_seconds.Add(outcome.times.finished -
+                                outcome.times.received);
 }
 
 // At most every few milliseconds while there is work, and always before the
@@ -61,6 +70,7 @@ void EngineLoop::PublishStats(TimePoint now, bool idle) {
     stats_.prefix[i] = scheduler_->index(PoolId(i)).stats();
   }
   stats_.transport = transport_->stats();
+  stats_.avoided = outages_.avoided(now);
   std::lock_guard lock(stats_mutex_);
   published_ = stats_;
 }

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "base/check.h"
 #include "base/hash.h"
 #include "base/status_macros.h"
@@ -14,6 +15,8 @@ namespace {
 // The longest sleep without news. Nothing depends on it: every reason to wake
 // is mail or a deadline.
 constexpr Duration kLongestWait = std::chrono::seconds(1);
+// A target that no request misses.
+constexpr Duration kUnbounded = std::chrono::hours(1);
 
 SchedulerConfig SchedulerConfigOf(const EngineConfig& config) {
   SchedulerConfig scheduler{.split = config.split,
@@ -21,7 +24,8 @@ SchedulerConfig SchedulerConfigOf(const EngineConfig& config) {
                             .prefill_chunk = config.prefill_chunk,
                             .max_running = config.max_running,
                             .lend_cores = config.lend_cores,
-                            .prefix_cache = config.prefix_cache};
+                            .prefix_cache = config.prefix_cache,
+                            .classes = config.classes};
   for (const EngineDevice& device : config.devices) {
     scheduler.devices.push_back({.id = device.id,
                                  .role = device.role,
@@ -43,7 +47,7 @@ absl::Status CheckConfig(const EngineConfig& config) {
     return invalid("the engine needs a tokenizer and a clock");
   }
   if (!config.make_transport) return invalid("the engine needs a transport");
-  if (config.max_queued == 0) return invalid("max_queued must not be 0");
+  if (config.max_inbox == 0) return invalid("max_inbox must not be 0");
   for (const EngineDevice& device : config.devices) {
     if (device.runner == nullptr) {
       return invalid("device ", device.name, " has no runner");
@@ -65,6 +69,12 @@ absl::Status CheckConfig(const EngineConfig& config) {
 
 absl::StatusOr<std::unique_ptr<EngineLoop>> EngineLoop::Create(
     EngineConfig config) {
+  if (config.classes.empty()) {
+    config.classes = {{.name = "default",
+                       .ttft = kUnbounded,
+                       .tpot = kUnbounded,
+                       .max_queued = 1024}};
+  }
   BRAID_RETURN_IF_ERROR(CheckConfig(config));
   BRAID_RETURN_IF_ERROR(Scheduler::Validate(SchedulerConfigOf(config)));
   std::unique_ptr<EngineLoop> loop(new EngineLoop(std::move(config)));
@@ -74,13 +84,13 @@ absl::StatusOr<std::unique_ptr<EngineLoop>> EngineLoop::Create(
 
 EngineLoop::EngineLoop(EngineConfig config)
     : config_(std::move(config)),
-      mailbox_(config_.devices.size(), config_.max_queued),
+      mailbox_(config_.devices.size(), config_.max_inbox),
       transport_(config_.make_transport([this] { mailbox_.Wake(); })),
       scheduler_(std::make_unique<Scheduler>(SchedulerConfigOf(config_))),
       handoff_(std::make_unique<KvHandoff>(transport_.get(),
                                            config_.arenas[0]->layout())) {
   for (EngineDevice& device : config_.devices) {
-    stats_.devices.push_back({.name = device.name});
+    stats_.devices.push_back({.name = device.name, .role = device.role});
     slots_.push_back({.device = std::move(device)});
   }
   for (size_t i = 0; i < slots_.size(); ++i) launch_order_.push_back(i);
@@ -88,6 +98,9 @@ EngineLoop::EngineLoop(EngineConfig config)
                         [this](size_t i) {
                           return slots_[i].device.role == DeviceRole::kDecode;
                         });
+  for (const ServiceClass& service_class : config_.classes) {
+    stats_.classes.push_back({.name = service_class.name});
+  }
   stats_.transport_name = std::string(transport_->name());
   PublishStats(config_.clock->Now(), /*idle=*/true);
 }
@@ -108,6 +121,11 @@ absl::StatusOr<RequestId> EngineLoop::Submit(GenerateRequest request,
   if (request.max_tokens == 0 && !scores) {
     return mailbox_.Refuse(absl::InvalidArgumentError(
         "max_tokens 0 is only for requests that score their prompt"));
+  }
+  if (request.service_class >= config_.classes.size()) {
+    return mailbox_.Refuse(absl::InvalidArgumentError(absl::StrCat(
+        "there are ", config_.classes.size(),
+        " service classes, none is number ", request.service_class)));
   }
   const auto size = request.prompt.size();
   if (size + (request.max_tokens > 0 ? 1 : 0) > config_.max_context) {
@@ -141,6 +159,7 @@ bool EngineLoop::Drain(Duration timeout) {
 }
 
 bool EngineLoop::RunOnce(TimePoint now) {
+  turn_ = now;
   bool active = mailbox_.Drain(mail_);
   for (Submission& submission : mail_.submissions) {
     Enqueue(std::move(submission), now);
@@ -159,22 +178,19 @@ bool EngineLoop::RunOnce(TimePoint now) {
   }
   active |= ExpireDeadlines(now);
   active |= TakeHandoffs(now);
-  refused_.clear();
-  scheduler_->TakeRefused(now, refused_);
-  for (const Refusal& refusal : refused_) {
-    scheduler_->Finish(refusal.request);
-    Refuse(refusal, now);
-  }
-  active |= !refused_.empty();
+  active |= RestoreDevices(now);
+  active |= TakeRefusals(now);
   active |= LaunchIdle(now);
-  mailbox_.Settle(std::exchange(left_queue_, 0), std::exchange(ended_, 0));
-  stats_changed_ |= active;
+  mailbox_.Settle(std::exchange(ended_, 0));
+  // What is avoided is so for a time only.
+  stats_changed_ |= active || !stats_.avoided.empty();
   PublishStats(now, /*idle=*/!active);
   return active;
 }
 
 TimePoint EngineLoop::NextDeadline() const {
-  return deadlines_.empty() ? kNever : deadlines_.begin()->first;
+  return std::min(outages_.Next(turn_),
+                  deadlines_.empty() ? kNever : deadlines_.begin()->first);
 }
 
 void EngineLoop::Wait(TimePoint now) {
@@ -211,11 +227,17 @@ void EngineLoop::Enqueue(Submission submission, TimePoint now) {
                      .prefix_seed = Hash64Of(std::span<const uint64_t>(
                          {config_.model_fingerprint, request.cache_salt})),
                      .skip_cached = request.prompt_logprobs < 0,
-                     .arrival = submission.received};
+                     .arrival = submission.received,
+                     .deadline = request.deadline,
+                     .priority = request.priority,
+                     .service_class = request.service_class,
+                     .tenant = request.tenant};
   if (request.deadline != kNever) deadlines_.emplace(request.deadline, id);
+  ++stats_.classes[request.service_class].queued;
   stats_.prompt_tokens += input.prompt.size();
   records_.emplace(id, std::make_unique<RequestRecord>(
-                           id, std::move(request), std::move(submission.sink),
+                           id, static_cast<uint32_t>(input.prompt.size()),
+                           std::move(request), std::move(submission.sink),
                            config_.tokenizer, submission.received));
   if (const auto refusal = scheduler_->Offer(std::move(input), now)) {
     Refuse(*refusal, now);
@@ -237,47 +259,58 @@ bool EngineLoop::ExpireDeadlines(TimePoint now) {
   return any;
 }
 
-bool EngineLoop::TakeHandoffs(TimePoint now) {
-  handoff_->Poll(handoff_events_);
-  // A transfer can be complete before the report that its step is: it waits.
-  return std::erase_if(handoff_events_, [&](const HandoffEvent& event) {
-           const Request* request = scheduler_->Find(event.request);
-           if (request == nullptr) return true;
-           if (!event.status.ok()) {
-             scheduler_->FailTransfer(event.request, now);
-           } else if (request->state == RequestState::kTransferring) {
-             scheduler_->CompleteTransfer(event.request, now);
-             Record(event.request)->HandedOver();
-             ++stats_.requests_split;
-           } else {
-             return false;
-           }
-           if (request->state == RequestState::kDecoding) {
-             Record(event.request)->DecodeJoined(now);
-           }
-           return true;
-         }) > 0;
+bool EngineLoop::TakeRefusals(TimePoint now) {
+  refused_.clear();
+  scheduler_->TakeRefused(now, refused_);
+  for (const Refusal& refusal : refused_) {
+    scheduler_->Finish(refusal.request);
+    Refuse(refusal, now);
+  }
+  return !refused_.empty();
 }
 
-// The scheduler knows nothing of it (any more).
+// The scheduler knows nothing of it, or nothing any more.
 void EngineLoop::Refuse(const Refusal& refusal, TimePoint now) {
   const auto it = records_.find(refusal.request);
-  const std::unique_ptr<RequestRecord> record = std::move(it->second);
+  std::unique_ptr<RequestRecord> record = std::move(it->second);
   records_.erase(it);
-  if (record->deadline() != kNever) {
-    deadlines_.erase({record->deadline(), record->id()});
+  const ServiceClass& its_class = config_.classes[record->service_class()];
+  ++stats_.classes[record->service_class()]
+        .refused[static_cast<size_t>(refusal.reason)];
+  Outcome outcome{.reason = FinishReason::kRefused,
+                  .retry_after = refusal.retry_after};
+  const std::string again =
+      absl::StrFormat("; try again in %.1f s", refusal.retry_after);
+  switch (refusal.reason) {
+    case RefusalReason::kQueueFull:
+      outcome.status = absl::ResourceExhaustedError(absl::StrCat(
+          "the queue of class '", its_class.name, "' is full", again));
+      break;
+    case RefusalReason::kOverload:
+      outcome.status = absl::ResourceExhaustedError(absl::StrFormat(
+          "the first token would come after %.1f s, and class '%s' is for at "
+          "most %.1f s%s",
+          refusal.predicted_ttft, its_class.name, ToSeconds(its_class.ttft),
+          again));
+      break;
+    case RefusalReason::kTooLate:
+      outcome.reason = FinishReason::kDeadline;
+      outcome.status = absl::DeadlineExceededError(absl::StrFormat(
+          "the deadline cannot be met: the first token would come after %.1f "
+          "s%s",
+          refusal.predicted_ttft, again));
+      break;
+    case RefusalReason::kShed:
+      outcome.status = absl::ResourceExhaustedError(
+          absl::StrCat("requests of a better class than '", its_class.name,
+                       "' took the place in the queue", again));
+      break;
+    case RefusalReason::kNoDevice:
+      outcome.status = absl::UnavailableError(
+          absl::StrCat("no device is up that could serve it", again));
+      break;
   }
-  ++left_queue_;
-  ++ended_;
-  const bool late = refusal.reason == RefusalReason::kTooLate;
-  const std::string why =
-      absl::StrCat("refused (", ToString(refusal.reason), "), retry in ",
-                   refusal.retry_after, " s");
-  CountFinished(record->Finish(
-      {.reason = late ? FinishReason::kDeadline : FinishReason::kFailed,
-       .status = late ? absl::DeadlineExceededError(why)
-                      : absl::ResourceExhaustedError(why)},
-      now));
+  Close(*record, std::move(outcome), now);
 }
 
 void EngineLoop::End(RequestId id, FinishReason reason, absl::Status status,
@@ -286,23 +319,51 @@ void EngineLoop::End(RequestId id, FinishReason reason, absl::Status status,
   if (it == records_.end()) return;  // Has ended already.
   std::unique_ptr<RequestRecord> record = std::move(it->second);
   records_.erase(it);
-  if (record->deadline() != kNever) deadlines_.erase({record->deadline(), id});
-
   const Request& request = *scheduler_->Find(id);
   const bool in_flight = request.in_flight;
   const DeviceId device = request.state == RequestState::kPrefilling
                               ? request.prefill_device
                               : request.decode_device;
-  Outcome outcome{.reason = reason,
-                  .status = std::move(status),
-                  .prompt_tokens = request.prompt_size,
-                  .cached_tokens = request.cached};
-  if (request.state == RequestState::kWaiting) ++left_queue_;
-  ++ended_;
-  handoff_->Abandon(id);
+  ForgetHandoff(id);
   scheduler_->Finish(id);
-  CountFinished(record->Finish(std::move(outcome), now));
+  Close(*record, {.reason = reason, .status = std::move(status)}, now);
+  // The step reads its sampling parameters.
   if (in_flight) SlotOf(device).retired.push_back(std::move(record));
+}
+
+// Its sink gets its one OnFinish, and the books their last entry.
+void EngineLoop::Close(RequestRecord& record, Outcome outcome, TimePoint now) {
+  if (record.deadline() != kNever) {
+    deadlines_.erase({record.deadline(), record.id()});
+  }
+  if (record.stage() == Stage::kQueue) {
+    --stats_.classes[record.service_class()].queued;
+  }
+  ++ended_;
+  CountFinished(record.service_class(), record.Finish(std::move(outcome), now));
+}
+
+void EngineLoop::Track(const Request& request, RequestRecord& record,
+                       TimePoint now) {
+  Stage stage = Stage::kQueue;
+  switch (request.state) {
+    case RequestState::kWaiting:
+    case RequestState::kFinished:
+      break;
+    case RequestState::kPrefilling:
+      stage = request.in_flight ? Stage::kPrefill : Stage::kPrefillWait;
+      break;
+    case RequestState::kTransferring:
+      stage = Stage::kTransfer;
+      break;
+    case RequestState::kDecoding:
+      stage = request.in_flight ? Stage::kDecode : Stage::kDecodeWait;
+      break;
+  }
+  const Stage before = record.Enter(stage, now);
+  uint32_t& queued = stats_.classes[record.service_class()].queued;
+  queued -= before == Stage::kQueue;
+  queued += stage == Stage::kQueue;
 }
 
 RequestRecord* EngineLoop::Record(RequestId id) {

@@ -2,7 +2,8 @@
 // thread turns it in production, tests and the simulator turn it by hand.
 //
 // A turn: take the mail, finish steps, take cancellations and deadlines, take
-// the transport's events, then plan and launch every idle device. So what has
+// the transport's events and the scheduler's refusals, then plan and launch
+// every idle device. So what has
 // ended in a turn is back in the pools before the same turn plans.
 //
 // Threads: Submit, Cancel, Drain and Snapshot may be called by any thread; all
@@ -22,6 +23,7 @@
 #include "engine/engine.h"
 #include "engine/kv_handoff.h"
 #include "engine/mailbox.h"
+#include "engine/outages.h"
 #include "engine/request_record.h"
 #include "scheduler/scheduler.h"
 
@@ -72,23 +74,35 @@ class EngineLoop final {
 
   void Enqueue(Submission submission, TimePoint now);
   void FinishStep(size_t slot, ForwardResult result, TimePoint now);
+  void FailStep(Slot& slot, const absl::Status& why, TimePoint now);
   void FinishRows(const PlannedRows& rows, SequenceResult& result,
                   TimePoint now);
   void StreamLayers(const Slot& slot, uint32_t layers);
   bool ExpireDeadlines(TimePoint now);
-  bool TakeHandoffs(TimePoint now);
+  bool TakeRefusals(TimePoint now);
   bool LaunchIdle(TimePoint now);
+  void NotePreemptions(const StepPlan& plan, TimePoint now);
   void NoteAdmissions(const StepPlan& plan, TimePoint now);
   void Launch(size_t slot, TimePoint now);
   void Refuse(const Refusal& refusal, TimePoint now);
   void End(RequestId id, FinishReason reason, absl::Status status,
            TimePoint now);
+  void Close(RequestRecord& record, Outcome outcome, TimePoint now);
+  // Stamps where the request is now.
+  void Track(const Request& request, RequestRecord& record, TimePoint now);
   RequestRecord* Record(RequestId id);
   Slot& SlotOf(DeviceId id);
 
+  // engine_faults.cc
+  void LoseDevice(Slot& slot, const absl::Status& why, TimePoint now);
+  bool RestoreDevices(TimePoint now);
+  void ForgetHandoff(RequestId id);
+  bool TakeHandoffs(TimePoint now);
+  bool TakeHandoff(const HandoffEvent& event, TimePoint now);
+
   void CountStep(size_t slot, TimePoint now);
   void CountToken(const RequestRecord& record, TimePoint now);
-  void CountFinished(const Outcome& outcome);
+  void CountFinished(uint32_t service_class, const Outcome& outcome);
   void PublishStats(TimePoint now, bool idle);
 
   EngineConfig config_;
@@ -107,8 +121,9 @@ class EngineLoop final {
   std::vector<Refusal> refused_;
   std::vector<std::optional<TokenId>> drawn_;
   bool stopping_ = false;
-  // Of this turn, for the mailbox's books.
-  uint32_t left_queue_ = 0, ended_ = 0;
+  Outages outages_;
+  TimePoint turn_;      // when the last one was
+  uint32_t ended_ = 0;  // in this turn, for the mailbox's books
 
   EngineStats stats_;  // as it grows
   TimePoint stats_published_;

@@ -3,13 +3,22 @@
 #include <algorithm>
 
 namespace braid {
+namespace {
 
-void DurationHistogram::Add(Duration d) {
-  const double seconds = ToSeconds(d);
-  // The first bound that is not below it: bounds are inclusive.
-  const auto bucket = std::ranges::lower_bound(kBoundsSeconds, seconds);
-  ++counts[static_cast<size_t>(bucket - kBoundsSeconds.begin())];
-  sum_seconds += seconds;
+// Counts a value below the first bound that is not below it: bounds are
+// inclusive.
+template <typename Histogram>
+void AddTo(Histogram& histogram, double value) {
+  const auto& bounds = Histogram::kBounds;
+  const auto bucket = std::ranges::lower_bound(bounds, value);
+  ++histogram.counts[static_cast<size_t>(bucket - bounds.begin())];
+  histogram.sum += value;
 }
+
+}  // namespace
+
+void DurationHistogram::Add(Duration d) { AddTo(*this, ToSeconds(d)); }
+
+void RatioHistogram::Add(double ratio) { AddTo(*this, ratio); }
 
 }  // namespace braid

@@ -8,32 +8,46 @@
 namespace braid {
 
 bool EngineLoop::LaunchIdle(TimePoint now) {
-  bool launched = false;
+  bool any = false;
   for (size_t i : launch_order_) {
     Slot& slot = slots_[i];
     if (!scheduler_->available(slot.device.id)) continue;
     slot.plan = scheduler_->Plan(slot.device.id, now, std::move(slot.plan));
     if (slot.plan.empty()) continue;
+    // Before their blocks are anybody else's.
     for (const Preemption& preemption : slot.plan.preempted) {
-      handoff_->Abandon(preemption.request);
+      ForgetHandoff(preemption.request);
     }
     scheduler_->Apply(slot.plan, now);
-    if (slot.plan.rows.empty()) continue;
+    NotePreemptions(slot.plan, now);
     NoteAdmissions(slot.plan, now);
-    Launch(i, now);
-    launched = true;
+    if (!slot.plan.rows.empty()) Launch(i, now);
+    any = true;
   }
-  return launched;
+  return any;
+}
+
+void EngineLoop::NotePreemptions(const StepPlan& plan, TimePoint now) {
+  for (const Preemption& preemption : plan.preempted) {
+    RequestRecord& record = *Record(preemption.request);
+    record.Preempted();
+    ++stats_.classes[record.service_class()].preempted;
+    Track(*scheduler_->Find(preemption.request), record, now);
+  }
 }
 
 void EngineLoop::NoteAdmissions(const StepPlan& plan, TimePoint now) {
   for (const Admission& admission : plan.admissions) {
     const Request& request = *scheduler_->Find(admission.request);
-    ++left_queue_;
-    stats_.cached_tokens += request.cached;
+    RequestRecord& record = *Record(request.id);
+    if (!record.admitted()) stats_.cached_tokens += request.cached;
     stats_.requests_bypassed +=
         admission.reason == PlacementReason::kBypassFaster;
-    Record(request.id)->Admitted(now);
+    record.Admitted({.prefill = SlotOf(admission.prefill).device.name,
+                     .decode = SlotOf(admission.decode).device.name,
+                     .reason = ""},
+                    request.cached);
+    Track(request, record, now);
     if (!request.handed_over()) continue;
     const absl::Status opened = handoff_->Open(
         request, scheduler_->pool(scheduler_->pool_of(admission.prefill)),
@@ -52,7 +66,8 @@ void EngineLoop::Launch(size_t index, TimePoint now) {
       config_.tokenizer->spec().end_of_generation;
   for (const PlannedRows& rows : slot.plan.rows) {
     const Request& request = *scheduler_->Find(rows.request);
-    const RequestRecord& record = *Record(rows.request);
+    RequestRecord& record = *Record(rows.request);
+    Track(request, record, now);
     const std::span<const TokenId> tokens(request.tokens);
     const uint32_t end = rows.first + rows.count;
     SequenceRows& sequence = batch.sequences.emplace_back();
@@ -110,12 +125,11 @@ void EngineLoop::FinishStep(size_t index, ForwardResult result, TimePoint now) {
   CountStep(index, now);
   if (!result.status.ok()) {
     scheduler_->Commit(slot.plan, {}, seconds, now);
-    for (const PlannedRows& rows : slot.plan.rows) {
-      End(rows.request, FinishReason::kFailed, result.status, now);
-    }
+    FailStep(slot, result.status, now);
     slot.retired.clear();
     return;
   }
+  outages_.DeviceWorked(slot.device.id);
   BRAID_CHECK(result.sequences.size() == slot.plan.rows.size());
   drawn_.clear();
   for (size_t i = 0; i < slot.plan.rows.size(); ++i) {
@@ -136,24 +150,32 @@ void EngineLoop::FinishStep(size_t index, ForwardResult result, TimePoint now) {
   slot.retired.clear();
 }
 
+// After Commit. UNAVAILABLE is the device's trouble, everything else the
+// step's.
+void EngineLoop::FailStep(Slot& slot, const absl::Status& why, TimePoint now) {
+  if (absl::IsUnavailable(why)) {
+    LoseDevice(slot, why, now);
+    return;
+  }
+  for (const PlannedRows& rows : slot.plan.rows) {
+    End(rows.request, FinishReason::kFailed, why, now);
+  }
+}
+
 // After Commit: what the step means for one of its requests.
 void EngineLoop::FinishRows(const PlannedRows& rows, SequenceResult& result,
                             TimePoint now) {
   const Request* request = scheduler_->Find(rows.request);
   if (request == nullptr) return;  // Ended while the step ran.
   RequestRecord& record = *Record(rows.request);
+  Track(*request, record, now);
+  // Not of one that goes back to the queue.
   const bool prefill_ended =
       rows.kind == RowKind::kChunk &&
       (rows.draws || request->state == RequestState::kTransferring ||
        request->state == RequestState::kDecoding);
   if (!result.scores.empty()) record.AddScores(std::move(result.scores));
-  if (prefill_ended) {
-    if (!record.prefilled() && record.prompt_logprobs() >= 0) {
-      record.SendScores();
-    }
-    record.PrefillEnded(now);
-    if (request->state == RequestState::kDecoding) record.DecodeJoined(now);
-  }
+  if (prefill_ended && record.prompt_logprobs() >= 0) record.SendScores();
   if (!result.token) {
     if (prefill_ended) {
       End(rows.request, FinishReason::kLength, absl::OkStatus(), now);

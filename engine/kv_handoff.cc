@@ -19,6 +19,7 @@ absl::Status KvHandoff::Open(const Request& request, BlockPool& source,
   Transfer transfer{.request = request.id,
                     .moves_bytes = !same_pool,
                     .source = &source,
+                    .destination = destination.id(),
                     .first_block = request.landing_cached};
   TransferSpec spec{
       .id = id, .source = source.id(), .destination = destination.id()};
@@ -31,7 +32,8 @@ absl::Status KvHandoff::Open(const Request& request, BlockPool& source,
     landing.push_back(to);
   }
   if (spec.pairs.empty()) {  // All of the prompt is cached where it decodes.
-    nothing_to_move_.push_back(request.id);
+    nothing_to_move_.push_back(
+        {request.id, source.id(), destination.id(), absl::OkStatus()});
     return absl::OkStatus();
   }
   if (!same_pool) transfer.receiving = destination.BeginReceive(landing);
@@ -76,7 +78,9 @@ bool KvHandoff::streams(RequestId request) const {
 }
 
 void KvHandoff::Abandon(RequestId request) {
-  std::erase(nothing_to_move_, request);
+  std::erase_if(nothing_to_move_, [request](const HandoffEvent& event) {
+    return event.request == request;
+  });
   TransferId id;
   Transfer* transfer = Find(request, &id);
   if (transfer == nullptr) return;
@@ -86,8 +90,8 @@ void KvHandoff::Abandon(RequestId request) {
 }
 
 void KvHandoff::Poll(std::vector<HandoffEvent>& events) {
-  for (RequestId request : nothing_to_move_) {
-    events.push_back({request, absl::OkStatus()});
+  for (HandoffEvent& event : nothing_to_move_) {
+    events.push_back(std::move(event));
   }
   nothing_to_move_.clear();
   events_.clear();
@@ -104,7 +108,8 @@ void KvHandoff::Poll(std::vector<HandoffEvent>& events) {
       } else if (status.ok()) {
         status = absl::UnavailableError("the KV transfer was given up");
       }
-      events.push_back({transfer.request, std::move(status)});
+      events.push_back({transfer.request, transfer.source->id(),
+                        transfer.destination, std::move(status)});
     }
     transfers_.erase(it);  // The leases end here.
   }

@@ -29,7 +29,9 @@ namespace braid {
 
 struct HandoffEvent {
   RequestId request;
-  absl::Status status;  // OK: the blocks are where decode wants them
+  PoolId from, to;
+  // OK: the blocks are where decode wants them. DATA_LOSS: a checksum differed.
+  absl::Status status;
 };
 
 class KvHandoff final {
@@ -67,6 +69,7 @@ class KvHandoff final {
     bool abandoned = false;
     bool moves_bytes = false;
     BlockPool* source = nullptr;
+    PoolId destination;
     std::vector<BlockId> blocks;  // at the source, of the pairs
     uint32_t first_block = 0;     // of the prompt, that pair 0 is
     uint32_t leased = 0;          // pairs
@@ -86,7 +89,7 @@ class KvHandoff final {
   uint64_t next_id_ = 1;
   absl::flat_hash_map<TransferId, Transfer> transfers_;
   absl::flat_hash_map<RequestId, TransferId> by_request_;
-  std::vector<RequestId> nothing_to_move_;
+  std::vector<HandoffEvent> nothing_to_move_;
   std::vector<TransferEvent> events_;
 };
 

@@ -7,8 +7,8 @@
 
 namespace braid {
 
-Mailbox::Mailbox(size_t devices, uint32_t max_queued)
-    : max_queued_(max_queued), steps_(devices) {}
+Mailbox::Mailbox(size_t devices, uint32_t max_inbox)
+    : max_inbox_(max_inbox), steps_(devices) {}
 
 absl::StatusOr<RequestId> Mailbox::Submit(GenerateRequest request,
                                           std::shared_ptr<TokenSink> sink,
@@ -22,14 +22,13 @@ absl::StatusOr<RequestId> Mailbox::Submit(GenerateRequest request,
       return absl::UnavailableError(
           "the engine takes no more requests: it is shutting down");
     }
-    if (queued_ >= max_queued_) {
+    if (submissions_.size() >= max_inbox_) {
       ++refused_;
       return absl::ResourceExhaustedError(absl::StrCat(
-          max_queued_, " requests are waiting already: try again later"));
+          max_inbox_, " requests have come at once: try again in a moment"));
     }
     id = RequestId(next_id_++);
     submissions_.push_back({id, std::move(request), std::move(sink), now});
-    ++queued_;
     ++alive_;
     mail_ = true;
   }
@@ -115,13 +114,12 @@ bool Mailbox::Drain(Mail& mail) {
   return true;
 }
 
-void Mailbox::Settle(uint32_t left_queue, uint32_t ended) {
-  if (left_queue == 0 && ended == 0) return;
+void Mailbox::Settle(uint32_t ended) {
+  if (ended == 0) return;
   bool empty;
   {
     std::lock_guard lock(mutex_);
-    BRAID_CHECK(queued_ >= left_queue && alive_ >= ended);
-    queued_ -= left_queue;
+    BRAID_CHECK(alive_ >= ended);
     alive_ -= ended;
     empty = alive_ == 0;
   }

@@ -4,7 +4,7 @@
 //
 // Thread safety: every method is thread-safe; Wait and Drain are for the engine
 // thread alone. Nothing here blocks but Wait.
-// Bounds: requests by max_queued; cancellations by the requests alive (one
+// Bounds: requests by max_inbox; cancellations by the requests alive (one
 // each); steps by the devices (one in flight each, its progress coalesced).
 #pragma once
 
@@ -46,10 +46,10 @@ struct Mail {
 
 class Mailbox final {
  public:
-  Mailbox(size_t devices, uint32_t max_queued);
+  Mailbox(size_t devices, uint32_t max_inbox);
 
-  // Gives the request its id. RESOURCE_EXHAUSTED: as many are queued as may
-  // be; UNAVAILABLE: no more are taken.
+  // Gives the request its id. RESOURCE_EXHAUSTED: as many wait here as may;
+  // UNAVAILABLE: no more are taken.
   absl::StatusOr<RequestId> Submit(GenerateRequest request,
                                    std::shared_ptr<TokenSink> sink,
                                    TimePoint now);
@@ -69,14 +69,14 @@ class Mailbox final {
   void Wait(Duration timeout);
   // Moves the mail into `mail`, over what it held. False: there was none.
   bool Drain(Mail& mail);
-  // Requests that have left the queue, and that have ended, since last told.
-  void Settle(uint32_t left_queue, uint32_t ended);
+  // Requests that have ended since last told.
+  void Settle(uint32_t ended);
 
   uint64_t received() const;
   uint64_t refused() const;
 
  private:
-  const uint32_t max_queued_;
+  const uint32_t max_inbox_;
   mutable std::mutex mutex_;
   std::condition_variable mail_arrived_, emptied_;
   // All guarded by mutex_.
@@ -86,8 +86,7 @@ class Mailbox final {
   bool mail_ = false;
   bool closed_ = false;
   uint64_t next_id_ = 1;
-  uint32_t queued_ = 0;  // accepted, not admitted
-  uint32_t alive_ = 0;   // accepted, not ended
+  uint32_t alive_ = 0;  // accepted, not ended
   uint64_t received_ = 0, refused_ = 0;
 };
 

@@ -2,43 +2,53 @@
 
 #include <utility>
 
-#include "base/check.h"
-
 namespace braid {
 
-RequestRecord::RequestRecord(RequestId id, GenerateRequest request,
+RequestRecord::RequestRecord(RequestId id, uint32_t prompt_tokens,
+                             GenerateRequest request,
                              std::shared_ptr<TokenSink> sink,
                              const Tokenizer* tokenizer, TimePoint received)
     : id_(id),
+      prompt_tokens_(prompt_tokens),
       sampling_(std::move(request.sampling)),
       max_output_(request.max_tokens),
       prompt_logprobs_(request.prompt_logprobs),
       deadline_(request.deadline),
+      service_class_(request.service_class),
       tokenizer_(tokenizer),
       sink_(std::move(sink)),
       detokenizer_(tokenizer, request.show_special),
       stops_(std::move(request.stop), request.include_stop_in_text),
-      last_token_(received) {
-  times_.received = received;
+      last_token_(received),
+      stages_(received) {}
+
+Stage RequestRecord::Enter(Stage stage, TimePoint now) {
+  const Stage before = stages_.stage();
+  stages_.Enter(stage, now);
+  return before;
 }
 
-void RequestRecord::Admitted(TimePoint now) {
-  BRAID_CHECK(!admitted_);
+void RequestRecord::Admitted(PlacementReport placement, uint32_t cached) {
+  // What counts is what it was promised when it came, and found then.
+  if (admitted_) {
+    placement.predicted_ttft = placement_.predicted_ttft;
+  } else {
+    cached_ = cached;
+  }
+  placement_ = std::move(placement);
   admitted_ = true;
-  times_.admitted = times_.prefill_started = now;
 }
 
-void RequestRecord::PrefillEnded(TimePoint now) {
-  // A prompt that is computed again belongs to the hand-over that failed.
-  if (prefilled_) return;
-  prefilled_ = true;
-  times_.prefill_ended = now;
+void RequestRecord::Preempted() {
+  ++preempted_;
+  handed_over_ = false;
+  scores_.clear();
 }
 
-void RequestRecord::DecodeJoined(TimePoint now) {
-  BRAID_CHECK(prefilled_ && !joined_);
-  joined_ = true;
-  times_.transfer_ended = now;
+void RequestRecord::DeviceLost() {
+  ++recomputed_;
+  handed_over_ = false;
+  scores_.clear();
 }
 
 void RequestRecord::AddScores(std::vector<SampledToken> scores) {
@@ -46,6 +56,7 @@ void RequestRecord::AddScores(std::vector<SampledToken> scores) {
 }
 
 void RequestRecord::SendScores() {
+  if (std::exchange(scores_sent_, true)) return;
   sink_->OnPromptScores(std::exchange(scores_, {}));
 }
 
@@ -57,10 +68,12 @@ bool RequestRecord::EndsGeneration(TokenId token) const {
 std::optional<FinishReason> RequestRecord::Accept(SampledToken token,
                                                   TimePoint now) {
   ++output_tokens_;
-  if (output_tokens_ == 1) times_.first_token = now;
+  stages_.TokenDrawn(now);
   last_token_ = now;
 
-  TokenDelta delta;
+  TokenDelta& delta = delta_;
+  delta.tokens.clear();
+  delta.text.clear();
   std::optional<FinishReason> finish;
   if (EndsGeneration(token.token)) {
     finish = FinishReason::kStop;
@@ -91,26 +104,24 @@ std::optional<FinishReason> RequestRecord::Accept(SampledToken token,
     }
   }
   const bool nothing = delta.tokens.empty() && delta.text.empty();
-  if (!nothing && !sink_->OnTokens(std::move(delta))) {
+  if (!nothing && !sink_->OnTokens(delta)) {
     return FinishReason::kCancelled;
   }
   return finish;
 }
 
 Outcome RequestRecord::Finish(Outcome outcome, TimePoint now) {
-  // A stage that did not happen ends when it began; the one that was going on
-  // ends now.
-  times_.finished = now;
-  if (!admitted_) times_.admitted = times_.prefill_started = now;
-  if (!prefilled_) times_.prefill_ended = now;
-  if (!joined_) times_.transfer_ended = now;
-  if (output_tokens_ == 0) times_.first_token = now;
   if (outcome.reason == FinishReason::kStop) {
     outcome.matched_stop = matched_stop_;
   }
   outcome.output_tokens = output_tokens_;
+  outcome.prompt_tokens = prompt_tokens_;
+  outcome.cached_tokens = cached_;
   outcome.split = handed_over_;
-  outcome.times = times_;
+  outcome.preempted = preempted_;
+  outcome.recomputed = recomputed_;
+  outcome.placement = std::move(placement_);
+  outcome.times = stages_.Finish(now);
   sink_->OnFinish(outcome);
   sink_.reset();
   return outcome;

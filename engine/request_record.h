@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/ids.h"
 #include "engine/engine.h"
+#include "engine/stage_times.h"
 #include "engine/stop_matcher.h"
 #include "engine/token_sink.h"
 #include "model/tokenizer.h"
@@ -22,7 +23,7 @@ namespace braid {
 
 class RequestRecord final {
  public:
-  RequestRecord(RequestId id, GenerateRequest request,
+  RequestRecord(RequestId id, uint32_t prompt_tokens, GenerateRequest request,
                 std::shared_ptr<TokenSink> sink, const Tokenizer* tokenizer,
                 TimePoint received);
 
@@ -31,16 +32,28 @@ class RequestRecord final {
   int32_t prompt_logprobs() const { return prompt_logprobs_; }
   TimePoint deadline() const { return deadline_; }
 
-  // The stages, in order. Each is told at most once.
-  void Admitted(TimePoint now);
-  void PrefillEnded(TimePoint now);
-  void DecodeJoined(TimePoint now);
+  uint32_t service_class() const { return service_class_; }
+
+  // Where it is. Returns where it was.
+  Stage Enter(Stage stage, TimePoint now);
+  Stage stage() const { return stages_.stage(); }
+  TimePoint received() const { return stages_.received(); }
+
+  // It was taken from the queue; of its prompt, `cached` tokens were found.
+  void Admitted(PlacementReport placement, uint32_t cached);
+  bool admitted() const { return admitted_; }
   void HandedOver() { handed_over_ = true; }
-  bool prefilled() const { return prefilled_; }
+  // Back in the queue, to be computed again: it is bound nowhere, and what was
+  // scored of its prompt is scored again.
+  void Preempted();
+  void DeviceLost();
+  uint32_t recomputed() const { return recomputed_; }
+  double predicted_ttft() const { return placement_.predicted_ttft; }
 
   // Scores of a chunk's rows. They are given to the sink when the prompt's are
   // complete.
   void AddScores(std::vector<SampledToken> scores);
+  // Once, however often the prompt is computed.
   void SendScores();
 
   // A token was drawn: text it, and give it to the sink. What ends the request
@@ -52,29 +65,33 @@ class RequestRecord final {
 
   bool first_token_sent() const { return output_tokens_ > 0; }
   TimePoint last_token() const { return last_token_; }
-  const StageTimes& times() const { return times_; }
 
  private:
   bool EndsGeneration(TokenId token) const;
 
   const RequestId id_;
+  const uint32_t prompt_tokens_;
   SamplingParams sampling_;
   const uint32_t max_output_;
   const int32_t prompt_logprobs_;
   const TimePoint deadline_;
+  const uint32_t service_class_;
   const Tokenizer* tokenizer_;
   std::shared_ptr<TokenSink> sink_;  // shared with the caller's connection
   Detokenizer detokenizer_;
   StopMatcher stops_;
   std::string matched_stop_;
-  std::string fresh_;  // reused between tokens
+  // Reused, so that a token allocates nothing.
+  std::string fresh_;
+  TokenDelta delta_;
   std::vector<SampledToken> scores_;
+  bool scores_sent_ = false;
   uint32_t output_tokens_ = 0;
   TimePoint last_token_;
-  StageTimes times_;
-  // Stages that have ended, in the order of StageTimes.
-  bool admitted_ = false, prefilled_ = false, joined_ = false;
-  bool handed_over_ = false;
+  StageClock stages_;
+  PlacementReport placement_;
+  bool admitted_ = false, handed_over_ = false;
+  uint32_t cached_ = 0, preempted_ = 0, recomputed_ = 0;
 };
 
 }  // namespace braid

@@ -14,6 +14,8 @@ const char* ToString(FinishReason reason) {
       return "deadline";
     case FinishReason::kFailed:
       return "failed";
+    case FinishReason::kRefused:
+      return "refused";
   }
   return "?";
 }

@@ -8,6 +8,7 @@
 #include "absl/status/status.h"
 #include "base/clock.h"
 #include "base/ids.h"
+#include "engine/stage_times.h"
 #include "model/sampling.h"
 
 namespace braid {
@@ -26,27 +27,32 @@ enum class FinishReason : uint8_t {
   kStop,       // end-of-generation token or stop string
   kLength,     // max_tokens or the context is full
   kCancelled,  // by the client, or because it read too slowly
-  kDeadline,
-  kFailed,  // `status` says why
+  kDeadline,   // it has passed, or could not be met
+  kFailed,     // `status` says why
+  kRefused,    // before any work: `status` says why, `retry_after` what to do
 };
+inline constexpr int kFinishReasonCount = 6;
 const char* ToString(FinishReason reason);
 
-// When each stage ended. Stages follow each other without gaps, so they sum to
-// finished - received. A stage that did not happen ends when it began.
-struct StageTimes {
-  TimePoint received, admitted, prefill_started, prefill_ended, transfer_ended,
-      finished;
-  TimePoint first_token;
+// Where a request ran, and what was expected of it.
+struct PlacementReport {
+  std::string prefill, decode;  // names of devices; empty: nowhere yet
+  const char* reason = "";      // a constant: "bypass-faster" ...
+  double predicted_ttft = 0;    // seconds, on arrival
 };
 
 struct Outcome {
   FinishReason reason = FinishReason::kStop;
   absl::Status status;
+  double retry_after = 0;    // seconds; > 0 when refused
   std::string matched_stop;  // the stop string, when one ended it
   uint32_t prompt_tokens = 0;
   uint32_t cached_tokens = 0;  // of the prompt, found in the prefix cache
   uint32_t output_tokens = 0;
-  bool split = false;  // prefilled on one device and handed over to another
+  bool split = false;      // prefilled on one device and handed over to another
+  uint32_t preempted = 0;  // times it was put back for a better class
+  uint32_t recomputed = 0;    // times a device was lost under it
+  PlacementReport placement;  // the last one
   StageTimes times;
 };
 
@@ -57,8 +63,9 @@ class TokenSink {
   // Logprobs of the prompt, once, before any token, when they were asked for.
   // Entry i is of prompt token i + 1: the first has no context to be scored in.
   virtual void OnPromptScores(std::vector<SampledToken> scores) = 0;
-  // False: the reader is too slow; the engine cancels the request.
-  [[nodiscard]] virtual bool OnTokens(TokenDelta delta) = 0;
+  // False: the reader is too slow; the engine cancels the request. `delta` is
+  // the engine's own and is overwritten after the call.
+  [[nodiscard]] virtual bool OnTokens(const TokenDelta& delta) = 0;
   // Exactly once per accepted request.
   virtual void OnFinish(Outcome outcome) = 0;
 };

@@ -75,7 +75,6 @@ EngineConfig MakeEngineConfig(const ServeOptions& options, Backend backend,
   config.max_context = backend.max_context;
   config.prefill_chunk = options.prefill_chunk;
   config.max_running = options.max_running;
-  config.max_queued = options.max_queued;
   config.lend_cores = options.lend_cores;
   config.prefix_cache = options.prefix_cache;
   config.model_fingerprint = fingerprint;

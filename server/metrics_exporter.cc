@@ -29,11 +29,6 @@ class Families {
     AddCounter(Add(std::move(name), std::move(help), MetricType::Counter), {},
                value);
   }
-  void Histogram(std::string name, std::string help,
-                 const DurationHistogram& histogram) {
-    AddHistogram(Add(std::move(name), std::move(help), MetricType::Histogram),
-                 {}, histogram);
-  }
   static void AddCounter(MetricFamily& family, Labels labels, double value) {
     ClientMetric metric;
     metric.label = std::move(labels);
@@ -46,20 +41,21 @@ class Families {
     metric.gauge.value = value;
     family.metric.push_back(std::move(metric));
   }
+  template <typename Histogram>
   static void AddHistogram(MetricFamily& family, Labels labels,
-                           const DurationHistogram& histogram) {
+                           const Histogram& histogram) {
     ClientMetric metric;
     metric.label = std::move(labels);
     uint64_t cumulative = 0;
     for (size_t i = 0; i < histogram.counts.size(); ++i) {
       cumulative += histogram.counts[i];
-      const double bound = i < histogram.kBoundsSeconds.size()
-                               ? histogram.kBoundsSeconds[i]
+      const double bound = i < histogram.kBounds.size()
+                               ? histogram.kBounds[i]
                                : std::numeric_limits<double>::infinity();
       metric.histogram.bucket.push_back({cumulative, bound});
     }
     metric.histogram.sample_count = cumulative;
-    metric.histogram.sample_sum = histogram.sum_seconds;
+    metric.histogram.sample_sum = histogram.sum;
     family.metric.push_back(std::move(metric));
   }
   std::string Serialize() const {
@@ -74,12 +70,13 @@ void AddRequests(Families& families, const EngineStats& stats) {
   MetricFamily& outcomes = families.Add(
       "braid_requests_total", "Requests that have ended.", MetricType::Counter);
   for (size_t i = 0; i < stats.requests_finished.size(); ++i) {
-    Families::AddCounter(outcomes,
-                         {{"outcome", ToString(static_cast<FinishReason>(i))}},
-                         static_cast<double>(stats.requests_finished[i]));
+    const auto reason = static_cast<FinishReason>(i);
+    uint64_t count = stats.requests_finished[i];
+    // By the scheduler, and at the door.
+    if (reason == FinishReason::kRefused) count += stats.requests_refused;
+    Families::AddCounter(outcomes, {{"outcome", ToString(reason)}},
+                         static_cast<double>(count));
   }
-  Families::AddCounter(outcomes, {{"outcome", "refused"}},
-                       static_cast<double>(stats.requests_refused));
   MetricFamily& states = families.Add(
       "braid_requests", "Requests now, by state.", MetricType::Gauge);
   Families::AddGauge(states, {{"state", "queued"}}, stats.queued);
@@ -94,6 +91,9 @@ void AddRequests(Families& families, const EngineStats& stats) {
                        static_cast<double>(stats.requests_split));
   Families::AddCounter(paths, {{"path", "bypassed"}},
                        static_cast<double>(stats.requests_bypassed));
+  families.Counter("braid_recomputed_requests_total",
+                   "Requests computed again because a device was lost.",
+                   static_cast<double>(stats.requests_recomputed));
   families.Counter("braid_received_requests_total", "Requests submitted.",
                    static_cast<double>(stats.requests_received));
   families.Counter("braid_slow_readers_total",
@@ -111,24 +111,62 @@ void AddTokens(Families& families, const EngineStats& stats) {
                    static_cast<double>(stats.output_tokens));
 }
 
+void AddClasses(Families& families, const EngineStats& stats) {
+  MetricFamily& queued = families.Add(
+      "braid_queued_requests", "Requests that wait to be admitted, by class.",
+      MetricType::Gauge);
+  MetricFamily& refused =
+      families.Add("braid_refusals_total",
+                   "Requests that the scheduler refused, by class and reason.",
+                   MetricType::Counter);
+  MetricFamily& preempted = families.Add(
+      "braid_preemptions_total",
+      "Times that a running request was put back for a better class.",
+      MetricType::Counter);
+  for (const ClassStats& each : stats.classes) {
+    Families::AddGauge(queued, {{"class", each.name}}, each.queued);
+    for (size_t i = 0; i < each.refused.size(); ++i) {
+      Families::AddCounter(
+          refused,
+          {{"class", each.name},
+           {"reason", ToString(static_cast<RefusalReason>(i))}},
+          static_cast<double>(each.refused[i]));
+    }
+    Families::AddCounter(preempted, {{"class", each.name}},
+                         static_cast<double>(each.preempted));
+  }
+}
+
+// Where the time of requests goes.
 void AddStages(Families& families, const EngineStats& stats) {
-  families.Histogram("braid_queue_seconds", "From arrival to admission.",
-                     stats.queue_seconds);
-  families.Histogram("braid_prefill_seconds", "Prefill of a request.",
-                     stats.prefill_seconds);
-  families.Histogram("braid_transfer_seconds",
-                     "Hand-over of a request's KV after prefill.",
-                     stats.transfer_seconds);
-  families.Histogram("braid_decode_seconds", "Decode of a request.",
-                     stats.decode_seconds);
-  families.Histogram("braid_time_to_first_token_seconds",
-                     "From arrival to the first token.",
-                     stats.time_to_first_token_seconds);
-  families.Histogram("braid_inter_token_seconds",
-                     "Between two tokens of a request.",
-                     stats.inter_token_seconds);
-  families.Histogram("braid_request_seconds", "From arrival to the end.",
-                     stats.request_seconds);
+  const auto add = [&](std::string name, std::string help, auto of) {
+    MetricFamily& family =
+        families.Add(std::move(name), std::move(help), MetricType::Histogram);
+    for (const ClassStats& each : stats.classes) {
+      Families::AddHistogram(family, {{"class", each.name}}, of(each));
+    }
+  };
+  static constexpr std::array<const char*, kStageCount> kHelp = {
+      "In the queue; of a request that was put back, also then.",
+      "Admitted, while no step computes the prompt.",
+      "In steps that compute the prompt.",
+      "Hand-over of the KV after prefill.",
+      "Ready to decode, while no step has a row of it.",
+      "In steps that decode.",
+  };
+  for (int i = 0; i < kStageCount; ++i) {
+    add(absl::StrCat("braid_", ToString(static_cast<Stage>(i)), "_seconds"),
+        kHelp[i], [i](const ClassStats& c) { return c.stage_seconds[i]; });
+  }
+  add("braid_request_seconds", "From arrival to the end; its stages sum to it.",
+      [](const ClassStats& c) { return c.request_seconds; });
+  add("braid_time_to_first_token_seconds", "From arrival to the first token.",
+      [](const ClassStats& c) { return c.time_to_first_token_seconds; });
+  add("braid_time_to_first_token_relative_error",
+      "Between the first token's predicted and seen time: |p - s| / s.",
+      [](const ClassStats& c) { return c.time_to_first_token_error; });
+  add("braid_inter_token_seconds", "Between two tokens of a request.",
+      [](const ClassStats& c) { return c.inter_token_seconds; });
 }
 
 void AddDevices(Families& families, const EngineStats& stats) {
@@ -156,6 +194,27 @@ void AddDevices(Families& families, const EngineStats& stats) {
     Families::AddCounter(lent, {{"device", device.name}},
                          static_cast<double>(device.lent_steps));
   }
+}
+
+void AddOutages(Families& families, const EngineStats& stats) {
+  MetricFamily& up = families.Add(
+      "braid_device_up", "1 unless the device is lost.", MetricType::Gauge);
+  MetricFamily& lost =
+      families.Add("braid_device_losses_total", "Times that a device was lost.",
+                   MetricType::Counter);
+  for (const DeviceStats& device : stats.devices) {
+    Families::AddGauge(up, {{"device", device.name}}, device.up);
+    Families::AddCounter(lost, {{"device", device.name}},
+                         static_cast<double>(device.times_lost));
+  }
+  Families::AddGauge(
+      families.Add("braid_avoided_pairs",
+                   "Pairs of pools avoided now, as a checksum differed.",
+                   MetricType::Gauge),
+      {}, static_cast<double>(stats.avoided.size()));
+  families.Counter("braid_pair_avoidances_total",
+                   "Times that a pair of pools began to be avoided.",
+                   static_cast<double>(stats.pairs_avoided));
 }
 
 void AddKvCache(Families& families, const EngineStats& stats) {
@@ -234,8 +293,10 @@ std::string MetricsExporter::Render(const EngineStats& stats) const {
       {{"version", build_.version}, {"model", build_.model}}, 1);
   AddRequests(families, stats);
   AddTokens(families, stats);
+  AddClasses(families, stats);
   AddStages(families, stats);
   AddDevices(families, stats);
+  AddOutages(families, stats);
   AddKvCache(families, stats);
   AddTransport(families, stats);
   MetricFamily& http =

@@ -1,6 +1,7 @@
 #include "server/request_error.h"
 
 #include "absl/strings/cord.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "model/json_value.h"
 
@@ -9,6 +10,7 @@ namespace {
 
 constexpr char kParamUrl[] = "braid/param";
 constexpr char kCodeUrl[] = "braid/code";
+constexpr char kRetryAfterUrl[] = "braid/retry-after";
 
 std::optional<std::string> Payload(const absl::Status& status,
                                    const char* url) {
@@ -43,11 +45,24 @@ absl::Status WithCode(absl::Status status, absl::string_view code) {
   return status;
 }
 
+absl::Status WithRetryAfter(absl::Status status, double seconds) {
+  status.SetPayload(kRetryAfterUrl, absl::Cord(absl::StrCat(seconds)));
+  return status;
+}
+
+std::optional<double> RetryAfter(const absl::Status& status) {
+  const std::optional<std::string> text = Payload(status, kRetryAfterUrl);
+  double seconds = 0;
+  if (!text || !absl::SimpleAtod(*text, &seconds)) return std::nullopt;
+  return seconds;
+}
+
 ApiError ToApiError(const absl::Status& status) {
   ApiError error;
   error.message = std::string(status.message());
   error.param = Payload(status, kParamUrl);
   error.code = Payload(status, kCodeUrl);
+  error.retry_after = RetryAfter(status);
   switch (status.code()) {
     case absl::StatusCode::kInvalidArgument:
     case absl::StatusCode::kOutOfRange:

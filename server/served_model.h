@@ -56,8 +56,8 @@ class ServedModel final {
   // `max_tokens` more fit.
   absl::Status CheckLength(size_t prompt_tokens, uint32_t max_tokens) const;
 
-  // Most tokens of an answer whose request sets no limit: the configured number,
-  // or what the prompt leaves of the context.
+  // Most tokens of an answer whose request sets no limit: the configured
+  // number, or what the prompt leaves of the context.
   //
   // REQUIRES: prompt_tokens <= max_context().
   uint32_t DefaultMaxTokens(size_t prompt_tokens) const;

@@ -1,7 +1,8 @@
 #include "server/token_outbox.h"
 
-#include <iterator>
 #include <utility>
+
+#include "server/request_error.h"
 
 namespace braid::server {
 
@@ -11,16 +12,23 @@ absl::Status OutcomeStatus(const Outcome& outcome) {
     case FinishReason::kLength:
       return absl::OkStatus();
     case FinishReason::kDeadline:
-      return absl::DeadlineExceededError(
-          "the deadline passed before the answer was complete");
+      if (outcome.status.ok()) {
+        return absl::DeadlineExceededError(
+            "the deadline passed before the answer was complete");
+      }
+      break;
     case FinishReason::kCancelled:
       return absl::CancelledError(
           "the server gave the request up: it is shutting down, or the client "
           "reads too slowly");
     case FinishReason::kFailed:
+    case FinishReason::kRefused:
       break;
   }
-  return outcome.status.ok() ? absl::InternalError("failed") : outcome.status;
+  if (outcome.status.ok()) return absl::InternalError("failed");
+  return outcome.retry_after > 0
+             ? WithRetryAfter(outcome.status, outcome.retry_after)
+             : outcome.status;
 }
 
 TokenOutbox::TokenOutbox(size_t max_tokens, std::function<void()> wake)
@@ -32,12 +40,11 @@ void TokenOutbox::OnPromptScores(std::vector<SampledToken> scores) {
   Signal(std::move(lock));
 }
 
-bool TokenOutbox::OnTokens(TokenDelta delta) {
+bool TokenOutbox::OnTokens(const TokenDelta& delta) {
   std::unique_lock lock(mutex_);
   if (batch_.tokens.size() + delta.tokens.size() > max_tokens_) return false;
-  batch_.tokens.insert(batch_.tokens.end(),
-                       std::make_move_iterator(delta.tokens.begin()),
-                       std::make_move_iterator(delta.tokens.end()));
+  batch_.tokens.insert(batch_.tokens.end(), delta.tokens.begin(),
+                       delta.tokens.end());
   batch_.text += delta.text;
   Signal(std::move(lock));
   return true;
@@ -49,10 +56,18 @@ void TokenOutbox::OnFinish(Outcome outcome) {
   Signal(std::move(lock));
 }
 
-TokenOutbox::Batch TokenOutbox::Take() {
+void TokenOutbox::Batch::Clear() {
+  prompt_scores.reset();
+  tokens.clear();
+  text.clear();
+  outcome.reset();
+}
+
+void TokenOutbox::Take(Batch& batch) {
+  batch.Clear();
   std::lock_guard lock(mutex_);
   signalled_ = false;
-  return std::exchange(batch_, {});
+  std::swap(batch_, batch);
 }
 
 void TokenOutbox::Signal(std::unique_lock<std::mutex> lock) {

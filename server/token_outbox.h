@@ -27,6 +27,8 @@ class TokenOutbox final : public TokenSink {
     std::vector<SampledToken> tokens;
     std::string text;
     std::optional<Outcome> outcome;  // nothing follows
+
+    void Clear();  // keeps the memory
   };
 
   // More than `max_tokens` tokens that nobody takes: the reader is too slow.
@@ -34,10 +36,11 @@ class TokenOutbox final : public TokenSink {
   TokenOutbox(size_t max_tokens, std::function<void()> wake);
 
   void OnPromptScores(std::vector<SampledToken> scores) override;
-  bool OnTokens(TokenDelta delta) override;
+  bool OnTokens(const TokenDelta& delta) override;
   void OnFinish(Outcome outcome) override;
 
-  Batch Take();
+  // Replaces `batch`, whose memory is used again.
+  void Take(Batch& batch);
 
  private:
   // Calls `wake` once per Take.

@@ -50,11 +50,12 @@ GenerateReactor* GenerateReactor::Start(
 void GenerateReactor::Advance() {
   std::unique_lock lock(mutex_);
   if (writing_ || finished_) return;
-  TokenOutbox::Batch batch = outbox_->Take();
+  TokenOutbox::Batch& batch = batch_;
+  outbox_->Take(batch);
   if (batch.tokens.empty() && batch.text.empty() && !batch.outcome) return;
 
   response_.Clear();
-  response_.set_text(std::move(batch.text));
+  response_.set_text(batch.text);
   for (const SampledToken& token : batch.tokens) {
     AppendToken(token, with_logprobs_, response_);
   }

@@ -51,6 +51,7 @@ class GenerateReactor final
   bool with_logprobs_ = false;
 
   std::mutex mutex_;
+  TokenOutbox::Batch batch_;       // guarded by mutex_
   bool writing_ = false;           // guarded by mutex_
   bool finished_ = false;          // guarded by mutex_
   v1::GenerateResponse response_;  // gRPC's while writing_

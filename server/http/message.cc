@@ -1,6 +1,10 @@
 #include "server/http/message.h"
 
+#include <algorithm>
+#include <cmath>
+
 #include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 #include "server/request_error.h"
 
 namespace braid::server {
@@ -23,9 +27,14 @@ HttpResponse ErrorResponse(const absl::Status& status) {
   HttpResponse response;
   response.status = error.http_status;
   response.body = ToJson(error);
-  // Both pass by themselves: a queue drains, a restart ends.
-  if (error.http_status == 429 || error.http_status == 503) {
-    response.headers.emplace_back("Retry-After", "1");
+  // Whole seconds. Both statuses pass by themselves, so they always have one: a
+  // queue drains, a restart ends.
+  if (error.retry_after || error.http_status == 429 ||
+      error.http_status == 503) {
+    const double seconds =
+        std::clamp(std::ceil(error.retry_after.value_or(1)), 1.0, 86400.0);
+    response.headers.emplace_back("Retry-After",
+                                  absl::StrCat(static_cast<int>(seconds)));
   }
   return response;
 }

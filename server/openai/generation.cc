@@ -84,7 +84,8 @@ void Generation::EchoPrompt(uint32_t index, std::vector<SampledToken> scores) {
 void Generation::Advance(uint32_t index, std::string& events) {
   Choice& choice = choices_[index];
   if (choice.outcome) return;
-  TokenOutbox::Batch batch = choice.outbox->Take();
+  TokenOutbox::Batch& batch = batch_;
+  choice.outbox->Take(batch);
   if (choice.echo && !choice.scored &&
       (batch.prompt_scores || !batch.tokens.empty() || batch.outcome)) {
     choice.scored = true;

@@ -80,6 +80,7 @@ class Generation final {
   const bool stream_, include_usage_, return_timings_;
   ResponseWriter writer_;
   std::vector<Choice> choices_;
+  TokenOutbox::Batch batch_;  // reused
 };
 
 }  // namespace braid::server

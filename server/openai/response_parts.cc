@@ -72,21 +72,27 @@ void AppendUsageEvent(absl::string_view chunk_prefix, const Usage& usage,
 
 void AppendTimings(const Outcome& outcome, std::string& out) {
   const StageTimes& times = outcome.times;
-  const auto milliseconds = [](TimePoint from, TimePoint to) {
-    return ToSeconds(to - from) * 1e3;
-  };
+  out += '{';
+  for (int i = 0; i < kStageCount; ++i) {
+    const auto stage = static_cast<Stage>(i);
+    absl::StrAppendFormat(&out, "\"%s_ms\":%.3f,", ToString(stage),
+                          ToSeconds(times[stage]) * 1e3);
+  }
+  const PlacementReport& placement = outcome.placement;
   absl::StrAppendFormat(
       &out,
-      "{\"queue_ms\":%.3f,\"prefill_ms\":%.3f,"
-      "\"transfer_ms\":%.3f,\"decode_ms\":%.3f,\"total_ms\":%.3f,"
-      "\"time_to_first_token_ms\":%.3f,\"split\":%s}",
-      milliseconds(times.received, times.admitted),
-      milliseconds(times.admitted, times.prefill_ended),
-      milliseconds(times.prefill_ended, times.transfer_ended),
-      milliseconds(times.transfer_ended, times.finished),
-      milliseconds(times.received, times.finished),
-      milliseconds(times.received, times.first_token),
-      outcome.split ? "true" : "false");
+      "\"total_ms\":%.3f,\"time_to_first_token_ms\":%.3f,"
+      "\"predicted_time_to_first_token_ms\":%.3f,\"split\":%s,"
+      "\"placement\":{\"prefill\":",
+      ToSeconds(times.finished - times.received) * 1e3,
+      ToSeconds(times.first_token - times.received) * 1e3,
+      placement.predicted_ttft * 1e3, outcome.split ? "true" : "false");
+  AppendJsonString(placement.prefill, out);
+  out += ",\"decode\":";
+  AppendJsonString(placement.decode, out);
+  absl::StrAppend(&out, ",\"reason\":\"", placement.reason,
+                  "\"},\"preempted\":", outcome.preempted,
+                  ",\"recomputed\":", outcome.recomputed, "}");
 }
 
 void AppendLogprob(float logprob, std::string& out) {

@@ -29,10 +29,9 @@ class Collector final : public TokenSink {
   void OnPromptScores(std::vector<SampledToken> scores) override {
     answer_.scores = std::move(scores);
   }
-  bool OnTokens(TokenDelta delta) override {
-    for (SampledToken& token : delta.tokens) {
-      answer_.tokens.push_back(std::move(token));
-    }
+  bool OnTokens(const TokenDelta& delta) override {
+    answer_.tokens.insert(answer_.tokens.end(), delta.tokens.begin(),
+                          delta.tokens.end());
     answer_.text += delta.text;
     return true;
   }

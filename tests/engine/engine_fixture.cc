@@ -45,9 +45,9 @@ void RecordingSink::OnPromptScores(std::vector<SampledToken> s) {
   scores = std::move(s);
 }
 
-bool RecordingSink::OnTokens(TokenDelta delta) {
+bool RecordingSink::OnTokens(const TokenDelta& delta) {
   EXPECT_FALSE(finished());
-  for (SampledToken& token : delta.tokens) tokens.push_back(std::move(token));
+  tokens.insert(tokens.end(), delta.tokens.begin(), delta.tokens.end());
   text += delta.text;
   return tokens.size() <= takes_;
 }
@@ -55,11 +55,14 @@ bool RecordingSink::OnTokens(TokenDelta delta) {
 void RecordingSink::OnFinish(Outcome o) {
   EXPECT_FALSE(finished()) << "finished twice";
   const StageTimes& t = o.times;
-  EXPECT_LE(t.received, t.admitted);
-  EXPECT_LE(t.admitted, t.prefill_started);
-  EXPECT_LE(t.prefill_started, t.prefill_ended);
-  EXPECT_LE(t.prefill_ended, t.transfer_ended);
-  EXPECT_LE(t.transfer_ended, t.finished);
+  Duration sum{};
+  for (Duration stage : t.spent) {
+    EXPECT_GE(stage.count(), 0);
+    sum += stage;
+  }
+  EXPECT_EQ(sum, t.finished - t.received);
+  EXPECT_LE(t.received, t.first_token);
+  EXPECT_LE(t.first_token, t.finished);
   outcome = std::move(o);
 }
 
@@ -153,7 +156,14 @@ EngineConfig FakeEngineConfig(const HarnessOptions& options, const Clock* clock,
   config.max_context = options.max_context;
   config.prefill_chunk = options.chunk;
   config.max_running = options.max_running;
-  config.max_queued = options.max_queued;
+  config.max_inbox = options.max_inbox;
+  config.classes = options.classes;
+  if (config.classes.empty()) {
+    config.classes = {{.name = "only",
+                       .ttft = std::chrono::hours(1),
+                       .tpot = std::chrono::hours(1),
+                       .max_queued = options.max_queued}};
+  }
   config.progress_layers = options.progress_layers;
   config.lend_cores = options.lend_cores;
   config.prefix_cache = options.prefix_cache;
@@ -213,13 +223,16 @@ void Harness::RunToRest() {
   FAIL() << "not at rest after 100000 steps";
 }
 
-void Harness::Act(Rng& rng, double transfer_failures, double step_failures) {
+void Harness::Act(Rng& rng, double transfer_failures, double step_failures,
+                  double device_losses) {
   for (FakeRunner* runner : runners_) {
     if (!runner->running() || rng.Below(2) == 0) continue;
     if (rng.Below(3) == 0) {
       runner->Advance(static_cast<uint32_t>(rng.Below(5)));
     } else if (rng.Uniform() < step_failures) {
       runner->Finish(absl::InternalError("failed by the test"));
+    } else if (rng.Uniform() < device_losses) {
+      runner->Finish(absl::UnavailableError("lost by the test"));
     } else {
       runner->Finish();
     }

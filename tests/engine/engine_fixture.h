@@ -37,7 +37,7 @@ class RecordingSink final : public TokenSink {
   explicit RecordingSink(size_t takes = ~size_t{0}) : takes_(takes) {}
 
   void OnPromptScores(std::vector<SampledToken> scores) override;
-  bool OnTokens(TokenDelta delta) override;
+  bool OnTokens(const TokenDelta& delta) override;
   void OnFinish(Outcome outcome) override;
 
   bool finished() const { return outcome.has_value(); }
@@ -71,7 +71,10 @@ struct HarnessOptions {
   uint32_t chunk = 32;
   uint32_t max_context = 256;
   uint32_t max_running = 32;
-  uint32_t max_queued = 64;
+  uint32_t max_queued = 64;  // of each class
+  uint32_t max_inbox = 64;
+  // Empty: one, whose targets nobody misses.
+  std::vector<ServiceClass> classes;
   uint32_t max_rows = 64;
   uint32_t progress_layers = 1;
   bool lend_cores = true;
@@ -98,7 +101,8 @@ class Harness {
   // Finishes device steps and transfers, in order, until all is at rest.
   void RunToRest();
   // Some of what could happen next, happens.
-  void Act(Rng& rng, double transfer_failures = 0, double step_failures = 0);
+  void Act(Rng& rng, double transfer_failures = 0, double step_failures = 0,
+           double device_losses = 0);
   // free + cached == capacity, in every pool.
   void ExpectNothingHeld() const;
   uint32_t Count(uint32_t pool, BlockState state) const;

@@ -1,6 +1,7 @@
 // Random schedules: completions in any order, layers by and by, pieces of
-// transfers shuffled, transfers and steps that fail, cancellations and
-// deadlines at any stage, readers that are too slow. Whatever happens: every
+// transfers shuffled, transfers and steps that fail, devices that are lost and
+// come back, cancellations and deadlines at any stage, readers that are too
+// slow. Whatever happens: every
 // request ends once, what it was sent is the beginning of what it would have
 // been sent, and in the end nothing is held.
 #include <cstdlib>
@@ -21,6 +22,7 @@ class RandomRun {
   explicit RandomRun(uint64_t seed) : rng_(seed), harness_(Options()) {
     transfer_failures_ = rng_.Below(2) == 0 ? 0 : 0.05;
     step_failures_ = rng_.Below(3) == 0 ? 0.02 : 0;
+    device_losses_ = rng_.Below(3) == 0 ? 0.02 : 0;
     disturbed_ = rng_.Below(4) != 0;
   }
 
@@ -31,7 +33,10 @@ class RandomRun {
         harness_.loop().Cancel(submitted_[rng_.Below(submitted_.size())].id);
       }
       if (rng_.Below(20) == 0) harness_.transport().RefuseOpens(1);
-      harness_.Act(rng_, transfer_failures_, step_failures_);
+      harness_.Act(rng_, transfer_failures_, step_failures_, device_losses_);
+      if (device_losses_ > 0 && rng_.Below(10) == 0) {
+        harness_.clock().Move(std::chrono::milliseconds(rng_.Below(2000)));
+      }
       harness_.Turn();
     }
     harness_.transport().RefuseOpens(0);
@@ -123,7 +128,7 @@ class RandomRun {
       EXPECT_TRUE(expected.text.starts_with(sink.text));
     }
     if (outcome.reason == FinishReason::kFailed) {
-      EXPECT_GT(step_failures_, 0);
+      EXPECT_GT(step_failures_ + device_losses_, 0);
     }
     if (outcome.reason == FinishReason::kCancelled ||
         outcome.reason == FinishReason::kDeadline) {
@@ -133,7 +138,7 @@ class RandomRun {
 
   Rng rng_;
   Harness harness_;
-  double transfer_failures_ = 0, step_failures_ = 0;
+  double transfer_failures_ = 0, step_failures_ = 0, device_losses_ = 0;
   bool disturbed_ = false;
   std::vector<Submitted> submitted_;
 };

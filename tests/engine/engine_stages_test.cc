@@ -83,11 +83,11 @@ TEST(EngineStagesTest, StagesAreStampedAndSumToTheWallTime) {
   harness.Turn();
   ASSERT_TRUE(sink->finished());
   const StageTimes& t = sink->outcome->times;
-  EXPECT_EQ(t.admitted - t.received, milliseconds(5));
-  EXPECT_EQ(t.prefill_ended - t.prefill_started, milliseconds(7));
-  EXPECT_EQ(t.first_token, t.prefill_ended);
-  EXPECT_EQ(t.transfer_ended - t.prefill_ended, milliseconds(11));
-  EXPECT_EQ(t.finished - t.transfer_ended, milliseconds(13));
+  EXPECT_EQ(t[Stage::kQueue], milliseconds(5));
+  EXPECT_EQ(t[Stage::kPrefill], milliseconds(7));
+  EXPECT_EQ(t.first_token - t.received, milliseconds(12));
+  EXPECT_EQ(t[Stage::kTransfer], milliseconds(11));
+  EXPECT_EQ(t[Stage::kDecode], milliseconds(13));
   EXPECT_EQ(t.finished - t.received, milliseconds(36));
   EXPECT_TRUE(blocker->finished());
 }
@@ -106,8 +106,8 @@ TEST(EngineStagesTest, CancelWhileItWaits) {
   ASSERT_TRUE(second->finished());
   EXPECT_EQ(second->outcome->reason, FinishReason::kCancelled);
   const StageTimes& t = second->outcome->times;
-  EXPECT_EQ(t.admitted - t.received, milliseconds(3));
-  EXPECT_EQ(t.finished, t.admitted);
+  EXPECT_EQ(t[Stage::kQueue], milliseconds(3));
+  EXPECT_EQ(t.finished - t.received, milliseconds(3));
   harness.RunToRest();
   EXPECT_EQ(first->outcome->reason, FinishReason::kLength);
 }
@@ -243,7 +243,7 @@ TEST(EngineStagesTest, ATransportThatTakesNoMoreIsNotNoticed) {
 }
 
 TEST(EngineStagesTest, WhatCannotRunIsRefused) {
-  Harness harness({.blocks = 8, .max_queued = 2});
+  Harness harness({.blocks = 8, .max_inbox = 2});
   const auto code = [&](const GenerateRequest& request) {
     return harness.loop()
         .Submit(request, std::make_shared<RecordingSink>())
@@ -253,14 +253,17 @@ TEST(EngineStagesTest, WhatCannotRunIsRefused) {
   EXPECT_EQ(code({.max_tokens = 4}), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(code(Long(256)), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(code(Long(100, 60)), absl::StatusCode::kInvalidArgument);
+  GenerateRequest of_no_class = Long();
+  of_no_class.service_class = 1;
+  EXPECT_EQ(code(of_no_class), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(code(Long(10, 0)), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(code({.prompt = {-1}}), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(code({.prompt = {9999}}), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(code(Long()), absl::StatusCode::kOk);
   EXPECT_EQ(code(Long()), absl::StatusCode::kOk);
   EXPECT_EQ(code(Long()), absl::StatusCode::kResourceExhausted);
-  EXPECT_EQ(harness.loop().Snapshot().requests_refused, 7u);
-  harness.Turn();  // One runs; one place in the queue is free again.
+  EXPECT_EQ(harness.loop().Snapshot().requests_refused, 8u);
+  harness.Turn();  // The loop has taken them.
   EXPECT_EQ(code(Long()), absl::StatusCode::kOk);
   harness.RunToRest();
 }
@@ -298,8 +301,14 @@ TEST(EngineStagesTest, StatisticsAddUp) {
   EXPECT_EQ(stats.devices[0].lent_steps, 2u);
   EXPECT_EQ(stats.devices[1].decode_tokens, 4u);
   uint64_t between = 0, requests = 0;
-  for (uint64_t n : stats.inter_token_seconds.counts) between += n;
-  for (uint64_t n : stats.request_seconds.counts) requests += n;
+  ASSERT_EQ(stats.classes.size(), 1u);
+  const ClassStats& its_class = stats.classes[0];
+  for (uint64_t n : its_class.inter_token_seconds.counts) between += n;
+  for (uint64_t n : its_class.request_seconds.counts) requests += n;
+  double stages = 0;
+  for (const auto& stage : its_class.stage_seconds) stages += stage.sum;
+  EXPECT_NEAR(stages, its_class.request_seconds.sum, 1e-9);
+  EXPECT_EQ(its_class.queued, 0u);
   EXPECT_EQ(between, 4u);
   EXPECT_EQ(requests, 1u);
   EXPECT_EQ(stats.kv_blocks.size(), 2u);

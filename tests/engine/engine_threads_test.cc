@@ -16,7 +16,7 @@ namespace {
 class WaitingSink final : public TokenSink {
  public:
   void OnPromptScores(std::vector<SampledToken>) override {}
-  bool OnTokens(TokenDelta delta) override {
+  bool OnTokens(const TokenDelta& delta) override {
     std::lock_guard lock(mutex_);
     text_ += delta.text;
     ++deltas_;

@@ -151,38 +151,6 @@ TEST(ApiLoadTest, ManyClientsAtOnce) {
   }));
 }
 
-TEST(ApiLoadTest, FullQueueIsRefusedForNow) {
-  ApiServerOptions options;
-  options.engine.max_running = 1;
-  options.engine.max_queued = 2;
-  ApiServer server(options);
-  server.gate().Close();
-  std::vector<std::unique_ptr<HttpClient>> waiting;
-  for (uint64_t i = 0; i < 3; ++i) {
-    waiting.push_back(std::make_unique<HttpClient>(server.port()));
-    waiting.back()->SendRequest("POST", kText, R"({"prompt":"abc"})");
-    ASSERT_TRUE(server.WaitFor([&](const EngineStats& s) {
-      return s.prefilling + s.queued == i + 1 && s.prefilling == 1;
-    }));
-  }
-  HttpClient client(server.port());
-  const ClientResponse refused = client.Post(kText, R"({"prompt":"abc"})");
-  EXPECT_EQ(refused.status, 429);
-  EXPECT_EQ(refused.Field("Retry-After"), "1");
-  EXPECT_EQ(TextAt(refused.json(), {"error", "code"}), "overloaded");
-  // Of several choices all or none: what was taken of them is cancelled.
-  waiting.back().reset();
-  ASSERT_TRUE(
-      server.WaitFor([](const EngineStats& s) { return s.queued == 1; }));
-  EXPECT_EQ(client.Post(kText, R"({"prompt":"abc","n":3})").status, 429);
-  ASSERT_TRUE(server.WaitFor([](const EngineStats& s) {
-    return s.queued == 1 && Finished(s, FinishReason::kCancelled) == 2;
-  }));
-  server.gate().Open();
-  waiting.pop_back();
-  for (auto& each : waiting) EXPECT_EQ(each->Receive().status, 200);
-}
-
 TEST(ApiLoadTest, DrainFinishesWhatRunsAndRefusesTheRest) {
   ApiServer server;
   server.gate().Close();

@@ -33,7 +33,7 @@ EngineStats SomeStats() {
   EngineStats stats;
   stats.requests_received = 9;
   stats.requests_refused = 2;
-  stats.requests_finished = {1, 2, 3, 0, 1};
+  stats.requests_finished = {1, 2, 3, 0, 1, 5};
   stats.prompt_tokens = 1ull << 40;
   stats.cached_tokens = 16;
   stats.slow_readers = 1;
@@ -42,9 +42,21 @@ EngineStats SomeStats() {
   stats.prefix[0].blocks_inserted = 4;
   stats.devices.push_back({.name = "cpu:0"});
   stats.transport_name = "loopback";
-  stats.queue_seconds.Add(std::chrono::microseconds(100));
-  stats.queue_seconds.Add(std::chrono::milliseconds(3));
-  stats.queue_seconds.Add(std::chrono::hours(1));
+  stats.devices.push_back(
+      {.name = "cpu:1", .up = false, .times_lost = 3, .retry = {}});
+  stats.pairs_avoided = 4;
+  stats.avoided.push_back({PoolId(0), PoolId(1), {}, 1});
+  stats.classes.resize(2);
+  stats.classes[0].name = "interactive";
+  stats.classes[0].queued = 7;
+  stats.classes[0].preempted = 2;
+  stats.classes[0].refused[static_cast<size_t>(RefusalReason::kShed)] = 6;
+  DurationHistogram& queue = stats.classes[0].stage_seconds[0];
+  queue.Add(std::chrono::microseconds(100));
+  queue.Add(std::chrono::milliseconds(3));
+  queue.Add(std::chrono::hours(1));
+  stats.classes[0].time_to_first_token_error.Add(0.3);
+  stats.classes[1].name = "batch";
   return stats;
 }
 
@@ -68,7 +80,7 @@ TEST(MetricsExporterTest, CountersAreExact) {
   EXPECT_EQ(samples["braid_cached_tokens_total"], 16);
   EXPECT_EQ(samples["braid_slow_readers_total"], 1);
   EXPECT_EQ(samples["braid_received_requests_total"], 9);
-  EXPECT_EQ(samples["braid_requests_total{outcome=\"refused\"}"], 2);
+  EXPECT_EQ(samples["braid_requests_total{outcome=\"refused\"}"], 7);
   EXPECT_EQ(samples["braid_requests_total{outcome=\"cancelled\"}"], 3);
   EXPECT_EQ(samples["braid_prefix_inserted_blocks_total{pool=\"0\"}"], 4);
   EXPECT_EQ(
@@ -76,6 +88,24 @@ TEST(MetricsExporterTest, CountersAreExact) {
       2);
   EXPECT_EQ(samples[R"(braid_build_info{version="1.2.3",model="a \"model\""})"],
             1);
+}
+
+TEST(MetricsExporterTest, ClassesAndOutages) {
+  auto samples = Samples(MetricsExporter({"1", "m"}).Render(SomeStats()));
+  EXPECT_EQ(samples["braid_queued_requests{class=\"interactive\"}"], 7);
+  EXPECT_EQ(samples["braid_queued_requests{class=\"batch\"}"], 0);
+  EXPECT_EQ(samples["braid_preemptions_total{class=\"interactive\"}"], 2);
+  EXPECT_EQ(
+      samples["braid_refusals_total{class=\"interactive\",reason=\"shed\"}"],
+      6);
+  EXPECT_EQ(samples["braid_time_to_first_token_relative_error_bucket{class="
+                    "\"interactive\",le=\"0.3\"}"],
+            1);
+  EXPECT_EQ(samples["braid_device_up{device=\"cpu:0\"}"], 1);
+  EXPECT_EQ(samples["braid_device_up{device=\"cpu:1\"}"], 0);
+  EXPECT_EQ(samples["braid_device_losses_total{device=\"cpu:1\"}"], 3);
+  EXPECT_EQ(samples["braid_avoided_pairs"], 1);
+  EXPECT_EQ(samples["braid_pair_avoidances_total"], 4);
 }
 
 // A rate of look-ups is no hit rate of requests.
@@ -88,8 +118,8 @@ TEST(MetricsExporterTest, TellsNothingOfTheIndexsLookUps) {
 TEST(MetricsExporterTest, HistogramsAreCumulative) {
   auto samples = Samples(MetricsExporter({"1", "m"}).Render(SomeStats()));
   const auto below = [&](const char* bound) {
-    const std::string name =
-        absl::StrCat("braid_queue_seconds_bucket{le=\"", bound, "\"}");
+    const std::string name = absl::StrCat(
+        "braid_queue_seconds_bucket{class=\"interactive\",le=\"", bound, "\"}");
     EXPECT_EQ(samples.count(name), 1u) << name;
     return samples[name];
   };
@@ -98,8 +128,9 @@ TEST(MetricsExporterTest, HistogramsAreCumulative) {
   EXPECT_EQ(below("0.005"), 2);
   EXPECT_EQ(below("120"), 2);
   EXPECT_EQ(below("+Inf"), 3);
-  EXPECT_EQ(samples["braid_queue_seconds_count"], 3);
-  EXPECT_NEAR(samples["braid_queue_seconds_sum"], 3600.0031, 1e-6);
+  EXPECT_EQ(samples["braid_queue_seconds_count{class=\"interactive\"}"], 3);
+  EXPECT_NEAR(samples["braid_queue_seconds_sum{class=\"interactive\"}"],
+              3600.0031, 1e-6);
 }
 
 }  // namespace

@@ -72,21 +72,30 @@ TEST(ResponsePartsTest, StringsSurviveAnyBytes) {
 }
 
 TEST(ResponsePartsTest, StagesAddUp) {
+  using std::chrono::microseconds;
   Outcome outcome;
   const TimePoint begin{};
-  outcome.times = {.received = begin,
-                   .admitted = begin + std::chrono::microseconds(1500),
-                   .prefill_started = begin + std::chrono::milliseconds(2),
-                   .prefill_ended = begin + std::chrono::milliseconds(4),
-                   .transfer_ended = begin + std::chrono::milliseconds(5),
-                   .finished = begin + std::chrono::milliseconds(11),
-                   .first_token = begin + std::chrono::milliseconds(4)};
+  outcome.times = {
+      .received = begin,
+      .finished = begin + microseconds(11000),
+      .first_token = begin + microseconds(4000),
+      .spent = {microseconds(1500), microseconds(500), microseconds(2000),
+                microseconds(1000), microseconds(250), microseconds(5750)}};
   outcome.split = true;
+  outcome.preempted = 1;
+  outcome.placement = {.prefill = "cpu:0",
+                       .decode = "cpu:1",
+                       .reason = "split-faster",
+                       .predicted_ttft = 0.0055};
   std::string out;
   AppendTimings(outcome, out);
-  EXPECT_EQ(out, R"({"queue_ms":1.500,"prefill_ms":2.500,"transfer_ms":1.000,)"
-                 R"("decode_ms":6.000,"total_ms":11.000,)"
-                 R"("time_to_first_token_ms":4.000,"split":true})");
+  EXPECT_EQ(out,
+            R"({"queue_ms":1.500,"prefill_wait_ms":0.500,"prefill_ms":2.000,)"
+            R"("transfer_ms":1.000,"decode_wait_ms":0.250,"decode_ms":5.750,)"
+            R"("total_ms":11.000,"time_to_first_token_ms":4.000,)"
+            R"("predicted_time_to_first_token_ms":5.500,"split":true,)"
+            R"("placement":{"prefill":"cpu:0","decode":"cpu:1",)"
+            R"("reason":"split-faster"},"preempted":1,"recomputed":0})");
 }
 
 TEST(ChatResponseTest, Events) {

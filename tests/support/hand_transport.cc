@@ -97,7 +97,7 @@ void HandTransport::End(TransferId id, TransferEvent::Outcome outcome) {
       break;
     case TransferEvent::Outcome::kFailed:
       ++stats_.transfers_failed;
-      event.status = absl::UnavailableError("failed by the test");
+      event.status = failure_;
       break;
     case TransferEvent::Outcome::kCancelled:
       ++stats_.transfers_cancelled;

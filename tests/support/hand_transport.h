@@ -30,6 +30,8 @@ class HandTransport final : public KvTransport {
 
   // The next Opens are refused.
   void RefuseOpens(int n) { refuse_opens_ = n; }
+  // What transfers fail with from now on.
+  void FailWith(absl::Status status) { failure_ = std::move(status); }
   size_t pieces_posted() const { return pieces_posted_; }
 
  private:
@@ -46,6 +48,7 @@ class HandTransport final : public KvTransport {
   std::vector<Transfer> open_;
   std::vector<TransferEvent> ended_;
   TransportStats stats_;
+  absl::Status failure_ = absl::UnavailableError("failed by the test");
   int refuse_opens_ = 0;
   size_t pieces_posted_ = 0;
 };
