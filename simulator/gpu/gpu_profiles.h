@@ -1,14 +1,97 @@
-// The measured tables and constants of simulator/profiles, read once.
+// What simulator/profiles says: models, systems, measured kernel tables, links
+// and the fitted habits of serving engines. Read once, whole (0.2 s).
 //
 // Thread safety: immutable after Read; any thread.
 #pragma once
 
-#include <memory>
+#include <array>
+#include <cstdint>
 #include <string>
+#include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 
 namespace braid::gpu {
+
+enum class ServingEngine : uint8_t { kTrtLlm, kVllm, kSglang };
+constexpr int kServingEngines = 3;
+absl::string_view ToString(ServingEngine engine);  // as files spell it
+
+// kFp8: one scale per tensor or channel; kFp8Block: one per 128 x 128.
+enum class WeightFormat : uint8_t {
+  kBf16,
+  kFp8,
+  kFp8Block,
+  kNvfp4,
+  kInt4,
+  kMxfp4
+};
+enum class KvFormat : uint8_t { kBf16, kFp8 };
+
+// A model, as far as the time of a step depends on it.
+struct ModelShape {
+  std::string name;
+  int hidden = 0, layers = 0, heads = 0, kv_heads = 0, head_dim = 0;
+  int ffn = 0, vocab = 0;
+  int experts = 0, topk = 0, expert_ffn = 0, shared_ffn = 0;
+  int dense_layers = 0;  // of a model with experts: layers without
+  // Latent attention (MLA) when kv_lora > 0.
+  int q_lora = 0, kv_lora = 0, rope = 0;
+  int window = 0;  // of the layers that are not full
+  // Linear attention when head_dim > 0.
+  int linear_value_heads = 0, linear_key_heads = 0, linear_head_dim = 0;
+  int full_every = 1;  // one layer of so many attends to everything
+  int sparse = 0;      // a decode row attends to so many tokens at most
+  // What is stored, whatever the served label says; empty: as labelled.
+  std::string dense_format, expert_format;
+
+  bool latent() const { return kv_lora > 0; }
+  int expert_layers() const { return experts > 0 ? layers - dense_layers : 0; }
+  int full_layers() const { return layers / full_every; }
+};
+
+struct GpuSystem {
+  std::string name;
+  double memory = 0, memory_bandwidth = 0;              // bytes, B/s
+  double bf16_flops = 0, fp8_flops = 0, fp4_flops = 0;  // FLOP/s, dense
+  double nvlink_bandwidth = 0, network_bandwidth = 0;   // B/s, one way
+  int nvlink_domain = 0;                                // GPUs
+  std::string tables;  // the system whose kernels were measured for it
+  std::string links;
+};
+
+// How an engine departs from the sum of its kernels: fitted, per engine
+// (profiles/engines.csv has the names and what they mean).
+struct EngineHabits {
+  double step_overhead = 0;   // s per step
+  double layer_overhead = 0;  // s per layer and step
+  // Multipliers of table times.
+  double gemm = 1, expert = 1, decode_attention = 1, prefill_attention = 1,
+         collective = 1, elementwise = 1;
+  double request_overhead = 0;   // s of every request before it is queued
+  double first_token_steps = 0;  // decode steps before a first token is seen
+  double prefill = 1;           // multiplier of the time that prompt tokens add
+  double prompt_budget = 8192;  // tokens of prompts in one step
+  double mixes = 1;   // 1: decode rows ride along with prompts; 0: they wait
+  double kv_fp8 = 0;  // 1: 8-bit weights come with 8-bit KV
+};
+
+// One row per shape, one column per size; what was not measured is NaN.
+struct MeasuredTable {
+  struct Row {
+    std::vector<std::string> keys;
+    std::vector<double> seconds;
+  };
+  std::vector<double> sizes;
+  std::vector<Row> rows;
+};
+
+struct LinkFit {
+  double small_seconds = 0;  // of a small message
+  double bandwidth = 0;      // B/s of a large one
+};
 
 class GpuProfiles final {
  public:
@@ -16,20 +99,31 @@ class GpuProfiles final {
   // source tree this was built from.
   static std::string DefaultDirectory();
 
-  // Reads the small files (models, systems, links); the tables of a system are
-  // read when first needed. The error names `directory` and the remedy.
+  // The error names `directory` and the remedy.
   static absl::StatusOr<GpuProfiles> Read(const std::string& directory);
 
-  GpuProfiles(GpuProfiles&&) noexcept;
-  GpuProfiles& operator=(GpuProfiles&&) noexcept;
-  ~GpuProfiles();
+  // The entry with the longest name that begins `served`, without its
+  // organisation and in lower case: "nvidia/Llama-3.1-8B-Instruct-FP8" is
+  // "llama-3.1-8b". Null when there is none.
+  const ModelShape* FindModel(absl::string_view served) const;
+  // "h200_sxm", or "h200". Null when there is none.
+  const GpuSystem* FindSystem(absl::string_view name) const;
 
-  struct Impl;
-  const Impl& impl() const { return *impl_; }
+  const EngineHabits& habits(ServingEngine engine) const {
+    return habits_[static_cast<int>(engine)];
+  }
+  std::string ModelNames() const;  // for messages
+  std::string SystemNames() const;
+
+  MeasuredTable gemm, prefill_attention, decode_attention, mla_prefill,
+      mla_decode, moe, collectives;
+  // "h100_dgx/intra_node", as in send_recv.csv.
+  absl::flat_hash_map<std::string, LinkFit> links;
 
  private:
-  explicit GpuProfiles(std::unique_ptr<Impl> impl);
-  std::unique_ptr<Impl> impl_;
+  std::vector<ModelShape> models_;
+  std::vector<GpuSystem> systems_;
+  std::array<EngineHabits, kServingEngines> habits_;
 };
 
 }  // namespace braid::gpu

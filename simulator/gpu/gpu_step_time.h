@@ -21,15 +21,9 @@
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "scheduler/step_time_model.h"
+#include "simulator/gpu/gpu_profiles.h"
 
 namespace braid::gpu {
-
-class GpuProfiles;
-
-enum class ServingEngine : uint8_t { kTrtLlm, kVllm, kSglang };
-// kFp8: one scale per tensor or channel; kFp8Block: one per 128 x 128.
-enum class WeightFormat : uint8_t { kBf16, kFp8, kFp8Block, kNvfp4, kInt4 };
-enum class KvFormat : uint8_t { kBf16, kFp8 };
 
 // One worker: what it serves, on what, divided how.
 struct GpuServing {
@@ -72,6 +66,8 @@ class GpuStepTime final {
   // What is left beside the weights, in tokens of all requests together.
   uint64_t kv_capacity_tokens() const;
   int gpus() const;
+  // Each attends to its own share of the rows (attention data parallel).
+  uint32_t attention_groups() const;
 
   // Opaque; gpu_step_time.cc.
   struct Grids;

@@ -10,7 +10,6 @@ namespace braid::gpu {
 struct ValidateOptions {
   std::string file;         // columns of silicon_e2e.csv.gz; .gz or plain
   std::string profiles;     // empty: GpuProfiles::DefaultDirectory()
-  std::string report;       // a markdown file to write the distribution to
   std::string predictions;  // a CSV file to write every row's prediction to
 };
 

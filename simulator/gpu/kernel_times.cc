@@ -1,0 +1,452 @@
+#include "simulator/gpu/kernel_times.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/string_view.h"
+#include "base/check.h"
+#include "simulator/gpu/curve.h"
+
+namespace braid::gpu {
+namespace {
+
+using Row = MeasuredTable::Row;
+
+double Number(const std::string& key) {
+  double value = 0;
+  return absl::SimpleAtod(key, &value) ? value : 0;
+}
+
+// How unlike two sizes are; 0 when equal.
+double Apart(double a, double b) {
+  return std::abs(std::log(std::max(a, 1.0) / std::max(b, 1.0)));
+}
+
+// Names of a format in the tables, best first: what was not measured is taken
+// from the next kernel, as a ratio to its own roofline.
+std::vector<absl::string_view> TableNames(WeightFormat format) {
+  switch (format) {
+    case WeightFormat::kBf16:
+      return {"bfloat16"};
+    case WeightFormat::kFp8:
+      return {"fp8", "fp8_block", "bfloat16"};
+    case WeightFormat::kFp8Block:
+      return {"fp8_block", "fp8", "bfloat16"};
+    case WeightFormat::kNvfp4:
+      return {"nvfp4", "fp8", "fp8_block", "w4a16_mxfp4", "bfloat16"};
+    case WeightFormat::kInt4:
+      return {"int4_wo", "w4a16_mxfp4", "bfloat16"};
+    case WeightFormat::kMxfp4:
+      return {"w4a16_mxfp4", "w4a8_mxfp4_mxfp8", "int4_wo", "bfloat16"};
+  }
+  return {};
+}
+
+WeightFormat FormatOf(absl::string_view table_name) {
+  if (table_name == "fp8") return WeightFormat::kFp8;
+  if (table_name == "fp8_block") return WeightFormat::kFp8Block;
+  if (table_name == "nvfp4") return WeightFormat::kNvfp4;
+  if (table_name == "int4_wo") return WeightFormat::kInt4;
+  if (table_name == "w4a16_mxfp4") return WeightFormat::kMxfp4;
+  if (table_name == "w4a8_mxfp4_mxfp8") return WeightFormat::kMxfp4;
+  return WeightFormat::kBf16;
+}
+
+double Flops(const GpuSystem& system, WeightFormat format) {
+  switch (format) {
+    case WeightFormat::kFp8:
+    case WeightFormat::kFp8Block:
+      return system.fp8_flops;
+    case WeightFormat::kNvfp4:
+      return system.fp4_flops;
+    case WeightFormat::kBf16:
+    case WeightFormat::kInt4:  // unpacked, multiplied in bf16
+    case WeightFormat::kMxfp4:
+      return system.bf16_flops;
+  }
+  return system.bf16_flops;
+}
+
+double ActivationBytes(WeightFormat format) {
+  switch (format) {
+    case WeightFormat::kFp8:
+    case WeightFormat::kFp8Block:
+      return 1;
+    case WeightFormat::kNvfp4:
+      return 0.5625;
+    default:
+      return 2;
+  }
+}
+
+double GemmRoofline(const GpuSystem& s, WeightFormat format, double m, double n,
+                    double k) {
+  const double bytes =
+      n * k * WeightBytes(format) + m * k * ActivationBytes(format) + 2 * m * n;
+  return std::max(2 * m * n * k / Flops(s, format), bytes / s.memory_bandwidth);
+}
+
+// Weights of the experts that somebody was routed to, and the arithmetic.
+double ExpertRoofline(const GpuSystem& s, const ExpertShape& e, double tokens) {
+  const double local = static_cast<double>(e.experts) / e.expert_parallel;
+  const double touched =
+      local * -std::expm1(tokens * e.topk * std::log1p(-1.0 / e.experts));
+  const double matrix = 3.0 * e.hidden * e.ffn / e.tensor_parallel;
+  const double flops = tokens * e.topk / e.expert_parallel * 2 * matrix;
+  const double bytes =
+      touched * matrix * WeightBytes(e.format) + tokens * e.hidden * 4;
+  return flops / Flops(s, e.format) + bytes / s.memory_bandwidth;
+}
+
+const GpuSystem& Measured(const GpuProfiles& profiles, const GpuSystem& s) {
+  const GpuSystem* found = profiles.FindSystem(s.tables);
+  return found == nullptr ? s : *found;
+}
+
+// Rows of decode attention for one shape: a curve over context per batch size.
+// Between batch sizes linear, as the bytes read are.
+class DecodeSurface {
+ public:
+  void Add(double batch, Curve curve) {
+    if (!curve.empty()) curves_[batch] = std::move(curve);
+  }
+  bool empty() const { return curves_.empty(); }
+
+  double At(double rows, double context) const {
+    const auto above = curves_.lower_bound(rows);
+    if (above == curves_.end()) {
+      const auto& [batch, curve] = *curves_.rbegin();
+      return curve.At(context) * rows / batch;
+    }
+    if (above == curves_.begin()) return above->second.At(context);
+    const auto below = std::prev(above);
+    const double share = (rows - below->first) / (above->first - below->first);
+    const double low = below->second.At(context);
+    return low + share * (above->second.At(context) - low);
+  }
+
+ private:
+  std::map<double, Curve> curves_;
+};
+
+// The (heads, KV heads, head size) of a table nearest to `shape`.
+struct NearestAttention {
+  double heads = 0, kv_heads = 0, head_dim = 0;
+  absl::string_view kv;
+};
+
+bool SameAttention(const Row& row, const NearestAttention& at, int window) {
+  return row.keys[1] == at.kv && Number(row.keys[2]) == at.head_dim &&
+         Number(row.keys[3]) == window && Number(row.keys[4]) == at.heads &&
+         Number(row.keys[5]) == at.kv_heads;
+}
+
+bool FindAttention(const MeasuredTable& table, const GpuSystem& measured,
+                   const AttentionShape& shape, int window,
+                   NearestAttention& out) {
+  const absl::string_view kv = shape.kv == KvFormat::kFp8 ? "fp8" : "bfloat16";
+  double best = std::numeric_limits<double>::infinity();
+  for (const Row& row : table.rows) {
+    if (row.keys[0] != measured.name || Number(row.keys[3]) != window) continue;
+    const double heads = Number(row.keys[4]), kv_heads = Number(row.keys[5]),
+                 head_dim = Number(row.keys[2]);
+    const double apart = 4 * Apart(head_dim, shape.head_dim) +
+                         2 * Apart(kv_heads, shape.kv_heads) +
+                         Apart(heads, shape.heads) +
+                         (row.keys[1] == kv ? 0 : 0.1);
+    if (apart < best) {
+      best = apart;
+      out = {heads, kv_heads, head_dim, row.keys[1]};
+    }
+  }
+  return std::isfinite(best);
+}
+
+double KvBytes(absl::string_view kv) { return kv == "fp8" ? 1 : 2; }
+
+}  // namespace
+
+double WeightBytes(WeightFormat format) {
+  switch (format) {
+    case WeightFormat::kBf16:
+      return 2;
+    case WeightFormat::kFp8:
+    case WeightFormat::kFp8Block:
+      return 1;
+    case WeightFormat::kNvfp4:
+      return 0.5625;  // a scale of 8 bits for 16 weights
+    case WeightFormat::kInt4:
+    case WeightFormat::kMxfp4:
+      return 0.53125;  // 8 bits for 32
+  }
+  return 2;
+}
+
+KernelTimes::KernelTimes(const GpuProfiles& profiles, const GpuSystem& system)
+    : profiles_(profiles),
+      system_(system),
+      measured_(Measured(profiles, system)) {}
+
+KernelTimes::OfSize KernelTimes::Gemm(WeightFormat format, int n, int k) const {
+  // The four measured (n, k) around, mixed in the logarithm of their ratios.
+  const std::vector<double>& sizes = profiles_.gemm.sizes;
+  for (absl::string_view name : TableNames(format)) {
+    std::vector<std::pair<double, const Row*>> near;
+    for (const Row& row : profiles_.gemm.rows) {
+      if (row.keys[0] != measured_.name || row.keys[1] != name) continue;
+      const double away =
+          Apart(Number(row.keys[2]), n) + Apart(Number(row.keys[3]), k);
+      near.emplace_back(away, &row);
+    }
+    if (near.empty()) continue;
+    const size_t take = std::min<size_t>(4, near.size());
+    std::partial_sort(
+        near.begin(), near.begin() + take, near.end(),
+        [](const auto& a, const auto& b) { return a.first < b.first; });
+    const WeightFormat kernel = FormatOf(name);
+    std::vector<double> ratio(sizes.size(), 0), weight(sizes.size(), 0);
+    for (size_t i = 0; i < take; ++i) {
+      const auto& [away, row] = near[i];
+      const double share = 1 / (away * away + 1e-6);
+      for (size_t j = 0; j < sizes.size(); ++j) {
+        if (!(row->seconds[j] > 0)) continue;
+        const double roofline =
+            GemmRoofline(measured_, kernel, sizes[j], Number(row->keys[2]),
+                         Number(row->keys[3]));
+        ratio[j] += share * std::log(row->seconds[j] / roofline);
+        weight[j] += share;
+      }
+    }
+    for (size_t j = 0; j < sizes.size(); ++j) {
+      ratio[j] = weight[j] > 0 ? std::exp(ratio[j] / weight[j]) : 0;
+    }
+    return [system = system_, format, n, k,
+            curve = Curve(sizes, ratio)](double m) {
+      return curve.At(m, 0) * GemmRoofline(system, format, m, n, k);
+    };
+  }
+  // Nothing measured at all: the roofline at 80 % of the memory's speed.
+  return [system = system_, format, n, k](double m) {
+    return 1.25 * GemmRoofline(system, format, m, n, k);
+  };
+}
+
+KernelTimes::OfSize KernelTimes::PromptAttention(
+    const AttentionShape& shape) const {
+  const MeasuredTable& table = profiles_.prefill_attention;
+  NearestAttention at;
+  const double window = shape.window;
+  int table_window = shape.window;
+  bool found = FindAttention(table, measured_, shape, table_window, at);
+  if (!found) {
+    table_window = 0;
+    found = FindAttention(table, measured_, shape, 0, at);
+  }
+  BRAID_CHECK(found);  // Load has seen that the system has tables
+  const Row* best = nullptr;
+  for (const Row& row : table.rows) {
+    if (row.keys[0] == measured_.name && SameAttention(row, at, table_window)) {
+      best = &row;
+    }
+  }
+  // Heads of other numbers and sizes: as much arithmetic more or less.
+  const double scale = shape.heads * shape.head_dim / (at.heads * at.head_dim) *
+                       measured_.bf16_flops / system_.bf16_flops;
+  const bool unwindowed = table_window != shape.window;
+  return [curve = Curve(table.sizes, best->seconds), scale, unwindowed,
+          window](double tokens) {
+    if (!unwindowed || tokens <= window) {
+      return curve.At(tokens, window > 0 ? 1 : 2) * scale;
+    }
+    return curve.At(window, 2) * scale * tokens / window;
+  };
+}
+
+KernelTimes::OfRowsAndContext KernelTimes::DecodeAttention(
+    const AttentionShape& shape) const {
+  const MeasuredTable& table = profiles_.decode_attention;
+  NearestAttention at;
+  int table_window = shape.window;
+  bool found = FindAttention(table, measured_, shape, table_window, at);
+  if (!found) {
+    table_window = 0;
+    found = FindAttention(table, measured_, shape, 0, at);
+  }
+  BRAID_CHECK(found);
+  DecodeSurface surface;
+  for (const Row& row : table.rows) {
+    if (row.keys[0] == measured_.name && SameAttention(row, at, table_window)) {
+      surface.Add(Number(row.keys[6]), Curve(table.sizes, row.seconds));
+    }
+  }
+  const double kv_bytes = shape.kv == KvFormat::kFp8 ? 1 : 2;
+  // KV heads of other numbers and sizes: as many bytes more or less.
+  const double scale = shape.kv_heads * shape.head_dim * kv_bytes /
+                       (at.kv_heads * at.head_dim * KvBytes(at.kv)) *
+                       measured_.memory_bandwidth / system_.memory_bandwidth;
+  const double limit = table_window != shape.window && shape.window > 0
+                           ? static_cast<double>(shape.window)
+                           : std::numeric_limits<double>::infinity();
+  return [surface = std::move(surface), scale, limit](double rows,
+                                                      double context) {
+    return surface.At(rows, std::min(context, limit)) * scale;
+  };
+}
+
+KernelTimes::Latent KernelTimes::FindLatent(const MeasuredTable& table,
+                                            WeightFormat format, KvFormat kv,
+                                            int heads) const {
+  const absl::string_view kv_name = kv == KvFormat::kFp8 ? "fp8" : "bfloat16";
+  const std::vector<absl::string_view> names = TableNames(format);
+  Latent best;
+  double best_apart = std::numeric_limits<double>::infinity();
+  for (const Row& row : table.rows) {
+    const auto name = std::find(names.begin(), names.end(), row.keys[2]);
+    const double apart = (row.keys[0] == measured_.name ? 0 : 1000) +
+                         10.0 * static_cast<double>(name - names.begin()) +
+                         (row.keys[1] == kv_name ? 0 : 1) +
+                         Apart(Number(row.keys[3]), heads);
+    if (apart < best_apart) {
+      best_apart = apart;
+      best.row = &row;
+    }
+  }
+  BRAID_CHECK(best.row != nullptr);  // Read refuses an empty table
+  best.from = profiles_.FindSystem(best.row->keys[0]);
+  if (best.from == nullptr) best.from = &measured_;
+  return best;
+}
+
+KernelTimes::OfSize KernelTimes::LatentPrompt(WeightFormat format, KvFormat kv,
+                                              int heads) const {
+  const auto [row, from] = FindLatent(profiles_.mla_prefill, format, kv, heads);
+  const double scale =
+      heads / Number(row->keys[3]) * from->bf16_flops / system_.bf16_flops;
+  return [curve = Curve(profiles_.mla_prefill.sizes, row->seconds),
+          scale](double tokens) { return curve.At(tokens, 2) * scale; };
+}
+
+KernelTimes::OfRowsAndContext KernelTimes::LatentDecode(WeightFormat format,
+                                                        KvFormat kv,
+                                                        int heads) const {
+  const MeasuredTable& table = profiles_.mla_decode;
+  const auto [best, from] = FindLatent(table, format, kv, heads);
+  DecodeSurface surface;
+  for (const Row& row : table.rows) {
+    if (std::equal(row.keys.begin(), row.keys.begin() + 4,
+                   best->keys.begin())) {
+      surface.Add(Number(row.keys[4]), Curve(table.sizes, row.seconds));
+    }
+  }
+  const double scale = from->memory_bandwidth / system_.memory_bandwidth;
+  return [surface = std::move(surface), scale](double rows, double context) {
+    return surface.At(rows, context) * scale;
+  };
+}
+
+KernelTimes::OfSize KernelTimes::Experts(const ExpertShape& shape) const {
+  const MeasuredTable& table = profiles_.moe;
+  const std::vector<absl::string_view> names = TableNames(shape.format);
+  const Row* best = nullptr;
+  double best_apart = std::numeric_limits<double>::infinity();
+  for (const Row& row : table.rows) {
+    if (row.keys[0] != measured_.name) continue;
+    const auto name = std::find(names.begin(), names.end(), row.keys[1]);
+    if (name == names.end()) continue;
+    const double apart = 0.5 * static_cast<double>(name - names.begin()) +
+                         3 * Apart(Number(row.keys[2]), shape.hidden) +
+                         Apart(Number(row.keys[3]), shape.ffn) +
+                         Apart(Number(row.keys[4]), shape.topk) +
+                         Apart(Number(row.keys[5]), shape.experts) +
+                         Apart(Number(row.keys[6]), shape.tensor_parallel) +
+                         Apart(Number(row.keys[7]), shape.expert_parallel);
+    if (apart < best_apart) {
+      best_apart = apart;
+      best = &row;
+    }
+  }
+  if (best == nullptr) {
+    return [system = system_, shape](double tokens) {
+      return 1.25 * ExpertRoofline(system, shape, tokens);
+    };
+  }
+  ExpertShape of_table{FormatOf(best->keys[1]),
+                       static_cast<int>(Number(best->keys[2])),
+                       static_cast<int>(Number(best->keys[3])),
+                       static_cast<int>(Number(best->keys[4])),
+                       static_cast<int>(Number(best->keys[5])),
+                       static_cast<int>(Number(best->keys[6])),
+                       static_cast<int>(Number(best->keys[7]))};
+  // Both 8-bit kernels run the same weights; an engine takes the quicker one.
+  const bool eight_bits = of_table.format == WeightFormat::kFp8 ||
+                          of_table.format == WeightFormat::kFp8Block;
+  std::vector<double> seconds = best->seconds;
+  for (const Row& row : table.rows) {
+    if (!eight_bits || row.keys[0] != best->keys[0] ||
+        !(row.keys[1] == "fp8" || row.keys[1] == "fp8_block") ||
+        !std::equal(row.keys.begin() + 2, row.keys.end(),
+                    best->keys.begin() + 2)) {
+      continue;
+    }
+    for (size_t i = 0; i < seconds.size(); ++i) {
+      if (row.seconds[i] > 0 && !(row.seconds[i] > seconds[i])) {
+        seconds[i] = row.seconds[i];
+      }
+    }
+  }
+  std::vector<double> ratio(seconds.size());
+  for (size_t i = 0; i < seconds.size(); ++i) {
+    ratio[i] = seconds[i] / ExpertRoofline(measured_, of_table, table.sizes[i]);
+  }
+  return [system = system_, shape,
+          curve = Curve(table.sizes, ratio)](double tokens) {
+    return curve.At(tokens, 0) * ExpertRoofline(system, shape, tokens);
+  };
+}
+
+KernelTimes::OfSize KernelTimes::Collect(Collective op, int gpus) const {
+  if (gpus <= 1) return [](double) { return 0.0; };
+  static constexpr absl::string_view kNames[] = {"all_reduce", "all_gather",
+                                                 "reduce_scatter"};
+  const absl::string_view name = kNames[static_cast<int>(op)];
+  const MeasuredTable& table = profiles_.collectives;
+  const Row* best = nullptr;
+  for (const Row& row : table.rows) {
+    if (row.keys[0] != measured_.name || row.keys[1] != name) continue;
+    if (best == nullptr ||
+        Apart(Number(row.keys[2]), gpus) < Apart(Number(best->keys[2]), gpus)) {
+      best = &row;
+    }
+  }
+  // Twice as many bytes cross a link for a reduction as for its halves.
+  const double crossings = op == Collective::kAllReduce ? 2 : 1;
+  const bool leaves_domain = gpus > system_.nvlink_domain;
+  const double network = system_.network_bandwidth;
+  // A GPU that joins is one more hop for a small message.
+  const double hops =
+      best == nullptr
+          ? 1
+          : std::max(1.0, std::log2(gpus) /
+                              std::log2(std::max(2.0, Number(best->keys[2]))));
+  const Curve curve =
+      best == nullptr ? Curve() : Curve(table.sizes, best->seconds);
+  const double nvlink = system_.nvlink_bandwidth;
+  // What each byte costs more, or less, than where it was measured.
+  const double slower = 1 / nvlink - 1 / measured_.nvlink_bandwidth;
+  return [=](double elements) {
+    const double bytes = 2 * elements;
+    double seconds =
+        curve.empty() ? 10e-6 + crossings * bytes / nvlink
+                      : curve.At(elements) * hops + crossings * bytes * slower;
+    if (leaves_domain) seconds += 20e-6 + crossings * bytes / 8 / network;
+    return seconds;
+  };
+}
+
+}  // namespace braid::gpu

@@ -1,0 +1,64 @@
+#include "simulator/gpu/run_prediction.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "base/status_macros.h"
+
+namespace braid::gpu {
+namespace {
+
+// Sweeps of 1,024 and 8,192 tokens draw lengths from 80 % to all of that.
+bool DrawsLengths(const MeasuredRun& run) {
+  const auto drawn = [](uint32_t n) { return n == 1024 || n == 8192; };
+  return drawn(run.prompt_tokens) && drawn(run.answer_tokens);
+}
+
+}  // namespace
+
+absl::StatusOr<GpuStepTime> RunPredictor::WorkerOf(GpuServing s) {
+  const EngineHabits& habits = profiles_.habits(s.engine);
+  s.kv = habits.kv_fp8 > 0.5 && s.weights != WeightFormat::kBf16
+             ? KvFormat::kFp8
+             : KvFormat::kBf16;
+  const std::string key =
+      absl::StrCat(s.model, "|", s.system, "|", static_cast<int>(s.engine), "|",
+                   static_cast<int>(s.weights), "|",
+                   static_cast<int>(s.expert_weights), "|", s.tensor_parallel,
+                   "|", s.pipeline_parallel, "|", s.attention_data_parallel,
+                   "|", s.expert_tensor_parallel, "|", s.expert_parallel);
+  const auto found = workers_.find(key);
+  if (found != workers_.end()) return found->second;
+  return workers_.emplace(key, GpuStepTime::Load(profiles_, s)).first->second;
+}
+
+absl::StatusOr<Prediction> RunPredictor::Predict(const MeasuredRun& run) {
+  const EngineHabits& habits = profiles_.habits(run.worker.engine);
+  ClosedLoop loop;
+  loop.clients = run.clients;
+  loop.prompt_tokens = run.prompt_tokens;
+  loop.answer_tokens = run.answer_tokens;
+  loop.shortest = DrawsLengths(run) ? 0.8 : 1;
+  LoopResult result;
+  if (!run.disaggregated) {
+    BRAID_ASSIGN_OR_RETURN(const GpuStepTime worker, WorkerOf(run.worker));
+    result = RunAggregated(worker, habits, loop);
+  } else {
+    BRAID_ASSIGN_OR_RETURN(const GpuStepTime prefill,
+                           WorkerOf(run.prefill_worker));
+    BRAID_ASSIGN_OR_RETURN(const GpuStepTime decode,
+                           WorkerOf(run.decode_worker));
+    // Each GPU of a prefill worker sends its share of the KV.
+    const uint64_t bytes = prefill.kv_bytes_per_token() * run.prompt_tokens /
+                           static_cast<uint64_t>(prefill.gpus());
+    BRAID_ASSIGN_OR_RETURN(
+        const double transfer,
+        TransferSeconds(profiles_, run.system, GpuLink::kNetwork, bytes));
+    const DisaggregatedWorkers workers{prefill, decode, run.prefill_workers,
+                                       run.decode_workers, transfer};
+    result = RunDisaggregated(workers, habits, loop);
+  }
+  return Prediction{result.ttft, result.tpot, result.waited_for_memory};
+}
+
+}  // namespace braid::gpu
