@@ -74,7 +74,7 @@ class LlamaServer:
         def idle():
             with urllib.request.urlopen(self.url + "/slots", timeout=30) as reply:
                 return not any(slot["is_processing"] for slot in json.load(reply))
-        wait_until(idle, "llama-server's slots to become free", 60)
+        wait_until(idle, "llama-server's slots to become free", 300)
 
     def __exit__(self, *_):
         self.process.kill()
