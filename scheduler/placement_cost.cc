@@ -35,11 +35,6 @@ double BeyondTarget(const DeviceView& device, double seconds, double before) {
   return std::max(0.0, seconds - std::max(device.tightest_tpot, before));
 }
 
-// What exceeds `target`, if there is one.
-double Over(double value, double target) {
-  return target > 0 ? std::max(0.0, value - target) : 0;
-}
-
 }  // namespace
 
 PrefillCost PrefillCostOf(const PlacementQuery& query,
@@ -127,20 +122,6 @@ DecodeCost DecodeCostOf(const PlacementQuery& query,
     if (device.prefilling && !device.decoding) cost.others += weights.turn;
   }
   return cost;
-}
-
-PairCost PairCostOf(const PlacementQuery& query,
-                    const PlacementWeights& weights, const PrefillCost& prefill,
-                    const DecodeCost& decode, double credit, double transfer) {
-  PairCost pair;
-  pair.ttft = std::max(prefill.wait, credit) + prefill.compute;
-  const double after = transfer + decode.tokens;
-  pair.own =
-      pair.ttft + after +
-      weights.late * (Over(pair.ttft, query.ttft_target) +
-                      Over(after, DecodedTokens(query) * query.tpot_target));
-  pair.cost = pair.own + prefill.others + decode.others;
-  return pair;
 }
 
 }  // namespace braid

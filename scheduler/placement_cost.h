@@ -15,6 +15,8 @@
 // Thread safety: values and pure functions.
 #pragma once
 
+#include <algorithm>
+
 #include "scheduler/placement_policy.h"
 
 namespace braid {
@@ -55,19 +57,33 @@ DecodeCost DecodeCostOf(const PlacementQuery& query,
                         const PlacementWeights& weights,
                         const DeviceView& device);
 
+// Tokens that are decoded: the first is prefill's own.
+inline uint32_t DecodedTokens(const PlacementQuery& query) {
+  return query.expected_output > 1 ? query.expected_output - 1 : 0;
+}
+
 struct PairCost {
   double cost = 0;
   double own = 0;  // of it, without what is done to others
   double ttft = 0;
 };
 // `credit`: seconds until both have the blocks. `transfer` is not kNoLink.
-PairCost PairCostOf(const PlacementQuery& query,
-                    const PlacementWeights& weights, const PrefillCost& prefill,
-                    const DecodeCost& decode, double credit, double transfer);
-
-// Tokens that are decoded: the first is prefill's own.
-inline uint32_t DecodedTokens(const PlacementQuery& query) {
-  return query.expected_output > 1 ? query.expected_output - 1 : 0;
+inline PairCost PairCostOf(const PlacementQuery& query,
+                           const PlacementWeights& weights,
+                           const PrefillCost& prefill, const DecodeCost& decode,
+                           double credit, double transfer) {
+  const auto over = [](double value, double target) {
+    return target > 0 ? std::max(0.0, value - target) : 0;
+  };
+  PairCost pair;
+  pair.ttft = std::max(prefill.wait, credit) + prefill.compute;
+  const double after = transfer + decode.tokens;
+  pair.own =
+      pair.ttft + after +
+      weights.late * (over(pair.ttft, query.ttft_target) +
+                      over(after, DecodedTokens(query) * query.tpot_target));
+  pair.cost = pair.own + prefill.others + decode.others;
+  return pair;
 }
 
 }  // namespace braid

@@ -58,10 +58,10 @@ class Picker {
     if (!device.up || query_.blocks > device.all_blocks) return;
     BRAID_CHECK(device.time != nullptr);
     const bool walls = query_.split == SplitMode::kOn;
-    Candidate candidate{
-        .device = &device,
-        .may_prefill = !walls || device.role != DeviceRole::kDecode,
-        .may_decode = !walls || device.role != DeviceRole::kPrefill};
+    Candidate& candidate = candidates_.emplace_back();
+    candidate.device = &device;
+    candidate.may_prefill = !walls || device.role != DeviceRole::kDecode;
+    candidate.may_decode = !walls || device.role != DeviceRole::kPrefill;
     candidate.prefill = PrefillCostOf(query_, weights_, device);
     candidate.decode = DecodeCostOf(query_, weights_, device);
     candidate.least_as_prefill =
@@ -70,7 +70,6 @@ class Picker {
     candidate.least_as_decode =
         PairCostOf(query_, weights_, PrefillCost(), candidate.decode, 0, 0)
             .cost;
-    candidates_.push_back(candidate);
   }
 
   // Seconds of hand-over, or kNoLink.
@@ -220,7 +219,7 @@ class Picker {
 
   const PlacementQuery& query_;
   const PlacementWeights& weights_;
-  absl::InlinedVector<Candidate, 16> candidates_;
+  absl::InlinedVector<Candidate, 64> candidates_;
   Pick best_;
 };
 

@@ -12,9 +12,6 @@ constexpr int kN = 5;
 using Vec = std::array<double, kN>;
 using Mat = std::array<Vec, kN>;
 
-// No step is shorter: Predict is positive even where every weight is zero.
-constexpr double kLeastSeconds = 1e-6;
-
 // What the prior weighs, in steps; little, as any step knows better.
 constexpr double kPriorInformation = 0.001;
 // The terms of a large step. None is taken to be so cheap that such a step
@@ -109,10 +106,6 @@ StepTimeModel::Vector StepTimeModel::TermsOf(const StepShape& shape) {
           static_cast<double>(shape.chunk_attended),
           static_cast<double>(shape.decode_rows),
           static_cast<double>(shape.decode_attended)};
-}
-
-double StepTimeModel::Predict(const StepShape& shape) const {
-  return std::max(kLeastSeconds, Dot(weights_, TermsOf(shape)));
 }
 
 void StepTimeModel::Observe(const StepShape& shape, double seconds) {

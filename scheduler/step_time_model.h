@@ -15,6 +15,7 @@
 // Thread safety: not thread-safe; engine thread only.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 
@@ -56,7 +57,15 @@ class StepTimeModel final {
   void Observe(const StepShape& shape, double seconds);
 
   // > 0 for every shape, and never less for more work.
-  double Predict(const StepShape& shape) const;
+  double Predict(const StepShape& shape) const {
+    const double seconds =
+        weights_[0] +
+        (weights_[1] * shape.chunk_tokens +
+         weights_[2] * static_cast<double>(shape.chunk_attended)) +
+        (weights_[3] * shape.decode_rows +
+         weights_[4] * static_cast<double>(shape.decode_attended));
+    return std::max(kLeastSeconds, seconds);
+  }
 
   // Most tokens, up to `max`, that a chunk behind `before` others may add to
   // `shape` with the step still predicted within `budget` seconds.
@@ -70,6 +79,8 @@ class StepTimeModel final {
 
  private:
   static constexpr int kTerms = 5;
+  // No step is shorter, even where every weight is zero.
+  static constexpr double kLeastSeconds = 1e-6;
   using Vector = std::array<double, kTerms>;
   using Matrix = std::array<Vector, kTerms>;
 
