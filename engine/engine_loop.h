@@ -49,6 +49,10 @@ class EngineLoop final {
   TimePoint NextDeadline() const;
   // Until there may be something to do.
   void Wait(TimePoint now);
+  // Whether Wait would return at once: for who turns the loop in virtual time.
+  bool ready(TimePoint now) const {
+    return mailbox_.has_mail() || NextDeadline() <= now;
+  }
 
   // Ends every request with kFailed, and every one that still comes. Turns go
   // on until at_rest().

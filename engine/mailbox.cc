@@ -1,5 +1,6 @@
 #include "engine/mailbox.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -95,6 +96,11 @@ void Mailbox::Wait(Duration timeout) {
   mail_arrived_.wait_for(lock, timeout, [&] { return mail_; });
 }
 
+bool Mailbox::has_mail() const {
+  std::lock_guard lock(mutex_);
+  return mail_;
+}
+
 bool Mailbox::Drain(Mail& mail) {
   mail.submissions.clear();
   mail.cancellations.clear();
@@ -107,6 +113,8 @@ bool Mailbox::Drain(Mail& mail) {
   mail_ = false;
   mail.submissions.swap(submissions_);
   mail.cancellations.assign(cancellations_.begin(), cancellations_.end());
+  // A set's order differs from run to run; a replay's must not.
+  std::ranges::sort(mail.cancellations);
   cancellations_.clear();
   for (size_t i = 0; i < steps_.size(); ++i) {
     mail.steps[i] = std::exchange(steps_[i], {});

@@ -67,6 +67,8 @@ class Mailbox final {
 
   // Until there is mail, at most `timeout`.
   void Wait(Duration timeout);
+  // Whether Wait would return at once.
+  bool has_mail() const;
   // Moves the mail into `mail`, over what it held. False: there was none.
   bool Drain(Mail& mail);
   // Requests that have ended since last told.
