@@ -11,6 +11,7 @@
 #include "server/backend.h"
 #include "server/daemon.h"
 #include "server/options.h"
+#include "server/simulate_command.h"
 #include "server/version.h"
 
 namespace {
@@ -22,6 +23,8 @@ constexpr int kUsageError = 2;
 constexpr char kHelp[] =
     "Usage: braid serve [flags]    serve a model over HTTP and gRPC\n"
     "       braid serve --help     list the flags\n"
+    "       braid simulate MODE    simulate clusters in virtual time\n"
+    "       braid simulate --help  list the modes\n"
     "       braid --version\n";
 
 int Fail(absl::string_view message) {
@@ -62,5 +65,8 @@ int main(int argc, char** argv) {
     return 0;
   }
   if (args[0] == "serve") return RunServe({args.begin() + 1, args.end()});
+  if (args[0] == "simulate") {
+    return braid::server::RunSimulate({args.begin() + 1, args.end()});
+  }
   return Fail("unknown command '" + args[0] + "'; try `braid serve --help`");
 }

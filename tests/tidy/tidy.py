@@ -27,7 +27,8 @@ ARROWS = {
     "model": MODEL,
     "cpu": MODEL | {"cpu"},
     "engine": ENGINE,
-    "server": ENGINE | {"server"},  # cpu only in backend_factory_cpu.cc
+    "simulator": ENGINE | {"simulator"},
+    "server": ENGINE | {"server", "simulator"},  # cpu only in backend_factory_cpu.cc
 }
 ROOMS = sorted(ARROWS, key=len, reverse=True)
 NONDETERMINISM = re.compile(

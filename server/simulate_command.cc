@@ -1,0 +1,48 @@
+#include "server/simulate_command.h"
+
+#include <algorithm>
+#include <cstdio>
+
+namespace braid::server {
+namespace {
+
+constexpr int kUsageError = 2;
+
+struct Mode {
+  const char* flag;  // the one that asks for it
+  const char* what;
+  int (*run)(const std::vector<std::string>&);
+};
+
+constexpr Mode kModes[] = {
+    {"--seeds", "--seeds FROM:TO    clusters under faults, by seed",
+     SimulateSeeds},
+};
+
+void PrintHelp(std::FILE* out) {
+  std::fputs("Usage: braid simulate MODE [flags]\n", out);
+  for (const Mode& mode : kModes) std::fprintf(out, "  %s\n", mode.what);
+  std::fputs("`braid simulate MODE --help` lists the flags of a mode.\n", out);
+}
+
+bool Names(const std::string& arg, const std::string& flag) {
+  return arg == flag || arg.starts_with(flag + "=");
+}
+
+}  // namespace
+
+int RunSimulate(const std::vector<std::string>& args) {
+  for (const Mode& mode : kModes) {
+    const bool asked = std::ranges::any_of(
+        args, [&](const std::string& arg) { return Names(arg, mode.flag); });
+    if (asked) return mode.run(args);
+  }
+  const bool help = std::ranges::any_of(args, [](const std::string& arg) {
+    return arg == "--help" || arg == "-h";
+  });
+  if (!help) std::fputs("braid: simulate needs a mode\n", stderr);
+  PrintHelp(help ? stdout : stderr);
+  return help ? 0 : kUsageError;
+}
+
+}  // namespace braid::server

@@ -1,0 +1,447 @@
+#include "simulator/clients.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "simulator/replayed_text.h"
+
+namespace braid {
+namespace {
+
+// A client tries that often, later each time.
+constexpr uint32_t kMostTries = 4;
+constexpr Duration kRetryAfter = std::chrono::milliseconds(20);
+// How long a gateway takes to see that a node is gone.
+constexpr Duration kDetection = std::chrono::milliseconds(5);
+// A deadline is seen by the turn that it wakes.
+constexpr Duration kDeadlineSlack = std::chrono::milliseconds(2);
+
+}  // namespace
+
+struct Clients::Client {
+  const RequestScenario* scenario = nullptr;
+  hash_model::Answer expected;
+  TimePoint arrived;
+
+  // Where it is now. An attempt is over when its node is gone.
+  SimulatedNode* node = nullptr;
+  uint32_t incarnation = 0;  // of the node
+  RequestId id;
+  uint32_t attempt = 0;
+  TimePoint submitted;          // by the node's clock
+  TimePoint deadline = kNever;  // by the node's clock
+  uint32_t tries = 0;
+
+  // What it was told.
+  std::vector<TokenId> ids;
+  std::string text;
+  std::optional<std::vector<SampledToken>> scores;
+  bool finished = false;
+
+  bool cancelled = false;   // it has asked for it
+  bool too_slow = false;    // it has refused tokens
+  bool cancel_due = false;  // by its stage
+  size_t replayed_from = 0;
+  // Set once it was replayed with tokens.
+  std::unique_ptr<ReplayedText> replayed;
+  std::optional<std::string> matched_stop;  // by `replayed`
+};
+
+class Clients::Sink final : public TokenSink {
+ public:
+  Sink(Clients* clients, Client* client)
+      : clients_(clients), client_(client), attempt_(client->attempt) {}
+
+  void OnPromptScores(std::vector<SampledToken> scores) override {
+    if (current()) clients_->OnScores(*client_, std::move(scores));
+  }
+  bool OnTokens(TokenDelta delta) override {
+    return !current() || clients_->OnTokens(*client_, std::move(delta));
+  }
+  void OnFinish(Outcome outcome) override {
+    if (finished_) clients_->Violate(*client_, "a second terminal event");
+    finished_ = true;
+    if (current()) clients_->OnFinish(*client_, std::move(outcome));
+  }
+
+ private:
+  bool current() const { return client_->attempt == attempt_; }
+  Clients* const clients_;
+  Client* const client_;
+  const uint32_t attempt_;
+  bool finished_ = false;
+};
+
+Clients::Clients(World& world, const Scenario& scenario,
+                 std::vector<std::unique_ptr<SimulatedNode>>& nodes)
+    : world_(world), scenario_(scenario), nodes_(nodes), events_(world.queue) {
+  for (const RequestScenario& request : scenario_.requests) {
+    auto client = std::make_unique<Client>();
+    client->scenario = &request;
+    clients_.push_back(std::move(client));
+  }
+  unfinished_ = clients_.size();
+}
+
+Clients::~Clients() = default;
+
+void Clients::Start() {
+  for (size_t i = 0; i < clients_.size(); ++i) {
+    events_.After(clients_[i]->scenario->arrival, [this, i] { Arrive(i); });
+  }
+}
+
+void Clients::Arrive(size_t index) {
+  Client& client = *clients_[index];
+  const GenerateRequest& request = client.scenario->request;
+  client.arrived = world_.queue.now();
+  client.expected =
+      hash_model::UndisturbedAnswer(request, scenario_.max_context);
+  Log(client, LogKind::kArrive, static_cast<int64_t>(request.prompt.size()),
+      request.max_tokens);
+  Submit(client);
+}
+
+SimulatedNode* Clients::PickNode() {
+  for (size_t i = 0; i < nodes_.size(); ++i) {
+    SimulatedNode* node = nodes_[next_node_++ % nodes_.size()].get();
+    if (node->up()) return node;
+  }
+  return nullptr;
+}
+
+// What is still to be generated, as a request of its own.
+GenerateRequest Clients::RequestOf(const Client& client) const {
+  GenerateRequest request = client.scenario->request;
+  if (client.ids.empty()) return request;
+  const auto seen = static_cast<uint32_t>(client.ids.size());
+  request.max_tokens =
+      std::min(request.max_tokens,
+               scenario_.max_context -
+                   static_cast<uint32_t>(request.prompt.size())) -
+      seen;
+  request.prompt.insert(request.prompt.end(), client.ids.begin(),
+                        client.ids.end());
+  request.sampling.min_tokens -= static_cast<int32_t>(seen);
+  request.stop.clear();
+  request.prompt_logprobs = -1;
+  return request;
+}
+
+void Clients::Submit(Client& client) {
+  if (client.finished) return;
+  if (client.cancelled) {  // While nobody had it.
+    Finished(client);
+    return;
+  }
+  SimulatedNode* node = PickNode();
+  ++client.tries;
+  if (node == nullptr) {
+    Refused(client, absl::UnavailableError("no node is up"));
+    return;
+  }
+  client.node = node;
+  client.incarnation = node->incarnation();
+  client.submitted = node->clock().Now();
+  GenerateRequest request = RequestOf(client);
+  if (client.scenario->deadline > Duration{0}) {
+    const Duration gone = world_.queue.now() - client.arrived;
+    client.deadline = client.submitted + client.scenario->deadline - gone;
+    request.deadline = client.deadline;
+  }
+  const auto id = node->loop().Submit(std::move(request),
+                                      std::make_shared<Sink>(this, &client));
+  if (!id.ok()) {
+    client.node = nullptr;
+    Refused(client, id.status());
+    return;
+  }
+  client.id = *id;
+  client.tries = 0;
+  Log(client, LogKind::kSubmit, static_cast<int64_t>(id->value()));
+  ScheduleCancel(client);
+}
+
+void Clients::Refused(Client& client, const absl::Status& status) {
+  Log(client, LogKind::kRefused, static_cast<int64_t>(status.code()));
+  if (status.code() != absl::StatusCode::kResourceExhausted &&
+      status.code() != absl::StatusCode::kUnavailable) {
+    Violate(client, absl::StrCat("refused: ", status.ToString()));
+  }
+  // What was accepted once is not given up.
+  if (client.tries >= kMostTries && client.attempt == 0) {
+    Finished(client);
+    return;
+  }
+  const uint32_t wait = std::min(client.tries, 10u);
+  events_.After(kRetryAfter * (1 << wait), [this, &client] { Submit(client); });
+}
+
+void Clients::ScheduleCancel(Client& client) {
+  const RequestScenario& scenario = *client.scenario;
+  if (scenario.cancel == CancelStage::kNever) return;
+  if (scenario.cancel != CancelStage::kAfter) {
+    client.cancel_due = true;
+    return;
+  }
+  events_.After(scenario.cancel_delay, [this, &client] { Cancel(client); });
+}
+
+void Clients::AfterTurn(SimulatedNode& node) {
+  for (const auto& client : clients_) {
+    if (!client->cancel_due || client->node != &node) continue;
+    const Request* request = node.loop().scheduler().Find(client->id);
+    if (request == nullptr) continue;
+    const auto stage =
+        static_cast<CancelStage>(static_cast<int>(CancelStage::kWaiting) +
+                                 static_cast<int>(request->state));
+    if (stage != client->scenario->cancel) continue;
+    client->cancel_due = false;
+    events_.After(client->scenario->cancel_delay,
+                  [this, c = client.get()] { Cancel(*c); });
+  }
+}
+
+void Clients::Cancel(Client& client) {
+  Log(client, LogKind::kCancel);
+  client.cancelled = true;
+  // Also when it has ended: a cancellation may come late, or twice.
+  if (client.node == nullptr || !client.node->up()) return;
+  if (client.node->incarnation() != client.incarnation) return;
+  client.node->loop().Cancel(client.id);
+  if (client.id.value() % 4 == 0) client.node->loop().Cancel(client.id);
+}
+
+void Clients::Forget(uint32_t node) {
+  for (const auto& client : clients_) {
+    if (client->finished || client->node == nullptr) continue;
+    if (client->node->index() == node) ++client->attempt;
+  }
+}
+
+void Clients::Replay(uint32_t node) {
+  for (const auto& owned : clients_) {
+    Client& client = *owned;
+    if (client.finished || client.node == nullptr) continue;
+    if (client.node->index() != node) continue;
+    client.node = nullptr;
+    client.cancel_due = false;
+    if (client.too_slow) {
+      Finished(client);
+      continue;
+    }
+    client.replayed_from = client.ids.size();
+    Log(client, LogKind::kReplay, static_cast<int64_t>(client.ids.size()));
+    if (!client.ids.empty()) {
+      client.replayed = std::make_unique<ReplayedText>(
+          client.scenario->request, hash_model::Vocabulary());
+      std::string text;
+      for (TokenId id : client.ids) {
+        if (client.replayed->Push(id, text)) {
+          Violate(client, "a stop string was not seen");
+        }
+      }
+      if (text != client.text) {
+        Violate(client, absl::StrCat("was told '", client.text,
+                                     "', its tokens say '", text, "'"));
+      }
+    }
+    events_.After(kDetection, [this, &client] { Submit(client); });
+  }
+}
+
+void Clients::OnScores(Client& client, std::vector<SampledToken> scores) {
+  Log(client, LogKind::kScores, static_cast<int64_t>(scores.size()));
+  if (client.finished) Violate(client, "scores after the end");
+  if (!client.ids.empty()) Violate(client, "scores after tokens");
+  // A node that died may have sent them.
+  if (client.scores && client.attempt == 0) Violate(client, "scored twice");
+  if (scores != client.expected.scores) Violate(client, "wrong scores");
+  client.scores = std::move(scores);
+}
+
+bool Clients::OnTokens(Client& client, TokenDelta delta) {
+  if (client.finished) Violate(client, "tokens after the end");
+  for (const SampledToken& token : delta.tokens) {
+    const size_t number = client.ids.size();
+    Log(client, LogKind::kToken, static_cast<int64_t>(number), token.token);
+    if (client.matched_stop) continue;  // Its cancellation is on its way.
+    const auto& expected = client.expected.ids;
+    if (number >= expected.size()) {
+      Violate(client, absl::StrCat("a token more than the ", expected.size(),
+                                   " there are"));
+    } else if (expected[number] != token.token) {
+      Violate(client, absl::StrCat("token number ", number, " is ", token.token,
+                                   " but must be ", expected[number]));
+    }
+    client.ids.push_back(token.token);
+  }
+  if (client.replayed) {
+    AddText(client, std::move(delta));
+  } else {
+    client.text += delta.text;
+  }
+  CheckText(client);
+  client.too_slow |= client.ids.size() > client.scenario->takes;
+  return !client.too_slow;
+}
+
+// The text of a replayed request is the gateway's own.
+void Clients::AddText(Client& client, TokenDelta delta) {
+  for (const SampledToken& token : delta.tokens) {
+    if (client.matched_stop) return;
+    client.matched_stop = client.replayed->Push(token.token, client.text);
+  }
+  if (client.matched_stop) client.node->loop().Cancel(client.id);
+}
+
+void Clients::CheckText(Client& client) {
+  if (client.expected.text.starts_with(client.text)) return;
+  Violate(client, absl::StrCat("text is '", client.text, "' but must be '",
+                               client.expected.text, "'"));
+}
+
+void Clients::OnFinish(Client& client, Outcome outcome) {
+  Log(client, LogKind::kFinish, static_cast<int64_t>(outcome.reason),
+      static_cast<int64_t>(client.ids.size()));
+  if (client.finished) Violate(client, "finished twice");
+  if (client.replayed) {
+    const bool over = outcome.reason == FinishReason::kStop ||
+                      outcome.reason == FinishReason::kLength;
+    if (over && !client.matched_stop) {
+      client.matched_stop = client.replayed->Flush(client.text);
+    }
+    if (client.matched_stop && !client.cancelled) {
+      outcome.reason = FinishReason::kStop;
+      outcome.status = absl::OkStatus();
+      outcome.matched_stop = *client.matched_stop;
+    }
+    outcome.output_tokens += static_cast<uint32_t>(client.replayed_from);
+  }
+  CheckTimes(client, outcome);
+  CheckReason(client, outcome);
+  CheckAnswer(client, outcome);
+  Finished(client);
+}
+
+void Clients::CheckAnswer(Client& client, const Outcome& outcome) {
+  CheckText(client);
+  if (outcome.reason != FinishReason::kStop &&
+      outcome.reason != FinishReason::kLength) {
+    if (outcome.status.ok()) Violate(client, "failed without a status");
+    return;
+  }
+  const hash_model::Answer& expected = client.expected;
+  if (client.ids != expected.ids) {
+    Violate(client, absl::StrCat("has ", client.ids.size(), " tokens of ",
+                                 expected.ids.size()));
+  }
+  if (client.text != expected.text) {
+    Violate(client, absl::StrCat("text is '", client.text, "' but must be '",
+                                 expected.text, "'"));
+  }
+  if (outcome.reason != expected.reason ||
+      outcome.matched_stop != expected.matched_stop) {
+    Violate(client, absl::StrCat("ended with ", ToString(outcome.reason), " '",
+                                 outcome.matched_stop, "' but must with ",
+                                 ToString(expected.reason), " '",
+                                 expected.matched_stop, "'"));
+  }
+  if (!client.replayed && outcome.output_tokens != expected.output_tokens) {
+    Violate(client, absl::StrCat("counts ", outcome.output_tokens,
+                                 " tokens, not ", expected.output_tokens));
+  }
+  const bool wanted = client.scenario->request.prompt_logprobs >= 0;
+  if (client.scores.has_value() != wanted) {
+    Violate(client, wanted ? "was not scored" : "was scored");
+  }
+}
+
+// Whether the world gave a reason for this end.
+void Clients::CheckReason(Client& client, const Outcome& outcome) {
+  const FaultSource& faults = world_.faults;
+  switch (outcome.reason) {
+    case FinishReason::kStop:
+    case FinishReason::kLength:
+      return;
+    case FinishReason::kCancelled:
+      if (!client.cancelled && !client.too_slow) {
+        Violate(client, "cancelled, but nobody asked for it");
+      }
+      return;
+    case FinishReason::kDeadline:
+      if (client.deadline == kNever ||
+          client.node->clock().Now() < client.deadline) {
+        Violate(client, "ended with deadline before it");
+      }
+      return;
+    case FinishReason::kFailed:
+      if (faults.injected(FaultKind::kStepFailure) == 0 &&
+          faults.injected(FaultKind::kDeviceCrash) == 0) {
+        Violate(client, absl::StrCat("failed without a reason: ",
+                                     outcome.status.ToString()));
+      }
+      return;
+  }
+}
+
+void Clients::CheckTimes(Client& client, const Outcome& outcome) {
+  const StageTimes& t = outcome.times;
+  const TimePoint now = client.node->clock().Now();
+  const TimePoint order[] = {t.received,        t.admitted,
+                             t.prefill_started, t.prefill_ended,
+                             t.transfer_ended,  t.finished};
+  if (!std::ranges::is_sorted(order)) Violate(client, "stages out of order");
+  if (t.received != client.submitted || t.finished != now) {
+    Violate(client, "stages do not sum to the request's time");
+  }
+  if (t.first_token < t.received || t.first_token > t.finished) {
+    Violate(client, "the first token is outside of the request's time");
+  }
+  // One that is late already when it is submitted again ends at once.
+  const TimePoint due = std::max(client.deadline, client.submitted);
+  const bool late = now - kDeadlineSlack > due;
+  if (late && world_.faults.injected(FaultKind::kClockJump) == 0) {
+    Violate(client, absl::StrCat("ended ", ToSeconds(now - due),
+                                 " s after its deadline"));
+  }
+}
+
+void Clients::Finished(Client& client) {
+  if (client.finished) return;
+  client.finished = true;
+  --unfinished_;
+}
+
+void Clients::CheckAtRest() {
+  for (const auto& owned : clients_) {
+    const Client& client = *owned;
+    if (client.finished) continue;
+    const Request* request =
+        client.node == nullptr || !client.node->up()
+            ? nullptr
+            : client.node->loop().scheduler().Find(client.id);
+    Violate(client,
+            absl::StrCat(
+                "never ended; its state is ",
+                request == nullptr ? "unknown" : ToString(request->state)));
+  }
+}
+
+void Clients::Violate(const Client& client, const std::string& what) {
+  world_.log.Violate(
+      absl::StrCat("request ", client.scenario->number,
+                   client.node == nullptr
+                       ? std::string()
+                       : absl::StrCat(" (r", client.id.value(), " of node ",
+                                      client.node->index(), ")"),
+                   ": ", what));
+}
+
+void Clients::Log(const Client& client, LogKind kind, int64_t b, int64_t c) {
+  world_.Log(client.node == nullptr ? 0 : client.node->index(), kind,
+             client.scenario->number, b, c);
+}
+
+}  // namespace braid

@@ -1,0 +1,79 @@
+// The clients of a cluster and the little gateway before it: submits each
+// request to a node, cancels, reads slowly, tries again when it is refused, and
+// replays a request from its own tokens when its node has died. And the judge:
+// whatever is said to a client is compared with what the tokens alone say it
+// must be.
+//
+//   - a token is neither lost, doubled nor wrong; nor is text
+//   - exactly one end, nothing after it, and for a reason that there is
+//   - the stages of a request follow each other and sum to its time
+//
+// Threads: one.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "engine/stop_matcher.h"
+#include "engine/token_sink.h"
+#include "model/tokenizer.h"
+#include "simulator/hash_model.h"
+#include "simulator/scenario.h"
+#include "simulator/simulated_node.h"
+#include "simulator/world.h"
+
+namespace braid {
+
+class Clients final {
+ public:
+  Clients(World& world, const Scenario& scenario,
+          std::vector<std::unique_ptr<SimulatedNode>>& nodes);
+  ~Clients();
+
+  // Schedules every arrival.
+  void Start();
+  // Cancels what waits for its request to be in a certain state.
+  void AfterTurn(SimulatedNode& node);
+  // Call before the node dies, and again when it is dead.
+  void Forget(uint32_t node);
+  void Replay(uint32_t node);
+  // Every request has ended.
+  void CheckAtRest();
+  bool all_finished() const { return unfinished_ == 0; }
+
+ private:
+  class Sink;
+  struct Client;
+
+  void Arrive(size_t index);
+  void Submit(Client& client);
+  void Refused(Client& client, const absl::Status& status);
+  GenerateRequest RequestOf(const Client& client) const;
+  void ScheduleCancel(Client& client);
+  void Cancel(Client& client);
+  SimulatedNode* PickNode();
+
+  void OnScores(Client& client, std::vector<SampledToken> scores);
+  bool OnTokens(Client& client, TokenDelta delta);
+  void OnFinish(Client& client, Outcome outcome);
+  void AddText(Client& client, TokenDelta delta);
+  void CheckText(Client& client);
+  void CheckAnswer(Client& client, const Outcome& outcome);
+  void CheckReason(Client& client, const Outcome& outcome);
+  void CheckTimes(Client& client, const Outcome& outcome);
+  void Finished(Client& client);
+  void Violate(const Client& client, const std::string& what);
+  void Log(const Client& client, LogKind kind, int64_t b = 0, int64_t c = 0);
+
+  World& world_;
+  const Scenario& scenario_;
+  std::vector<std::unique_ptr<SimulatedNode>>& nodes_;
+  EventScope events_;
+  std::vector<std::unique_ptr<Client>> clients_;
+  size_t unfinished_ = 0;
+  uint32_t next_node_ = 0;
+};
+
+}  // namespace braid

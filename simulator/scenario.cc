@@ -1,0 +1,198 @@
+#include "simulator/scenario.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "base/rng.h"
+#include "simulator/hash_model.h"
+
+namespace braid {
+namespace {
+
+// However long the run: a bound on what one seed may hold.
+constexpr uint32_t kMostRequests = 100'000;
+
+uint32_t Between(Rng& rng, uint32_t low, uint32_t high) {
+  return low + static_cast<uint32_t>(rng.Below(high - low + 1));
+}
+
+// Log-uniform.
+double Scale(Rng& rng, double low, double high) {
+  return low * std::pow(high / low, rng.Uniform());
+}
+
+Duration Micros(double micros) {
+  return std::chrono::nanoseconds(static_cast<int64_t>(micros * 1000));
+}
+
+std::vector<DeviceScenario> DrawDevices(Rng& rng, uint32_t* arenas) {
+  const uint32_t count = Between(rng, 1, 4);
+  std::vector<DeviceScenario> devices(count);
+  // One memory; one per phase; or one each.
+  const uint32_t layout = Between(rng, 0, 2);
+  const uint32_t prefills = count == 1 ? 0 : Between(rng, 1, count - 1);
+  *arenas = 1;
+  for (uint32_t i = 0; i < count; ++i) {
+    DeviceScenario& device = devices[i];
+    if (count > 1) {
+      device.role = i < prefills ? DeviceRole::kPrefill : DeviceRole::kDecode;
+      if (rng.Below(6) == 0) device.role = DeviceRole::kBoth;
+    }
+    device.arena = layout == 0 ? 0 : layout == 1 ? (i < prefills ? 0 : 1) : i;
+    if (prefills == 0) device.arena = 0;
+    *arenas = std::max(*arenas, device.arena + 1);
+    device.max_rows = Between(rng, 2, rng.Below(2) == 0 ? 8 : 96);
+    device.time.base = Scale(rng, 0.0002, 0.01);
+    device.time.chunk_token = Scale(rng, 0.00002, 0.001);
+    device.time.chunk_attended = Scale(rng, 1e-8, 1e-6);
+    device.time.decode_row = Scale(rng, 0.00001, 0.001);
+    device.time.decode_attended = Scale(rng, 1e-8, 1e-6);
+    device.jitter = rng.Below(3) == 0 ? 0.5 : 0.1;
+  }
+  return devices;
+}
+
+NodeScenario DrawNode(Rng& rng, uint32_t context_blocks, FaultSource& faults) {
+  NodeScenario node;
+  uint32_t arenas = 1;
+  node.devices = DrawDevices(rng, &arenas);
+  for (uint32_t i = 0; i < arenas; ++i) {
+    uint32_t blocks = context_blocks + Between(rng, 4, 60);
+    if (faults.Happens(FaultKind::kFullPool, 0.4)) {
+      blocks = context_blocks +
+               static_cast<uint32_t>(faults.Below(FaultKind::kFullPool, 4));
+    }
+    node.pool_blocks.push_back(blocks);
+  }
+  const bool single = node.devices.size() == 1;
+  node.split = single ? SplitMode::kAuto : static_cast<SplitMode>(rng.Below(3));
+  node.prefill_chunk = Between(rng, 1, rng.Below(2) == 0 ? 12 : 64);
+  node.max_running = Between(rng, 1, rng.Below(2) == 0 ? 4 : 32);
+  node.max_queued = Between(rng, 2, rng.Below(2) == 0 ? 8 : 64);
+  node.progress_layers = Between(rng, 0, hash_model::kLayers - 1);
+  node.lend_cores = rng.Below(2) == 0;
+  node.prefix_cache = rng.Below(4) != 0;
+  node.loopback = arenas == 1 && rng.Below(2) == 0;
+  node.bytes_per_second = Scale(rng, 1e5, 1e9);
+  node.latency = Micros(Scale(rng, 1, 5000));
+  node.timeout = Micros(Scale(rng, 5e4, 2e6));
+  node.blocks_per_message = Between(rng, 1, 8);
+  node.checked_share = Between(rng, 1, 16);
+  node.turn_delay = Micros(Scale(rng, 1, 500));
+  return node;
+}
+
+// Prompts of one text begin alike.
+std::vector<TokenId> Prompt(uint64_t text, uint32_t size, uint32_t shared,
+                            Rng& own) {
+  const auto words =
+      static_cast<uint64_t>(hash_model::Vocabulary().vocabulary()) - 1;
+  std::vector<TokenId> prompt;
+  for (uint32_t i = 0; i < size; ++i) {
+    const uint64_t token = i < shared ? hash_model::Mix(text, i) : own();
+    prompt.push_back(static_cast<TokenId>(token % words));
+  }
+  return prompt;
+}
+
+void DrawTrouble(FaultSource& faults, RequestScenario& scenario) {
+  if (faults.Happens(FaultKind::kCancel, 0.2)) {
+    scenario.cancel =
+        static_cast<CancelStage>(1 + faults.Below(FaultKind::kCancel, 5));
+    const double most = faults.Below(FaultKind::kCancel, 2) == 0 ? 100 : 2e5;
+    scenario.cancel_delay = Micros(most * faults.Uniform(FaultKind::kCancel));
+  }
+  if (faults.Happens(FaultKind::kDeadline, 0.15)) {
+    scenario.deadline =
+        Micros(1e3 * std::pow(1000.0, faults.Uniform(FaultKind::kDeadline)));
+  }
+  if (faults.Happens(FaultKind::kSlowReader, 0.1)) {
+    scenario.takes = faults.Below(FaultKind::kSlowReader, 10);
+  }
+}
+
+RequestScenario DrawRequest(Rng rng, uint32_t number, uint32_t max_context,
+                            uint64_t texts) {
+  RequestScenario scenario{.number = number};
+  GenerateRequest& request = scenario.request;
+  request.max_tokens = Between(rng, 0, rng.Below(4) == 0 ? 60 : 16);
+  if (request.max_tokens == 0 || rng.Below(12) == 0) {
+    request.prompt_logprobs = static_cast<int32_t>(rng.Below(3));
+  }
+  const uint32_t longest = rng.Below(2) == 0 ? max_context / 4 : max_context;
+  const uint32_t size = Between(rng, 1, std::max(2u, longest) - 1);
+  const uint64_t text = rng.Below(texts);
+  const uint32_t shared =
+      rng.Below(3) == 0 ? size : static_cast<uint32_t>(rng.Below(size + 1));
+  request.prompt = Prompt(text, size, shared, rng);
+  request.sampling.seed = rng.Below(2);
+  request.sampling.ignore_eos = rng.Below(2) == 0;
+  request.sampling.min_tokens = static_cast<int32_t>(rng.Below(3));
+  if (rng.Below(6) == 0) request.sampling.top_logprobs = 1;
+  if (rng.Below(5) == 0) request.stop = {"ab", "h"};
+  request.include_stop_in_text = rng.Below(2) == 0;
+  request.cache_salt = rng.Below(8) == 0 ? 1 : 0;
+  return scenario;
+}
+
+}  // namespace
+
+std::string ToFlags(const SimulationOptions& options) {
+  std::string flags = absl::StrCat(" --faults ", ToString(options.faults));
+  const SimulationOptions unset;
+  if (options.max_faults != unset.max_faults) {
+    absl::StrAppend(&flags, " --max-faults ", options.max_faults);
+  }
+  if (options.nodes > 0) absl::StrAppend(&flags, " --nodes ", options.nodes);
+  if (options.requests > 0) {
+    absl::StrAppend(&flags, " --requests ", options.requests);
+  }
+  if (options.minutes > 0) {
+    absl::StrAppend(&flags, " --minutes ", options.minutes);
+  }
+  if (!options.only.empty()) {
+    absl::StrAppend(&flags, " --only ", absl::StrJoin(options.only, ","));
+  }
+  return flags;
+}
+
+Scenario DrawScenario(uint64_t seed, const SimulationOptions& options,
+                      FaultSource& faults) {
+  Rng rng(seed * 2654435761 + 11);
+  Scenario scenario;
+  const uint32_t block_tokens[] = {4, 8, 16};
+  scenario.block_tokens = block_tokens[rng.Below(3)];
+  const uint32_t context_blocks = Between(rng, 4, 12);
+  scenario.max_context = context_blocks * scenario.block_tokens;
+  const uint32_t drawn_nodes = Between(rng, 1, 3);
+  const uint32_t nodes = options.nodes > 0 ? options.nodes : drawn_nodes;
+  for (uint32_t i = 0; i < nodes; ++i) {
+    Rng own(seed * 31337 + i + 1);
+    scenario.nodes.push_back(DrawNode(own, context_blocks, faults));
+  }
+  const double gap = Scale(rng, 300, 30'000);  // microseconds
+  const uint64_t texts = 1 + rng.Below(4);
+  const uint32_t drawn_requests = Between(rng, 10, 50);
+  uint32_t requests = options.requests > 0 ? options.requests : drawn_requests;
+  const Duration horizon = Micros(options.minutes * 60e6);
+  if (options.minutes > 0 && options.requests == 0) requests = kMostRequests;
+  Duration arrival{0};
+  for (uint32_t i = 0; i < requests; ++i) {
+    Rng own(seed * 104729 + i + 3);
+    // A third of them come at once with the one before.
+    if (own.Below(3) != 0) arrival += Micros(gap * 3 * own.Uniform());
+    if (options.minutes > 0 && arrival > horizon) break;
+    RequestScenario request = DrawRequest(own, i, scenario.max_context, texts);
+    request.arrival = arrival;
+    const bool wanted =
+        options.only.empty() || std::ranges::count(options.only, i) > 0;
+    DrawTrouble(faults, request);
+    if (wanted) scenario.requests.push_back(std::move(request));
+  }
+  scenario.length = arrival;
+  return scenario;
+}
+
+}  // namespace braid
