@@ -23,59 +23,57 @@ struct Request {
   bool waited = false;    // for memory
 };
 
+// Tokens of memory that an engine wants to see before it starts a request.
+uint64_t Needs(const Request& r, const EngineHabits& habits) {
+  return r.prompt +
+         static_cast<uint64_t>(std::llround(r.answer * habits.reserved_answer));
+}
+
 // Lengths by a sequence that fills [0, 1) evenly (golden ratio).
 class Lengths {
  public:
   explicit Lengths(const ClosedLoop& loop) : loop_(loop) {}
   void Draw(Request& r) {
     ++drawn_;
-    r.prompt = Pick(loop_.prompt_tokens, 0.6180339887498949);
-    r.answer = Pick(loop_.answer_tokens, 0.7548776662466927);
+    r.prompt =
+        Pick(loop_.prompt_tokens, loop_.shortest_prompt, 0.6180339887498949);
+    r.answer =
+        Pick(loop_.answer_tokens, loop_.shortest_answer, 0.7548776662466927);
   }
 
  private:
-  uint32_t Pick(uint32_t longest, double step) const {
+  uint32_t Pick(uint32_t longest, double shortest, double step) const {
     const double at = std::fmod(static_cast<double>(drawn_) * step, 1.0);
-    const double share = loop_.shortest + at * (1 - loop_.shortest);
+    const double share = shortest + at * (1 - shortest);
     return std::max(1u, static_cast<uint32_t>(std::lround(longest * share)));
   }
   const ClosedLoop& loop_;
   uint64_t drawn_ = 0;
 };
 
-double Median(std::vector<double>& values) {
-  if (values.empty()) return 0;
-  const size_t half = values.size() / 2;
-  std::nth_element(values.begin(), values.begin() + half, values.end());
-  return values[half];
-}
-
 class Results {
  public:
-  explicit Results(size_t requests) { ttft_.reserve(requests); }
   void Add(const Request& r, double ended) {
-    ttft_.push_back(std::min(r.seen, ended) - r.sent);
+    ++requests_;
+    ttft_ += std::min(r.seen, ended) - r.sent;
     if (r.answer > 1) {
-      tpot_.push_back((ended - r.first_token) / (r.answer - 1));
+      ++answers_;
+      tpot_ += (ended - r.first_token) / (r.answer - 1);
     }
     if (r.waited) ++waited_;
   }
-  size_t size() const { return ttft_.size(); }
-  LoopResult Finish() {
-    LoopResult result;
-    for (double t : ttft_) result.ttft_mean += t;
-    result.ttft_mean /= static_cast<double>(std::max<size_t>(1, ttft_.size()));
-    result.waited_for_memory =
-        static_cast<double>(waited_) /
-        static_cast<double>(std::max<size_t>(1, ttft_.size()));
-    result.ttft = Median(ttft_);
-    result.tpot = Median(tpot_);
-    return result;
+  size_t size() const { return requests_; }
+  LoopResult Finish() const {
+    const auto mean = [](double sum, size_t of) {
+      return of == 0 ? 0 : sum / static_cast<double>(of);
+    };
+    return {mean(ttft_, requests_), mean(tpot_, answers_),
+            mean(static_cast<double>(waited_), requests_)};
   }
 
  private:
-  std::vector<double> ttft_, tpot_;
-  size_t waited_ = 0;
+  size_t requests_ = 0, answers_ = 0, waited_ = 0;
+  double ttft_ = 0, tpot_ = 0;
 };
 
 // The batch of a worker that decodes: rows that advance together, so a row is
@@ -130,8 +128,7 @@ class AggregatedWorker {
         habits_(habits),
         loop_(loop),
         lengths_(loop),
-        wanted_(size_t{loop.clients} * loop.rounds),
-        results_(wanted_) {}
+        wanted_(size_t{loop.clients} * loop.rounds) {}
 
   LoopResult Run() {
     for (uint32_t i = 0; i < loop_.clients; ++i) Send(0);
@@ -146,7 +143,9 @@ class AggregatedWorker {
     Request r;
     lengths_.Draw(r);
     r.sent = now;
-    r.queued = now + habits_.request_overhead;
+    // One front end takes requests one after the other.
+    front_end_ = std::max(front_end_, now) + habits_.request_spacing;
+    r.queued = front_end_ + habits_.request_overhead;
     waiting_.push_back(r);
   }
 
@@ -158,7 +157,7 @@ class AggregatedWorker {
     for (Request& r : waiting_) {
       if (r.queued > now_ || budget == 0 || chunks_.size() == kMaxChunks) break;
       if (r.computed == 0) {
-        const uint64_t need = r.prompt + r.answer;
+        const uint64_t need = Needs(r, habits_);
         if (reserved_ > 0 && reserved_ + need > worker_.kv_capacity_tokens()) {
           r.waited = true;
           break;
@@ -200,7 +199,7 @@ class AggregatedWorker {
       if (r.computed < r.prompt) break;  // only the last can be unfinished
       waiting_.pop_front();
       r.first_token = now_;
-      r.seen = now_ + habits_.first_token_steps *
+      r.seen = now_ + loop_.first_token_steps *
                           worker_.Seconds({}, batch_.rows() + 1,
                                           batch_.attended() + r.prompt);
       batch_.Add(r);
@@ -224,7 +223,7 @@ class AggregatedWorker {
   }
 
   void End(const Request& r) {
-    reserved_ -= std::min<uint64_t>(reserved_, r.prompt + r.answer);
+    reserved_ -= std::min(reserved_, Needs(r, habits_));
     results_.Add(r, now_);
     Send(now_);
   }
@@ -235,7 +234,7 @@ class AggregatedWorker {
   Lengths lengths_;
   const size_t wanted_;
   Results results_;
-  double now_ = 0;
+  double now_ = 0, front_end_ = 0;
   size_t sent_ = 0;
   std::deque<Request> waiting_;  // in the order they are queued
   std::vector<PromptChunk> chunks_;
@@ -253,7 +252,6 @@ class DisaggregatedPair {
         loop_(loop),
         lengths_(loop),
         wanted_(size_t{loop.clients} * loop.rounds),
-        results_(wanted_),
         prompts_(workers.prefills),
         answers_(workers.decodes) {}
 
@@ -320,7 +318,9 @@ class DisaggregatedPair {
     Request r;
     lengths_.Draw(r);
     r.sent = now;
-    r.queued = now + habits_.request_overhead;
+    // One front end takes requests one after the other.
+    front_end_ = std::max(front_end_, now) + habits_.request_spacing;
+    r.queued = front_end_ + habits_.request_overhead;
     waiting_.push_back(r);
     Post(r.queued, Event::kQueued, 0);
   }
@@ -360,7 +360,7 @@ class DisaggregatedPair {
       r.first_token = now_;
       const double step = workers_.decode.Seconds(
           {}, to.batch.rows() + 1, to.batch.attended() + r.prompt);
-      r.seen = now_ + habits_.first_token_steps * step;
+      r.seen = now_ + loop_.first_token_steps * step;
       to.joining.push_back(r);
       Post(now_ + workers_.transfer, Event::kJoin, least);
     }
@@ -393,7 +393,7 @@ class DisaggregatedPair {
            worker.joining.front().first_token + workers_.transfer <=
                now_ + 1e-12) {
       Request& r = worker.joining.front();
-      const uint64_t need = r.prompt + r.answer;
+      const uint64_t need = Needs(r, habits_);
       if (worker.reserved > 0 &&
           worker.reserved + need > workers_.decode.kv_capacity_tokens()) {
         r.waited = true;
@@ -419,8 +419,7 @@ class DisaggregatedPair {
     worker.batch.Advance(worker.steps);
     Request ended;
     while (worker.batch.TakeEnded(ended)) {
-      worker.reserved -=
-          std::min<uint64_t>(worker.reserved, ended.prompt + ended.answer);
+      worker.reserved -= std::min(worker.reserved, Needs(ended, habits_));
       --worker.bound;
       results_.Add(ended, now_);
       Send(now_);
@@ -438,7 +437,7 @@ class DisaggregatedPair {
   std::vector<AnswerWorker> answers_;
   std::priority_queue<Event> events_;
   std::deque<Request> waiting_;
-  double now_ = 0;
+  double now_ = 0, front_end_ = 0;
   uint64_t posted_ = 0;
   size_t sent_ = 0;
 };

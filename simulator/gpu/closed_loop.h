@@ -16,14 +16,17 @@ namespace braid::gpu {
 struct ClosedLoop {
   uint32_t clients = 1;                           // of the worker
   uint32_t prompt_tokens = 1, answer_tokens = 1;  // the longest
-  // Lengths are uniform from this share of the longest to all of it.
-  double shortest = 1;
+  // Lengths are uniform from these shares of the longest to all of it.
+  double shortest_prompt = 1, shortest_answer = 1;
   uint32_t rounds = 10;  // requests per client
+  // Decode steps that pass before a client has its first token.
+  double first_token_steps = 0;
 };
 
-// Medians over the requests, seconds; the mean TTFT as well.
+// Means over all requests, seconds, as load generators report them: the burst
+// with which every client begins is in them.
 struct LoopResult {
-  double ttft = 0, ttft_mean = 0, tpot = 0;
+  double ttft = 0, tpot = 0;
   // Share of requests that waited because memory was full.
   double waited_for_memory = 0;
 };

@@ -184,14 +184,22 @@ absl::StatusOr<std::array<EngineHabits, kServingEngines>> ReadEngines(
       {"expert", &EngineHabits::expert, 1},
       {"decode_attention", &EngineHabits::decode_attention, 1},
       {"prefill_attention", &EngineHabits::prefill_attention, 1},
+      {"latent_decode", &EngineHabits::latent_decode, 1},
+      {"latent_prefill", &EngineHabits::latent_prefill, 1},
       {"collective", &EngineHabits::collective, 1},
       {"elementwise", &EngineHabits::elementwise, 1},
       {"request_overhead_ms", &EngineHabits::request_overhead, 1e-3},
+      {"request_spacing_ms", &EngineHabits::request_spacing, 1e-3},
       {"first_token_steps", &EngineHabits::first_token_steps, 1},
+      {"group_steps", &EngineHabits::group_steps, 1},
+      {"poll_steps_few", &EngineHabits::poll_steps_few, 1},
+      {"poll_steps_many", &EngineHabits::poll_steps_many, 1},
       {"prefill", &EngineHabits::prefill, 1},
       {"prompt_budget", &EngineHabits::prompt_budget, 1},
       {"mixes", &EngineHabits::mixes, 1},
       {"kv_fp8", &EngineHabits::kv_fp8, 1},
+      {"shortest_answer", &EngineHabits::shortest_answer, 1},
+      {"reserved_answer", &EngineHabits::reserved_answer, 1},
   };
   std::array<EngineHabits, kServingEngines> habits;
   for (const auto& parameter : kParameters) {

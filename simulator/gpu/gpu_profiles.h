@@ -69,13 +69,24 @@ struct EngineHabits {
   double layer_overhead = 0;  // s per layer and step
   // Multipliers of table times.
   double gemm = 1, expert = 1, decode_attention = 1, prefill_attention = 1,
-         collective = 1, elementwise = 1;
-  double request_overhead = 0;   // s of every request before it is queued
-  double first_token_steps = 0;  // decode steps before a first token is seen
+         latent_decode = 1, latent_prefill = 1, collective = 1, elementwise = 1;
+  double request_overhead = 0;  // s of every request before it is queued
+  double request_spacing = 0;   // s the front end is busy with each
+  // Decode steps that pass before the client has its first token.
+  double first_token_steps = 0;
+  double group_steps = 0;  // more of them where attention groups wait in turn
+  // An engine that looks for new requests only every so many steps: with fewer
+  // than kManyClients, and with more.
+  double poll_steps_few = 0, poll_steps_many = 0;
+  static constexpr uint32_t kManyClients = 16;
   double prefill = 1;           // multiplier of the time that prompt tokens add
   double prompt_budget = 8192;  // tokens of prompts in one step
   double mixes = 1;   // 1: decode rows ride along with prompts; 0: they wait
   double kv_fp8 = 0;  // 1: 8-bit weights come with 8-bit KV
+  // Answers of one length do not keep step for long on a real server: the
+  // shortest ends after this share of the longest.
+  double shortest_answer = 1;
+  double reserved_answer = 1;  // share of an answer that needs memory at first
 };
 
 // One row per shape, one column per size; what was not measured is NaN.

@@ -19,10 +19,10 @@ namespace {
 constexpr uint64_t kMaxTokens = 65536;    // of a step, per attention group
 constexpr uint64_t kMaxRows = 8192;       // likewise
 constexpr uint64_t kMaxContext = 262144;  // tokens
-// What an engine leaves of the memory for weights and KV, and what it needs for
-// itself (AIC's other_mem).
-constexpr double kUsableMemory = 0.9;
-constexpr double kOtherMemory = 3758096384.0;
+// What engines are told to use of the memory, and what they need for
+// themselves.
+constexpr double kUsableMemory = 0.93;
+constexpr double kOtherMemory = 2e9;
 
 WeightFormat Stored(const std::string& fixed, WeightFormat labelled) {
   if (fixed == "bf16") return WeightFormat::kBf16;
@@ -293,17 +293,21 @@ absl::StatusOr<GpuStepTime> GpuStepTime::Load(const GpuProfiles& profiles,
     return rows == 0 ? 0 : habits.gemm * head(static_cast<double>(rows));
   });
   const auto prompt = PromptTerm(layout, kernels);
-  grids->prompt_launch = habits.prefill_attention * prompt(1);
+  const double prompt_factor =
+      model->latent() ? habits.latent_prefill : habits.prefill_attention;
+  const double decode_factor =
+      model->latent() ? habits.latent_decode : habits.decode_attention;
+  grids->prompt_launch = prompt_factor * prompt(1);
   grids->prompt = OctaveCurve(kMaxContext, [&](uint64_t tokens) {
     return tokens == 0 ? 0
-                       : habits.prefill_attention *
+                       : prompt_factor *
                              (prompt(static_cast<double>(tokens)) - prompt(1));
   });
   const auto decode = DecodeTerm(layout, kernels);
   grids->decode = OctaveSurface(
       kMaxRows, kMaxContext, [&](uint64_t rows, uint64_t context) {
         if (rows == 0 || context == 0) return 0.0;
-        return habits.decode_attention *
+        return decode_factor *
                decode(static_cast<double>(rows), static_cast<double>(context));
       });
 

@@ -18,6 +18,13 @@ namespace {
 
 using Row = MeasuredTable::Row;
 
+// Time over the roofline where nothing like it was measured: AIC's 80 % of the
+// memory's speed.
+constexpr double kUnmeasured = 1.25;
+// A second kernel's nearest shape may be further off than the first one's by so
+// much.
+constexpr double kFurther = 3;
+
 double Number(const std::string& key) {
   double value = 0;
   return absl::SimpleAtod(key, &value) ? value : 0;
@@ -65,9 +72,11 @@ double Flops(const GpuSystem& system, WeightFormat format) {
       return system.fp8_flops;
     case WeightFormat::kNvfp4:
       return system.fp4_flops;
+    case WeightFormat::kMxfp4:  // where there is arithmetic for it, with fp8
+      return system.fp4_flops > system.fp8_flops ? system.fp8_flops
+                                                 : system.bf16_flops;
     case WeightFormat::kBf16:
     case WeightFormat::kInt4:  // unpacked, multiplied in bf16
-    case WeightFormat::kMxfp4:
       return system.bf16_flops;
   }
   return system.bf16_flops;
@@ -168,6 +177,36 @@ bool FindAttention(const MeasuredTable& table, const GpuSystem& measured,
   return std::isfinite(best);
 }
 
+// Whether a kernel of the tables runs weights of this format as they are.
+bool SameWeights(WeightFormat format, absl::string_view table_name) {
+  const auto kind = [](WeightFormat f) {
+    return f == WeightFormat::kFp8Block ? WeightFormat::kFp8 : f;
+  };
+  return kind(FormatOf(table_name)) == kind(format);
+}
+
+struct NearExperts {
+  const Row* row = nullptr;
+  double apart = std::numeric_limits<double>::infinity();
+};
+
+NearExperts NearestExperts(const MeasuredTable& table,
+                           const GpuSystem& measured, absl::string_view name,
+                           const ExpertShape& shape) {
+  NearExperts best;
+  for (const Row& row : table.rows) {
+    if (row.keys[0] != measured.name || row.keys[1] != name) continue;
+    const double apart = 3 * Apart(Number(row.keys[2]), shape.hidden) +
+                         Apart(Number(row.keys[3]), shape.ffn) +
+                         Apart(Number(row.keys[4]), shape.topk) +
+                         Apart(Number(row.keys[5]), shape.experts) +
+                         Apart(Number(row.keys[6]), shape.tensor_parallel) +
+                         Apart(Number(row.keys[7]), shape.expert_parallel);
+    if (apart < best.apart) best = {&row, apart};
+  }
+  return best;
+}
+
 double KvBytes(absl::string_view kv) { return kv == "fp8" ? 1 : 2; }
 
 }  // namespace
@@ -231,9 +270,8 @@ KernelTimes::OfSize KernelTimes::Gemm(WeightFormat format, int n, int k) const {
       return curve.At(m, 0) * GemmRoofline(system, format, m, n, k);
     };
   }
-  // Nothing measured at all: the roofline at 80 % of the memory's speed.
   return [system = system_, format, n, k](double m) {
-    return 1.25 * GemmRoofline(system, format, m, n, k);
+    return kUnmeasured * GemmRoofline(system, format, m, n, k);
   };
 }
 
@@ -351,59 +389,40 @@ KernelTimes::OfRowsAndContext KernelTimes::LatentDecode(WeightFormat format,
 }
 
 KernelTimes::OfSize KernelTimes::Experts(const ExpertShape& shape) const {
+  // Several kernels run the same weights and an engine takes the quickest: the
+  // smallest ratio of the nearest shape of each.
   const MeasuredTable& table = profiles_.moe;
-  const std::vector<absl::string_view> names = TableNames(shape.format);
-  const Row* best = nullptr;
-  double best_apart = std::numeric_limits<double>::infinity();
-  for (const Row& row : table.rows) {
-    if (row.keys[0] != measured_.name) continue;
-    const auto name = std::find(names.begin(), names.end(), row.keys[1]);
-    if (name == names.end()) continue;
-    const double apart = 0.5 * static_cast<double>(name - names.begin()) +
-                         3 * Apart(Number(row.keys[2]), shape.hidden) +
-                         Apart(Number(row.keys[3]), shape.ffn) +
-                         Apart(Number(row.keys[4]), shape.topk) +
-                         Apart(Number(row.keys[5]), shape.experts) +
-                         Apart(Number(row.keys[6]), shape.tensor_parallel) +
-                         Apart(Number(row.keys[7]), shape.expert_parallel);
-    if (apart < best_apart) {
-      best_apart = apart;
-      best = &row;
-    }
-  }
-  if (best == nullptr) {
-    return [system = system_, shape](double tokens) {
-      return 1.25 * ExpertRoofline(system, shape, tokens);
-    };
-  }
-  ExpertShape of_table{FormatOf(best->keys[1]),
-                       static_cast<int>(Number(best->keys[2])),
-                       static_cast<int>(Number(best->keys[3])),
-                       static_cast<int>(Number(best->keys[4])),
-                       static_cast<int>(Number(best->keys[5])),
-                       static_cast<int>(Number(best->keys[6])),
-                       static_cast<int>(Number(best->keys[7]))};
-  // Both 8-bit kernels run the same weights; an engine takes the quicker one.
-  const bool eight_bits = of_table.format == WeightFormat::kFp8 ||
-                          of_table.format == WeightFormat::kFp8Block;
-  std::vector<double> seconds = best->seconds;
-  for (const Row& row : table.rows) {
-    if (!eight_bits || row.keys[0] != best->keys[0] ||
-        !(row.keys[1] == "fp8" || row.keys[1] == "fp8_block") ||
-        !std::equal(row.keys.begin() + 2, row.keys.end(),
-                    best->keys.begin() + 2)) {
+  std::vector<double> ratio;
+  double first_apart = 0;
+  for (absl::string_view name : TableNames(shape.format)) {
+    if (!ratio.empty() && !SameWeights(shape.format, name)) break;
+    const auto [row, apart] = NearestExperts(table, measured_, name, shape);
+    if (row == nullptr) continue;
+    if (ratio.empty()) {
+      first_apart = apart;
+    } else if (apart > first_apart + kFurther) {
       continue;
     }
-    for (size_t i = 0; i < seconds.size(); ++i) {
-      if (row.seconds[i] > 0 && !(row.seconds[i] > seconds[i])) {
-        seconds[i] = row.seconds[i];
+    const ExpertShape measured{FormatOf(name),
+                               static_cast<int>(Number(row->keys[2])),
+                               static_cast<int>(Number(row->keys[3])),
+                               static_cast<int>(Number(row->keys[4])),
+                               static_cast<int>(Number(row->keys[5])),
+                               static_cast<int>(Number(row->keys[6])),
+                               static_cast<int>(Number(row->keys[7]))};
+    std::vector<double> of_kernel(table.sizes.size());
+    for (size_t i = 0; i < of_kernel.size(); ++i) {
+      of_kernel[i] =
+          row->seconds[i] / ExpertRoofline(measured_, measured, table.sizes[i]);
+    }
+    if (ratio.empty()) ratio = of_kernel;
+    for (size_t i = 0; i < ratio.size(); ++i) {
+      if (of_kernel[i] < ratio[i] || std::isnan(ratio[i])) {
+        ratio[i] = of_kernel[i];
       }
     }
   }
-  std::vector<double> ratio(seconds.size());
-  for (size_t i = 0; i < seconds.size(); ++i) {
-    ratio[i] = seconds[i] / ExpertRoofline(measured_, of_table, table.sizes[i]);
-  }
+  if (ratio.empty()) ratio.assign(table.sizes.size(), kUnmeasured);
   return [system = system_, shape,
           curve = Curve(table.sizes, ratio)](double tokens) {
     return curve.At(tokens, 0) * ExpertRoofline(system, shape, tokens);

@@ -123,6 +123,7 @@ MeasuredRun ParseRun(const Fields& f) {
   run.backend = f.Text("backend");
   run.precision = f.Text("precision");
   run.disaggregated = f.Text("mode") == "disagg";
+  run.dated = !f.Text("measured").empty();
   run.prompt_tokens = static_cast<uint32_t>(f.Size("isl"));
   run.answer_tokens = static_cast<uint32_t>(f.Size("osl"));
   run.ttft = f.Number("silicon_ttft_ms") * 1e-3;
@@ -173,8 +174,14 @@ MeasuredRun ParseRun(const Fields& f) {
     }
   } else {
     ParseSizes(f, "", 8, run.worker);
-    if (clients == 0) {
-      clients = f.Number("batch_size") * run.worker.attention_data_parallel;
+    // The batch is of one attention group of one worker. Where the groups are
+    // recorded, clients beyond all of a worker's were served by others like it.
+    const double of_worker =
+        f.Number("batch_size") * std::max(1.0, f.Number("attention_dp_size"));
+    if (clients == 0) clients = of_worker;
+    if (f.Number("attention_dp_size") > 0 && of_worker > 0 &&
+        clients >= 2 * of_worker) {
+      clients = of_worker;
     }
   }
   run.clients = static_cast<uint32_t>(std::min(clients, 1e6));

@@ -14,6 +14,7 @@ namespace braid::gpu {
 struct MeasuredRun {
   std::string id, model, system, backend, precision;
   bool disaggregated = false;
+  bool dated = false;  // the day is recorded
   uint32_t prompt_tokens = 0, answer_tokens = 0;
   uint32_t clients = 0;  // of all workers together
   // One of an aggregated run; else one of each kind and how many there were.

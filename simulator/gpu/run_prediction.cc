@@ -8,10 +8,29 @@
 namespace braid::gpu {
 namespace {
 
-// Sweeps of 1,024 and 8,192 tokens draw lengths from 80 % to all of that.
+// The dated sweeps of 1,024 and 8,192 tokens draw lengths from 80 % to all of
+// that.
 bool DrawsLengths(const MeasuredRun& run) {
   const auto drawn = [](uint32_t n) { return n == 1024 || n == 8192; };
-  return drawn(run.prompt_tokens) && drawn(run.answer_tokens);
+  return run.dated && drawn(run.prompt_tokens) && drawn(run.answer_tokens);
+}
+
+// The sweeps on Blackwell run engines that poll with their long intervals.
+double FirstTokenSteps(const MeasuredRun& run, const EngineHabits& habits,
+                       const GpuProfiles& profiles) {
+  double steps = habits.first_token_steps;
+  if (!run.disaggregated && run.worker.attention_data_parallel > 1) {
+    steps += habits.group_steps;
+  }
+  const GpuSystem* system = profiles.FindSystem(run.system);
+  if (run.dated && system != nullptr && system->fp4_flops > system->fp8_flops) {
+    // On average half an interval is still to go.
+    steps +=
+        (run.clients < EngineHabits::kManyClients ? habits.poll_steps_few
+                                                  : habits.poll_steps_many) /
+        2;
+  }
+  return steps;
 }
 
 }  // namespace
@@ -38,7 +57,12 @@ absl::StatusOr<Prediction> RunPredictor::Predict(const MeasuredRun& run) {
   loop.clients = run.clients;
   loop.prompt_tokens = run.prompt_tokens;
   loop.answer_tokens = run.answer_tokens;
-  loop.shortest = DrawsLengths(run) ? 0.8 : 1;
+  if (DrawsLengths(run)) {
+    loop.shortest_prompt = loop.shortest_answer = 0.8;
+  } else {
+    loop.shortest_answer = habits.shortest_answer;
+  }
+  loop.first_token_steps = FirstTokenSteps(run, habits, profiles_);
   LoopResult result;
   if (!run.disaggregated) {
     BRAID_ASSIGN_OR_RETURN(const GpuStepTime worker, WorkerOf(run.worker));
