@@ -180,6 +180,7 @@ absl::StatusOr<std::array<EngineHabits, kServingEngines>> ReadEngines(
   } kParameters[] = {
       {"step_overhead_us", &EngineHabits::step_overhead, 1e-6},
       {"layer_overhead_us", &EngineHabits::layer_overhead, 1e-6},
+      {"prompt_layer_overhead_us", &EngineHabits::prompt_layer_overhead, 1e-6},
       {"gemm", &EngineHabits::gemm, 1},
       {"expert", &EngineHabits::expert, 1},
       {"decode_attention", &EngineHabits::decode_attention, 1},

@@ -67,6 +67,8 @@ struct GpuSystem {
 struct EngineHabits {
   double step_overhead = 0;   // s per step
   double layer_overhead = 0;  // s per layer and step
+  // More of it in a step with prompts, which is launched, not replayed.
+  double prompt_layer_overhead = 0;
   // Multipliers of table times.
   double gemm = 1, expert = 1, decode_attention = 1, prefill_attention = 1,
          latent_decode = 1, latent_prefill = 1, collective = 1, elementwise = 1;

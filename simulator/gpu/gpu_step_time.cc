@@ -180,6 +180,22 @@ KernelTimes::OfSize PromptTerm(const Layout& l, const KernelTimes& kernels) {
   };
 }
 
+// Down and up to the heads, the two that the latent is absorbed with, and out.
+KernelTimes::OfSize LatentProjections(const Layout& l,
+                                      const KernelTimes& kernels) {
+  const ModelShape& m = l.model;
+  // Checkpoints of four bits keep these in sixteen.
+  const WeightFormat format =
+      WeightBytes(l.dense) < 1 ? WeightFormat::kBf16 : l.dense;
+  const auto down =
+      kernels.Gemm(format, m.q_lora + m.kv_lora + m.rope, m.hidden);
+  const auto up =
+      kernels.Gemm(format, l.heads * (m.head_dim + m.rope), m.q_lora);
+  const auto absorb = kernels.Gemm(format, l.heads * m.head_dim, m.kv_lora);
+  const auto out = kernels.Gemm(format, m.hidden, l.heads * m.head_dim);
+  return [=](double x) { return down(x) + up(x) + 2 * absorb(x) + out(x); };
+}
+
 KernelTimes::OfRowsAndContext DecodeTerm(const Layout& l,
                                          const KernelTimes& kernels) {
   const ModelShape& m = l.model;
@@ -188,7 +204,8 @@ KernelTimes::OfRowsAndContext DecodeTerm(const Layout& l,
     // The index of sparse attention: 128 bytes and a scale per token.
     const double index =
         m.sparse > 0 ? 132.0 * m.layers / l.system.memory_bandwidth : 0;
-    return [one = kernels.LatentDecode(l.dense, l.serving.kv, l.heads),
+    return [one = kernels.LatentDecode(l.dense, l.serving.kv, l.heads,
+                                       LatentProjections(l, kernels)),
             layers = m.layers, sparse, index](double rows, double context) {
       return layers * one(rows, std::min(context, sparse)) +
              index * rows * context;
@@ -232,13 +249,14 @@ absl::Status CheckServing(const GpuServing& s) {
 }  // namespace
 
 struct GpuStepTime::Grids {
-  double overhead = 0;       // of a step
-  double prefill = 1;        // EngineHabits::prefill
-  uint32_t groups = 1;       // attention groups
-  OctaveCurve dense, head;   // by tokens and by drawn rows of a group
-  OctaveCurve prompt;        // by tokens from a prompt's beginning
-  double prompt_launch = 0;  // of the smallest chunk
-  OctaveSurface decode;      // by rows and mean context of a group
+  double overhead = 0;         // of a step
+  double prompt_overhead = 0;  // more of one with prompts
+  double prefill = 1;          // EngineHabits::prefill
+  uint32_t groups = 1;         // attention groups
+  OctaveCurve dense, head;     // by tokens and by drawn rows of a group
+  OctaveCurve prompt;          // by tokens from a prompt's beginning
+  double prompt_launch = 0;    // of the smallest chunk
+  OctaveSurface decode;        // by rows and mean context of a group
   uint64_t kv_bytes_per_token = 0, kv_capacity_tokens = 0;
   int gpus = 1;
 };
@@ -283,6 +301,7 @@ absl::StatusOr<GpuStepTime> GpuStepTime::Load(const GpuProfiles& profiles,
   grids->prefill = habits.prefill;
   grids->overhead =
       habits.step_overhead + habits.layer_overhead * model->layers;
+  grids->prompt_overhead = habits.prompt_layer_overhead * model->layers;
   const auto dense = DenseTerm(layout, kernels);
   grids->dense = OctaveCurve(kMaxTokens, [&](uint64_t tokens) {
     return tokens == 0 ? 0 : dense(static_cast<double>(tokens));
@@ -357,7 +376,8 @@ double GpuStepTime::Seconds(absl::Span<const PromptChunk> chunks,
   const double decode_tokens = g.dense.At(rows);
   double dense = g.dense.At(rows + share(chunk_tokens));
   if (chunk_tokens > 0) {
-    dense = decode_tokens + g.prefill * (dense - decode_tokens);
+    dense =
+        g.prompt_overhead + decode_tokens + g.prefill * (dense - decode_tokens);
   }
   seconds += dense + g.prefill * prompt / g.groups;
   if (decode_rows > 0) {

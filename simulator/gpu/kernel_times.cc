@@ -21,6 +21,9 @@ using Row = MeasuredTable::Row;
 // Time over the roofline where nothing like it was measured: AIC's 80 % of the
 // memory's speed.
 constexpr double kUnmeasured = 1.25;
+// What a latent-attention block costs beside its projections and the reading of
+// its context: norms, rotation, the attention kernel's own start.
+constexpr double kLatentLaunches = 15e-6;
 // A second kernel's nearest shape may be further off than the first one's by so
 // much.
 constexpr double kFurther = 3;
@@ -233,46 +236,66 @@ KernelTimes::KernelTimes(const GpuProfiles& profiles, const GpuSystem& system)
       measured_(Measured(profiles, system)) {}
 
 KernelTimes::OfSize KernelTimes::Gemm(WeightFormat format, int n, int k) const {
-  // The four measured (n, k) around, mixed in the logarithm of their ratios.
-  const std::vector<double>& sizes = profiles_.gemm.sizes;
-  for (absl::string_view name : TableNames(format)) {
-    std::vector<std::pair<double, const Row*>> near;
-    for (const Row& row : profiles_.gemm.rows) {
-      if (row.keys[0] != measured_.name || row.keys[1] != name) continue;
-      const double away =
-          Apart(Number(row.keys[2]), n) + Apart(Number(row.keys[3]), k);
-      near.emplace_back(away, &row);
-    }
-    if (near.empty()) continue;
-    const size_t take = std::min<size_t>(4, near.size());
-    std::partial_sort(
-        near.begin(), near.begin() + take, near.end(),
-        [](const auto& a, const auto& b) { return a.first < b.first; });
-    const WeightFormat kernel = FormatOf(name);
-    std::vector<double> ratio(sizes.size(), 0), weight(sizes.size(), 0);
-    for (size_t i = 0; i < take; ++i) {
-      const auto& [away, row] = near[i];
-      const double share = 1 / (away * away + 1e-6);
-      for (size_t j = 0; j < sizes.size(); ++j) {
-        if (!(row->seconds[j] > 0)) continue;
-        const double roofline =
-            GemmRoofline(measured_, kernel, sizes[j], Number(row->keys[2]),
-                         Number(row->keys[3]));
-        ratio[j] += share * std::log(row->seconds[j] / roofline);
-        weight[j] += share;
-      }
-    }
-    for (size_t j = 0; j < sizes.size(); ++j) {
-      ratio[j] = weight[j] > 0 ? std::exp(ratio[j] / weight[j]) : 0;
-    }
-    return [system = system_, format, n, k,
-            curve = Curve(sizes, ratio)](double m) {
-      return curve.At(m, 0) * GemmRoofline(system, format, m, n, k);
-    };
-  }
-  return [system = system_, format, n, k](double m) {
-    return kUnmeasured * GemmRoofline(system, format, m, n, k);
+  // Kernels for these weights, and for wider ones: some of the tables were
+  // measured with the launches and the scaling of activations in them, which no
+  // engine pays when it replays a graph, so the quickest is believed.
+  struct Kernel {
+    WeightFormat format;
+    Curve ratio;
   };
+  std::vector<Kernel> kernels;
+  for (absl::string_view name : TableNames(format)) {
+    Curve ratio = GemmRatio(name, n, k);
+    if (ratio.empty()) continue;
+    // Not measured for these weights at all: the next kernel's ratio is all
+    // there is.
+    const bool carried = kernels.empty() && !SameWeights(format, name);
+    kernels.push_back({carried ? format : FormatOf(name), std::move(ratio)});
+  }
+  return [system = system_, format, n, k,
+          kernels = std::move(kernels)](double m) {
+    double best = std::numeric_limits<double>::infinity();
+    for (const Kernel& kernel : kernels) {
+      best = std::min(best, kernel.ratio.At(m, 0) *
+                                GemmRoofline(system, kernel.format, m, n, k));
+    }
+    return kernels.empty() ? kUnmeasured * GemmRoofline(system, format, m, n, k)
+                           : best;
+  };
+}
+
+Curve KernelTimes::GemmRatio(absl::string_view name, int n, int k) const {
+  const std::vector<double>& sizes = profiles_.gemm.sizes;
+  std::vector<std::pair<double, const Row*>> near;
+  for (const Row& row : profiles_.gemm.rows) {
+    if (row.keys[0] != measured_.name || row.keys[1] != name) continue;
+    const double away =
+        Apart(Number(row.keys[2]), n) + Apart(Number(row.keys[3]), k);
+    near.emplace_back(away, &row);
+  }
+  // The four measured (n, k) nearest, mixed in the logarithm of their ratios.
+  const auto take =
+      static_cast<std::ptrdiff_t>(std::min<size_t>(4, near.size()));
+  std::partial_sort(
+      near.begin(), near.begin() + take, near.end(),
+      [](const auto& a, const auto& b) { return a.first < b.first; });
+  std::vector<double> ratio(sizes.size(), 0), weight(sizes.size(), 0);
+  for (std::ptrdiff_t i = 0; i < take; ++i) {
+    const auto& [away, row] = near[i];
+    const double share = 1 / (away * away + 1e-6);
+    for (size_t j = 0; j < sizes.size(); ++j) {
+      if (!(row->seconds[j] > 0)) continue;
+      const double roofline =
+          GemmRoofline(measured_, FormatOf(name), sizes[j],
+                       Number(row->keys[2]), Number(row->keys[3]));
+      ratio[j] += share * std::log(row->seconds[j] / roofline);
+      weight[j] += share;
+    }
+  }
+  for (size_t j = 0; j < sizes.size(); ++j) {
+    ratio[j] = weight[j] > 0 ? std::exp(ratio[j] / weight[j]) : 0;
+  }
+  return Curve(sizes, ratio);
 }
 
 KernelTimes::OfSize KernelTimes::PromptAttention(
@@ -370,9 +393,9 @@ KernelTimes::OfSize KernelTimes::LatentPrompt(WeightFormat format, KvFormat kv,
           scale](double tokens) { return curve.At(tokens, 2) * scale; };
 }
 
-KernelTimes::OfRowsAndContext KernelTimes::LatentDecode(WeightFormat format,
-                                                        KvFormat kv,
-                                                        int heads) const {
+KernelTimes::OfRowsAndContext KernelTimes::LatentDecode(
+    WeightFormat format, KvFormat kv, int heads,
+    const OfSize& projections) const {
   const MeasuredTable& table = profiles_.mla_decode;
   const auto [best, from] = FindLatent(table, format, kv, heads);
   DecodeSurface surface;
@@ -383,8 +406,13 @@ KernelTimes::OfRowsAndContext KernelTimes::LatentDecode(WeightFormat format,
     }
   }
   const double scale = from->memory_bandwidth / system_.memory_bandwidth;
-  return [surface = std::move(surface), scale](double rows, double context) {
-    return surface.At(rows, context) * scale;
+  const double shortest = table.sizes.front();
+  return [surface = std::move(surface), scale, shortest, projections](
+             double rows, double context) {
+    const double fixed = surface.At(rows, shortest) * scale;
+    const double attention =
+        std::max(0.0, surface.At(rows, context) * scale - fixed);
+    return attention + std::min(fixed, projections(rows) + kLatentLaunches);
   };
 }
 

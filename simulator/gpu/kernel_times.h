@@ -7,6 +7,8 @@
 
 #include <functional>
 
+#include "absl/strings/string_view.h"
+#include "simulator/gpu/curve.h"
 #include "simulator/gpu/gpu_profiles.h"
 
 namespace braid::gpu {
@@ -42,10 +44,12 @@ class KernelTimes final {
   // x: tokens of one prompt from its beginning, all at once.
   OfSize PromptAttention(const AttentionShape& shape) const;
   OfRowsAndContext DecodeAttention(const AttentionShape& shape) const;
-  // A whole latent-attention block of one layer, projections included.
+  // A whole latent-attention block of one layer, projections included. The
+  // tables of some systems hold launches that an engine does not pay in decode:
+  // `projections`, the seconds of their GEMMs by rows, bounds that part.
   OfSize LatentPrompt(WeightFormat format, KvFormat kv, int heads) const;
-  OfRowsAndContext LatentDecode(WeightFormat format, KvFormat kv,
-                                int heads) const;
+  OfRowsAndContext LatentDecode(WeightFormat format, KvFormat kv, int heads,
+                                const OfSize& projections) const;
   // x: tokens of the whole group, routed over all its experts; the time of the
   // busiest GPU.
   OfSize Experts(const ExpertShape& shape) const;
@@ -59,6 +63,8 @@ class KernelTimes final {
     const MeasuredTable::Row* row = nullptr;
     const GpuSystem* from = nullptr;  // where it was measured
   };
+  // Over the roofline, by m; empty when the table has no such kernel.
+  Curve GemmRatio(absl::string_view name, int n, int k) const;
   Latent FindLatent(const MeasuredTable& table, WeightFormat format,
                     KvFormat kv, int heads) const;
 
