@@ -42,6 +42,8 @@ void EngineLoop::LoseDevice(Slot& slot, const absl::Status& why,
     if (request.state != RequestState::kWaiting && !request.displaced) continue;
     RequestRecord& record = *Record(id);
     record.DeviceLost();
+    // A step that still runs on it may be the one that completes them.
+    if (!request.displaced) record.DropScores();
     ++stats_.requests_recomputed;
     ForgetHandoff(id);
     if (record.recomputed() > kMaxRecomputed) {

@@ -31,6 +31,7 @@ void EngineLoop::NotePreemptions(const StepPlan& plan, TimePoint now) {
   for (const Preemption& preemption : plan.preempted) {
     RequestRecord& record = *Record(preemption.request);
     record.Preempted();
+    record.DropScores();
     ++stats_.classes[record.service_class()].preempted;
     Track(*scheduler_->Find(preemption.request), record, now);
   }
@@ -176,6 +177,7 @@ void EngineLoop::FinishRows(const PlannedRows& rows, SequenceResult& result,
        request->state == RequestState::kDecoding);
   if (!result.scores.empty()) record.AddScores(std::move(result.scores));
   if (prefill_ended && record.prompt_logprobs() >= 0) record.SendScores();
+  if (request->state == RequestState::kWaiting) record.DropScores();
   if (!result.token) {
     if (prefill_ended) {
       End(rows.request, FinishReason::kLength, absl::OkStatus(), now);

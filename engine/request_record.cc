@@ -42,13 +42,11 @@ void RequestRecord::Admitted(PlacementReport placement, uint32_t cached) {
 void RequestRecord::Preempted() {
   ++preempted_;
   handed_over_ = false;
-  scores_.clear();
 }
 
 void RequestRecord::DeviceLost() {
   ++recomputed_;
   handed_over_ = false;
-  scores_.clear();
 }
 
 void RequestRecord::AddScores(std::vector<SampledToken> scores) {

@@ -43,8 +43,7 @@ class RequestRecord final {
   void Admitted(PlacementReport placement, uint32_t cached);
   bool admitted() const { return admitted_; }
   void HandedOver() { handed_over_ = true; }
-  // Back in the queue, to be computed again: it is bound nowhere, and what was
-  // scored of its prompt is scored again.
+  // Back in the queue, to be computed again: it is bound nowhere.
   void Preempted();
   void DeviceLost();
   uint32_t recomputed() const { return recomputed_; }
@@ -53,6 +52,8 @@ class RequestRecord final {
   // Scores of a chunk's rows. They are given to the sink when the prompt's are
   // complete.
   void AddScores(std::vector<SampledToken> scores);
+  // Its prompt will be computed again, and be scored again.
+  void DropScores() { scores_.clear(); }
   // Once, however often the prompt is computed.
   void SendScores();
 
