@@ -11,6 +11,8 @@ namespace {
 
 // A client tries that often, later each time.
 constexpr uint32_t kMostTries = 4;
+// One that was accepted before, and lost its node.
+constexpr uint32_t kMostTriesOfReplay = 12;
 constexpr Duration kRetryAfter = std::chrono::milliseconds(20);
 // How long a gateway takes to see that a node is gone.
 constexpr Duration kDetection = std::chrono::milliseconds(5);
@@ -42,6 +44,7 @@ struct Clients::Client {
   bool cancelled = false;   // it has asked for it
   bool too_slow = false;    // it has refused tokens
   bool cancel_due = false;  // by its stage
+  uint32_t replay_count = 0;
   size_t replayed_from = 0;
   // Set once it was replayed with tokens.
   std::unique_ptr<ReplayedText> replayed;
@@ -56,8 +59,8 @@ class Clients::Sink final : public TokenSink {
   void OnPromptScores(std::vector<SampledToken> scores) override {
     if (current()) clients_->OnScores(*client_, std::move(scores));
   }
-  bool OnTokens(TokenDelta delta) override {
-    return !current() || clients_->OnTokens(*client_, std::move(delta));
+  bool OnTokens(const TokenDelta& delta) override {
+    return !current() || clients_->OnTokens(*client_, delta);
   }
   void OnFinish(Outcome outcome) override {
     if (finished_) clients_->Violate(*client_, "a second terminal event");
@@ -153,29 +156,34 @@ void Clients::Submit(Client& client) {
   const auto id = node->loop().Submit(std::move(request),
                                       std::make_shared<Sink>(this, &client));
   if (!id.ok()) {
-    client.node = nullptr;
     Refused(client, id.status());
     return;
   }
   client.id = *id;
-  client.tries = 0;
   Log(client, LogKind::kSubmit, static_cast<int64_t>(id->value()));
   ScheduleCancel(client);
 }
 
-void Clients::Refused(Client& client, const absl::Status& status) {
+void Clients::Refused(Client& client, const absl::Status& status,
+                      double retry_after) {
   Log(client, LogKind::kRefused, static_cast<int64_t>(status.code()));
   if (status.code() != absl::StatusCode::kResourceExhausted &&
       status.code() != absl::StatusCode::kUnavailable) {
     Violate(client, absl::StrCat("refused: ", status.ToString()));
   }
-  // What was accepted once is not given up.
-  if (client.tries >= kMostTries && client.attempt == 0) {
+  client.node = nullptr;
+  client.cancel_due = false;
+  const uint32_t most =
+      client.replay_count > 0 ? kMostTriesOfReplay : kMostTries;
+  if (client.tries >= most) {
     Finished(client);
     return;
   }
-  const uint32_t wait = std::min(client.tries, 10u);
-  events_.After(kRetryAfter * (1 << wait), [this, &client] { Submit(client); });
+  const uint32_t doublings = std::min(client.tries, 10u);
+  const auto asked = std::chrono::duration_cast<Duration>(
+      std::chrono::duration<double>(std::min(retry_after, 60.0)));
+  events_.After(std::max<Duration>(asked, kRetryAfter * (1 << doublings)),
+                [this, &client] { Submit(client); });
 }
 
 void Clients::ScheduleCancel(Client& client) {
@@ -231,6 +239,8 @@ void Clients::Replay(uint32_t node) {
       Finished(client);
       continue;
     }
+    client.tries = 0;
+    ++client.replay_count;
     client.replayed_from = client.ids.size();
     Log(client, LogKind::kReplay, static_cast<int64_t>(client.ids.size()));
     if (!client.ids.empty()) {
@@ -261,7 +271,7 @@ void Clients::OnScores(Client& client, std::vector<SampledToken> scores) {
   client.scores = std::move(scores);
 }
 
-bool Clients::OnTokens(Client& client, TokenDelta delta) {
+bool Clients::OnTokens(Client& client, const TokenDelta& delta) {
   if (client.finished) Violate(client, "tokens after the end");
   for (const SampledToken& token : delta.tokens) {
     const size_t number = client.ids.size();
@@ -278,7 +288,7 @@ bool Clients::OnTokens(Client& client, TokenDelta delta) {
     client.ids.push_back(token.token);
   }
   if (client.replayed) {
-    AddText(client, std::move(delta));
+    AddText(client, delta);
   } else {
     client.text += delta.text;
   }
@@ -288,7 +298,7 @@ bool Clients::OnTokens(Client& client, TokenDelta delta) {
 }
 
 // The text of a replayed request is the gateway's own.
-void Clients::AddText(Client& client, TokenDelta delta) {
+void Clients::AddText(Client& client, const TokenDelta& delta) {
   for (const SampledToken& token : delta.tokens) {
     if (client.matched_stop) return;
     client.matched_stop = client.replayed->Push(token.token, client.text);
@@ -320,9 +330,25 @@ void Clients::OnFinish(Client& client, Outcome outcome) {
     outcome.output_tokens += static_cast<uint32_t>(client.replayed_from);
   }
   CheckTimes(client, outcome);
+  if (outcome.reason == FinishReason::kRefused) {
+    OnRefused(client, outcome);
+    return;
+  }
   CheckReason(client, outcome);
   CheckAnswer(client, outcome);
   Finished(client);
+}
+
+// After it was queued, or in the turn that took it.
+void Clients::OnRefused(Client& client, const Outcome& outcome) {
+  if (outcome.status.ok() || outcome.retry_after <= 0) {
+    Violate(client, "refused without saying why, or for how long");
+  }
+  if (client.ids.size() > client.replayed_from) {
+    Violate(client, "refused after tokens of it were sent");
+  }
+  ++client.attempt;
+  Refused(client, outcome.status, outcome.retry_after);
 }
 
 void Clients::CheckAnswer(Client& client, const Outcome& outcome) {
@@ -371,17 +397,22 @@ void Clients::CheckReason(Client& client, const Outcome& outcome) {
       }
       return;
     case FinishReason::kDeadline:
-      if (client.deadline == kNever ||
-          client.node->clock().Now() < client.deadline) {
-        Violate(client, "ended with deadline before it");
+      if (client.deadline == kNever) Violate(client, "it has no deadline");
+      // Before it, only without any work.
+      if (client.node->clock().Now() < client.deadline &&
+          client.ids.size() > client.replayed_from) {
+        Violate(client, "ended with deadline before it, after work");
       }
       return;
     case FinishReason::kFailed:
+      // A device that is lost is survived twice.
       if (faults.injected(FaultKind::kStepFailure) == 0 &&
-          faults.injected(FaultKind::kDeviceCrash) == 0) {
+          outcome.recomputed <= 2) {
         Violate(client, absl::StrCat("failed without a reason: ",
                                      outcome.status.ToString()));
       }
+      return;
+    case FinishReason::kRefused:
       return;
   }
 }
@@ -389,11 +420,13 @@ void Clients::CheckReason(Client& client, const Outcome& outcome) {
 void Clients::CheckTimes(Client& client, const Outcome& outcome) {
   const StageTimes& t = outcome.times;
   const TimePoint now = client.node->clock().Now();
-  const TimePoint order[] = {t.received,        t.admitted,
-                             t.prefill_started, t.prefill_ended,
-                             t.transfer_ended,  t.finished};
-  if (!std::ranges::is_sorted(order)) Violate(client, "stages out of order");
-  if (t.received != client.submitted || t.finished != now) {
+  Duration sum{0};
+  for (Duration stage : t.spent) {
+    if (stage < Duration{0}) Violate(client, "a stage of negative length");
+    sum += stage;
+  }
+  if (t.received != client.submitted || t.finished != now ||
+      sum != t.finished - t.received) {
     Violate(client, "stages do not sum to the request's time");
   }
   if (t.first_token < t.received || t.first_token > t.finished) {

@@ -49,16 +49,18 @@ class Clients final {
 
   void Arrive(size_t index);
   void Submit(Client& client);
-  void Refused(Client& client, const absl::Status& status);
+  void Refused(Client& client, const absl::Status& status,
+               double retry_after = 0);
   GenerateRequest RequestOf(const Client& client) const;
   void ScheduleCancel(Client& client);
   void Cancel(Client& client);
   SimulatedNode* PickNode();
 
   void OnScores(Client& client, std::vector<SampledToken> scores);
-  bool OnTokens(Client& client, TokenDelta delta);
+  bool OnTokens(Client& client, const TokenDelta& delta);
   void OnFinish(Client& client, Outcome outcome);
-  void AddText(Client& client, TokenDelta delta);
+  void OnRefused(Client& client, const Outcome& outcome);
+  void AddText(Client& client, const TokenDelta& delta);
   void CheckText(Client& client);
   void CheckAnswer(Client& client, const Outcome& outcome);
   void CheckReason(Client& client, const Outcome& outcome);

@@ -21,7 +21,7 @@ constexpr std::array<KindText, kFaultKindCount> kKinds = {{
     {"transfer-failure", "a transfer breaks off"},
     {"open-refused", "a transfer cannot be opened"},
     {"byte-flip", "a byte changes on the wire"},
-    {"device-crash", "a device is lost, and returns later"},
+    {"device-crash", "a device loses its memory, and returns later"},
     {"node-crash", "all devices of a node are gone, and its requests"},
     {"step-failure", "one step of a device fails"},
     {"slow-device", "a device takes many times longer for a while"},

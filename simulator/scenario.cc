@@ -54,7 +54,21 @@ std::vector<DeviceScenario> DrawDevices(Rng& rng, uint32_t* arenas) {
   return devices;
 }
 
-NodeScenario DrawNode(Rng& rng, uint32_t context_blocks, FaultSource& faults) {
+std::vector<ServiceClass> DrawClasses(Rng& rng, uint32_t count) {
+  std::vector<ServiceClass> classes;
+  // Some can hardly ever be kept.
+  const double slack = Scale(rng, 0.05, 200);
+  for (uint32_t i = 0; i < count; ++i) {
+    classes.push_back({.name = absl::StrCat("class", i),
+                       .ttft = Micros(slack * 1e6 * (i + 1)),
+                       .tpot = Micros(slack * 1e5 * (i + 1)),
+                       .max_queued = Between(rng, 1, 40)});
+  }
+  return classes;
+}
+
+NodeScenario DrawNode(Rng& rng, uint32_t context_blocks, uint32_t classes,
+                      FaultSource& faults) {
   NodeScenario node;
   uint32_t arenas = 1;
   node.devices = DrawDevices(rng, &arenas);
@@ -70,7 +84,8 @@ NodeScenario DrawNode(Rng& rng, uint32_t context_blocks, FaultSource& faults) {
   node.split = single ? SplitMode::kAuto : static_cast<SplitMode>(rng.Below(3));
   node.prefill_chunk = Between(rng, 1, rng.Below(2) == 0 ? 12 : 64);
   node.max_running = Between(rng, 1, rng.Below(2) == 0 ? 4 : 32);
-  node.max_queued = Between(rng, 2, rng.Below(2) == 0 ? 8 : 64);
+  node.max_inbox = Between(rng, 2, rng.Below(2) == 0 ? 8 : 64);
+  node.classes = DrawClasses(rng, classes);
   node.progress_layers = Between(rng, 0, hash_model::kLayers - 1);
   node.lend_cores = rng.Below(2) == 0;
   node.prefix_cache = rng.Below(4) != 0;
@@ -114,7 +129,7 @@ void DrawTrouble(FaultSource& faults, RequestScenario& scenario) {
 }
 
 RequestScenario DrawRequest(Rng rng, uint32_t number, uint32_t max_context,
-                            uint64_t texts) {
+                            uint32_t classes, uint64_t texts) {
   RequestScenario scenario{.number = number};
   GenerateRequest& request = scenario.request;
   request.max_tokens = Between(rng, 0, rng.Below(4) == 0 ? 60 : 16);
@@ -133,6 +148,9 @@ RequestScenario DrawRequest(Rng rng, uint32_t number, uint32_t max_context,
   if (rng.Below(6) == 0) request.sampling.top_logprobs = 1;
   if (rng.Below(5) == 0) request.stop = {"ab", "h"};
   request.include_stop_in_text = rng.Below(2) == 0;
+  request.service_class = Between(rng, 0, classes - 1);
+  request.priority = static_cast<int32_t>(rng.Below(3)) - 1;
+  request.tenant = rng.Below(3);
   request.cache_salt = rng.Below(8) == 0 ? 1 : 0;
   return scenario;
 }
@@ -166,11 +184,12 @@ Scenario DrawScenario(uint64_t seed, const SimulationOptions& options,
   scenario.block_tokens = block_tokens[rng.Below(3)];
   const uint32_t context_blocks = Between(rng, 4, 12);
   scenario.max_context = context_blocks * scenario.block_tokens;
+  const uint32_t classes = Between(rng, 1, 3);
   const uint32_t drawn_nodes = Between(rng, 1, 3);
   const uint32_t nodes = options.nodes > 0 ? options.nodes : drawn_nodes;
   for (uint32_t i = 0; i < nodes; ++i) {
     Rng own(seed * 31337 + i + 1);
-    scenario.nodes.push_back(DrawNode(own, context_blocks, faults));
+    scenario.nodes.push_back(DrawNode(own, context_blocks, classes, faults));
   }
   const double gap = Scale(rng, 300, 30'000);  // microseconds
   const uint64_t texts = 1 + rng.Below(4);
@@ -184,7 +203,8 @@ Scenario DrawScenario(uint64_t seed, const SimulationOptions& options,
     // A third of them come at once with the one before.
     if (own.Below(3) != 0) arrival += Micros(gap * 3 * own.Uniform());
     if (options.minutes > 0 && arrival > horizon) break;
-    RequestScenario request = DrawRequest(own, i, scenario.max_context, texts);
+    RequestScenario request =
+        DrawRequest(own, i, scenario.max_context, classes, texts);
     request.arrival = arrival;
     const bool wanted =
         options.only.empty() || std::ranges::count(options.only, i) > 0;

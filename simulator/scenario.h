@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "engine/engine.h"
+#include "scheduler/service_class.h"
 #include "scheduler/split.h"
 #include "scheduler/step_time_model.h"
 #include "simulator/faults.h"
@@ -44,7 +45,8 @@ struct NodeScenario {
   SplitMode split = SplitMode::kAuto;
   uint32_t prefill_chunk = 32;
   uint32_t max_running = 32;
-  uint32_t max_queued = 64;
+  uint32_t max_inbox = 64;
+  std::vector<ServiceClass> classes;  // as many on every node
   uint32_t progress_layers = 1;
   bool lend_cores = true;
   bool prefix_cache = true;

@@ -1,5 +1,6 @@
 #include "simulator/simulated_node.h"
 
+#include <cstring>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -101,7 +102,8 @@ void SimulatedNode::Start() {
   config.max_context = scenario_.max_context;
   config.prefill_chunk = spec_.prefill_chunk;
   config.max_running = spec_.max_running;
-  config.max_queued = spec_.max_queued;
+  config.max_inbox = spec_.max_inbox;
+  config.classes = spec_.classes;
   config.progress_layers = spec_.progress_layers;
   config.lend_cores = spec_.lend_cores;
   config.prefix_cache = spec_.prefix_cache;
@@ -146,6 +148,10 @@ void SimulatedNode::CrashDevice(size_t device) {
   if (!OwnsMemory(device)) return;
   const uint32_t arena = spec_.devices[device].arena;
   if (transport_ != nullptr) transport_->FailPool(PoolId(arena));
+  for (uint32_t i = 0; i < arenas_[arena]->capacity(); ++i) {
+    std::memset(arenas_[arena]->block(BlockId(i)), 0xA5,
+                arenas_[arena]->layout().block_bytes());
+  }
 }
 
 void SimulatedNode::ReturnDevice(size_t device) {
@@ -188,13 +194,6 @@ void SimulatedNode::Turn() {
 void SimulatedNode::Check() {
   const Scheduler& scheduler = loop_->scheduler();
   scheduler.CheckInvariants();
-  const uint32_t waiting = scheduler.count(RequestState::kWaiting);
-  // Those that were admitted may come back to the queue when a device is lost.
-  const uint32_t most = spec_.max_queued + spec_.max_running;
-  if (waiting > most) {
-    Violate(absl::StrCat(waiting, " requests are queued, at most ", most,
-                         " may be"));
-  }
   for (uint32_t i = 0; i < scheduler.pool_count(); ++i) {
     const BlockPool& pool = scheduler.pool(PoolId(i));
     uint32_t sum = 0;

@@ -41,7 +41,8 @@ class SimulatedNode final {
   // the way is for nobody. REQUIRES: up().
   void Crash();
 
-  // Its steps fail until it returns, and the transfers of a memory of its own.
+  // Its steps fail until it returns; a memory of its own is lost, and what is
+  // on its way from there or to it.
   void CrashDevice(size_t device);
   void ReturnDevice(size_t device);
   void SlowDown(size_t device, double factor);
