@@ -46,6 +46,10 @@ void Engine::Cancel(RequestId id) { loop_->Cancel(id); }
 
 bool Engine::Drain(Duration timeout) { return loop_->Drain(timeout); }
 
+const std::vector<ServiceClass>& Engine::classes() const {
+  return loop_->classes();
+}
+
 EngineStats Engine::Snapshot() const { return loop_->Snapshot(); }
 
 }  // namespace braid

@@ -114,6 +114,9 @@ class Engine final {
   // methods may still be called after it.
   void Stop();
 
+  // As configured, best first. Immutable.
+  const std::vector<ServiceClass>& classes() const;
+
   // Counters and gauges, at most a few turns of the loop old; exact when
   // nothing runs.
   EngineStats Snapshot() const;

@@ -41,6 +41,7 @@ class EngineLoop final {
   void Cancel(RequestId id) { mailbox_.Cancel(id); }
   bool Drain(Duration timeout);
   EngineStats Snapshot() const;
+  const std::vector<ServiceClass>& classes() const { return config_.classes; }
   void Wake() { mailbox_.Wake(); }
 
   // One turn. False: nothing has happened, and nothing will before there is

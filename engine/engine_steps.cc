@@ -46,7 +46,7 @@ void EngineLoop::NoteAdmissions(const StepPlan& plan, TimePoint now) {
         admission.reason == PlacementReason::kBypassFaster;
     record.Admitted({.prefill = SlotOf(admission.prefill).device.name,
                      .decode = SlotOf(admission.decode).device.name,
-                     .reason = ""},
+                     .reason = ToString(admission.reason)},
                     request.cached);
     Track(request, record, now);
     if (!request.handed_over()) continue;

@@ -75,6 +75,7 @@ EngineConfig MakeEngineConfig(const ServeOptions& options, Backend backend,
   config.max_context = backend.max_context;
   config.prefill_chunk = options.prefill_chunk;
   config.max_running = options.max_running;
+  config.classes = options.classes;
   config.lend_cores = options.lend_cores;
   config.prefix_cache = options.prefix_cache;
   config.model_fingerprint = fingerprint;
@@ -101,7 +102,8 @@ struct Node {
 absl::Status StartServers(const ServeOptions& options, Node& node) {
   node.metrics = std::make_unique<MetricsExporter>(
       BuildInfo{kVersion, node.model->name()});
-  node.router = std::make_unique<Router>(options.api_key);
+  const ApiKeys keys(options.api_keys, options.share_prefix_cache);
+  node.router = std::make_unique<Router>(keys);
   node.openai =
       std::make_unique<OpenAiApi>(*node.model, *node.engine, node.clock);
   node.openai->AddRoutes(*node.router);
@@ -119,9 +121,8 @@ absl::Status StartServers(const ServeOptions& options, Node& node) {
   BRAID_ASSIGN_OR_RETURN(node.http,
                          HttpServer::Start(std::move(http), node.router.get()));
   BRAID_ASSIGN_OR_RETURN(
-      node.grpc,
-      GrpcServer::Start({options.grpc, options.api_key, options.max_body_bytes},
-                        *node.model, *node.engine, node.clock));
+      node.grpc, GrpcServer::Start({options.grpc, keys, options.max_body_bytes},
+                                   *node.model, *node.engine, node.clock));
   return absl::OkStatus();
 }
 

@@ -9,23 +9,27 @@
 #include <CLI/CLI.hpp>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
 #include "base/status_macros.h"
 #include "server/byte_size.h"
+#include "server/class_spec.h"
 
 namespace braid::server {
 namespace {
 
 // The flags as text, before they are understood.
 struct RawOptions {
-  std::string model, model_name, http, grpc, api_key, devices, split,
-      kv_transport, kv_memory, max_body_bytes, cpu_isa;
+  std::string model, model_name, http, grpc, devices, split, kv_transport,
+      kv_memory, max_body_bytes, cpu_isa;
+  std::vector<std::string> api_keys, classes;
   uint32_t max_connections, max_context, default_max_tokens, max_running,
       max_queued, prefill_chunk, drain_timeout;
-  bool no_prefix_cache = false, no_lend_cores = false, print_config = false;
+  bool no_prefix_cache = false, share_prefix_cache = false,
+       no_lend_cores = false, print_config = false;
 };
 
 RawOptions Defaults() {
@@ -47,6 +51,14 @@ RawOptions Defaults() {
   return raw;
 }
 
+// A flag that may be given several times, once per value.
+CLI::Option* AddList(CLI::App& app, const char* name,
+                     std::vector<std::string>& values, const char* help) {
+  return app.add_option(name, values, help)
+      ->allow_extra_args(false)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+}
+
 void AddModelAndEndpoints(CLI::App& app, RawOptions& raw) {
   app.add_option("--model", raw.model,
                  "GGUF or safetensors file, or a directory with config.json "
@@ -61,8 +73,9 @@ void AddModelAndEndpoints(CLI::App& app, RawOptions& raw) {
   app.add_option("--grpc", raw.grpc, "gRPC address; port 0 picks one")
       ->capture_default_str()
       ->group("Endpoints");
-  app.add_option("--api-key", raw.api_key,
-                 "Ask for 'Authorization: Bearer KEY' (default: no key)")
+  AddList(app, "--api-key", raw.api_keys,
+          "Ask for 'Authorization: Bearer KEY' (default: no key); repeatable, "
+          "as TENANT=KEY for tenants that share the server fairly")
       ->group("Endpoints");
   app.add_option("--max-body-bytes", raw.max_body_bytes,
                  "Largest request body, e.g. 8MiB")
@@ -109,9 +122,18 @@ void AddDevicesAndMemory(CLI::App& app, RawOptions& raw) {
   app.add_flag("--no-prefix-cache", raw.no_prefix_cache,
                "Do not keep the KV of finished requests")
       ->group("KV cache");
+  app.add_flag("--share-prefix-cache", raw.share_prefix_cache,
+               "Let tenants find each other's prompts in the cache; else none "
+               "can tell by timing what others asked")
+      ->group("KV cache");
 }
 
 void AddScheduling(CLI::App& app, RawOptions& raw) {
+  AddList(app, "--class", raw.classes,
+          "Service class NAME:ttft=2s,tpot=100ms,queue=1024; repeatable, best "
+          "first (default: interactive 2s, 100ms; batch 60s, 500ms). What "
+          "cannot keep its class's ttft gets 429 with Retry-After")
+      ->group("Scheduling");
   app.add_option("--max-context", raw.max_context,
                  "Most tokens of prompt and output (default: the model's, or "
                  "what --kv-memory holds)")
@@ -129,7 +151,7 @@ void AddScheduling(CLI::App& app, RawOptions& raw) {
       ->check(CLI::Range(1u, 65536u))
       ->group("Scheduling");
   app.add_option("--max-queued", raw.max_queued,
-                 "Most requests that wait; further ones get 429")
+                 "Most requests of a class that wait, unless it says queue=")
       ->capture_default_str()
       ->check(CLI::Range(1u, 1000000u))
       ->group("Scheduling");
@@ -146,19 +168,40 @@ std::string EnvironmentName(absl::string_view flag) {
       "BRAID_", absl::AsciiStrToUpper(absl::StrReplaceAll(flag, {{"-", "_"}})));
 }
 
+bool Mentions(const std::vector<std::string>& args, absl::string_view flag) {
+  const std::string name = absl::StrCat("--", flag);
+  return std::ranges::any_of(args, [&](const std::string& arg) {
+    return arg == name || absl::StartsWith(arg, absl::StrCat(name, "="));
+  });
+}
+
 // What the environment says, as flags that go before those of the command
 // line: with the last one winning, the order is flag, environment, config file.
-std::vector<std::string> EnvironmentArgs(CLI::App& app) {
+//
+// A list is that of the command line, or else of the environment, where line
+// feeds stand between its values.
+std::vector<std::string> EnvironmentArgs(
+    CLI::App& app, const std::vector<std::string>& command_line) {
   std::vector<std::string> args;
   for (CLI::Option* option : app.get_options()) {
     const std::string name = option->get_single_name();
     if (name == "help" || name == "print-config") continue;
     const std::string variable = EnvironmentName(name);
+    const char* value = std::getenv(variable.c_str());
+    const bool is_list =
+        option->get_multi_option_policy() == CLI::MultiOptionPolicy::TakeAll;
     option->envname(variable);  // for --help
-    option->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
-    if (const char* value = std::getenv(variable.c_str());
-        value != nullptr && *value != '\0') {
+    if (!is_list) {
+      option->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
+    }
+    if (value == nullptr || *value == '\0') continue;
+    if (!is_list) {
       args.push_back(absl::StrCat("--", name, "=", value));
+    } else if (!Mentions(command_line, name)) {
+      for (const absl::string_view each :
+           absl::StrSplit(value, '\n', absl::SkipEmpty())) {
+        args.push_back(absl::StrCat("--", name, "=", each));
+      }
     }
   }
   return args;
@@ -219,7 +262,14 @@ absl::StatusOr<ServeOptions> Resolve(const RawOptions& raw) {
       raw.model_name.empty() ? NameFromPath(options.model) : raw.model_name;
   BRAID_ASSIGN_OR_RETURN(options.http, ParseEndpointFlag("--http", raw.http));
   BRAID_ASSIGN_OR_RETURN(options.grpc, ParseEndpointFlag("--grpc", raw.grpc));
-  options.api_key = raw.api_key;
+  for (const std::string& text : raw.api_keys) {
+    BRAID_ASSIGN_OR_RETURN(ApiKey key, ParseApiKey(text));
+    if (std::ranges::count(options.api_keys, key.key, &ApiKey::key) > 0) {
+      return absl::InvalidArgumentError(
+          "--api-key: the same key is given twice");
+    }
+    options.api_keys.push_back(std::move(key));
+  }
   BRAID_ASSIGN_OR_RETURN(options.max_body_bytes,
                          ParseSizeFlag("--max-body-bytes", raw.max_body_bytes));
   options.max_connections = raw.max_connections;
@@ -245,10 +295,13 @@ absl::StatusOr<ServeOptions> Resolve(const RawOptions& raw) {
                            ParseSizeFlag("--kv-memory", raw.kv_memory));
   }
   options.prefix_cache = !raw.no_prefix_cache;
+  options.share_prefix_cache = raw.share_prefix_cache;
   options.max_context = raw.max_context;
   options.default_max_tokens = raw.default_max_tokens;
   options.max_running = raw.max_running;
   options.max_queued = raw.max_queued;
+  BRAID_ASSIGN_OR_RETURN(options.classes,
+                         ParseServiceClasses(raw.classes, raw.max_queued));
   options.prefill_chunk = raw.prefill_chunk;
   return options;
 }
@@ -299,7 +352,7 @@ absl::StatusOr<std::variant<ServeOptions, PrintAndExit>> ParseServeOptions(
   AddDevicesAndMemory(app, raw);
   AddScheduling(app, raw);
 
-  std::vector<std::string> all = EnvironmentArgs(app);
+  std::vector<std::string> all = EnvironmentArgs(app, args);
   all.insert(all.end(), args.begin(), args.end());
   std::reverse(all.begin(), all.end());  // as CLI11 takes a vector
   try {
@@ -331,7 +384,7 @@ std::string ToConfigText(const ServeOptions& options) {
   text("model-name", options.model_name);
   text("http", ToString(options.http));
   text("grpc", ToString(options.grpc));
-  if (!options.api_key.empty()) out += "# api-key is set, and not shown\n";
+  if (!options.api_keys.empty()) out += "# api-key is set, and not shown\n";
   line("max-body-bytes", options.max_body_bytes);
   line("max-connections", options.max_connections);
   line("drain-timeout", options.drain_timeout.count());
@@ -345,11 +398,18 @@ std::string ToConfigText(const ServeOptions& options) {
        options.kv_transport == KvTransportKind::kCopy ? "copy" : "loopback");
   if (options.kv_memory > 0) line("kv-memory", options.kv_memory);
   line("no-prefix-cache", options.prefix_cache ? "false" : "true");
+  line("share-prefix-cache", options.share_prefix_cache ? "true" : "false");
   if (options.max_context > 0) line("max-context", options.max_context);
   line("default-max-tokens", options.default_max_tokens);
   line("max-running", options.max_running);
   line("max-queued", options.max_queued);
   line("prefill-chunk", options.prefill_chunk);
+  out += "class=[";
+  for (const ServiceClass& each : options.classes) {
+    absl::StrAppend(&out, &each == &options.classes.front() ? "\"" : ", \"",
+                    ToString(each), "\"");
+  }
+  out += "]\n";
   return out;
 }
 

@@ -10,6 +10,8 @@
 
 #include "absl/status/statusor.h"
 #include "engine/engine.h"
+#include "scheduler/service_class.h"
+#include "server/api_keys.h"
 #include "server/device_spec.h"
 
 namespace braid::server {
@@ -33,7 +35,7 @@ struct ServeOptions {
   // Endpoints
   Endpoint http{"127.0.0.1", 8000};
   Endpoint grpc{"127.0.0.1", 8001};
-  std::string api_key;  // empty: none asked for
+  std::vector<ApiKey> api_keys;  // empty: none asked for
   uint64_t max_body_bytes = 8u << 20;
   uint32_t max_connections = 1024;
   std::chrono::seconds drain_timeout{30};
@@ -48,6 +50,7 @@ struct ServeOptions {
   KvTransportKind kv_transport = KvTransportKind::kLoopback;
   uint64_t kv_memory = 0;  // bytes over all pools; 0: a share of free memory
   bool prefix_cache = true;
+  bool share_prefix_cache = false;  // among tenants
 
   // Scheduling
   uint32_t max_context = 0;  // tokens; 0: the model's, or what the KV holds
@@ -55,7 +58,10 @@ struct ServeOptions {
   // are taken at admission, so a limit nobody needs costs others their place.
   uint32_t default_max_tokens = 1024;
   uint32_t max_running = 256;
-  uint32_t max_queued = 1024;
+  uint32_t max_queued = 1024;  // of a class that does not say
+  // Best first: the first is that of requests that name none, the last is shed
+  // first.
+  std::vector<ServiceClass> classes;
   uint32_t prefill_chunk = 256;
 };
 

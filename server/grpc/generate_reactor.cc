@@ -1,8 +1,11 @@
 #include "server/grpc/generate_reactor.h"
 
+#include <cmath>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "server/grpc/inference_request.h"
+#include "server/request_error.h"
 
 namespace braid::server {
 namespace {
@@ -13,13 +16,14 @@ constexpr size_t kMaxWaitingTokens = 4096;
 }  // namespace
 
 GenerateReactor* GenerateReactor::Start(
-    Engine& engine, WakeThread& wakes, ActiveCalls& calls,
-    absl::StatusOr<GenerateRequest> request) {
-  std::shared_ptr<GenerateReactor> reactor(new GenerateReactor(engine, calls));
+    grpc::CallbackServerContext& context, Engine& engine, WakeThread& wakes,
+    ActiveCalls& calls, absl::StatusOr<GenerateRequest> request) {
+  std::shared_ptr<GenerateReactor> reactor(
+      new GenerateReactor(context, engine, calls));
   reactor->self_ = reactor;
   if (!request.ok()) {
     reactor->finished_ = true;
-    reactor->Finish(CallStatus(request.status()));
+    reactor->FinishWith(request.status());
     return reactor.get();
   }
   reactor->with_logprobs_ = request->sampling.top_logprobs >= 0;
@@ -37,7 +41,7 @@ GenerateReactor* GenerateReactor::Start(
   if (!id.ok()) {
     reactor->finished_ = true;
     lock.unlock();
-    reactor->Finish(CallStatus(id.status()));
+    reactor->FinishWith(id.status());
     return reactor.get();
   }
   reactor->id_ = *id;
@@ -66,14 +70,23 @@ void GenerateReactor::Advance() {
     return;
   }
   finished_ = true;
-  const grpc::Status status = CallStatus(*batch.outcome);
+  const absl::Status status = OutcomeStatus(*batch.outcome);
   if (status.ok()) SetFinished(*batch.outcome, response_);
   lock.unlock();
   if (status.ok()) {
-    StartWriteAndFinish(&response_, grpc::WriteOptions(), status);
+    StartWriteAndFinish(&response_, grpc::WriteOptions(), grpc::Status::OK);
   } else {
-    Finish(status);
+    FinishWith(status);
   }
+}
+
+void GenerateReactor::FinishWith(const absl::Status& status) {
+  if (const std::optional<double> seconds = RetryAfter(status)) {
+    context_.AddTrailingMetadata(
+        "retry-after-ms",
+        absl::StrCat(static_cast<int64_t>(std::ceil(*seconds * 1e3))));
+  }
+  Finish(CallStatus(status));
 }
 
 void GenerateReactor::OnWriteDone(bool ok) {

@@ -25,7 +25,8 @@ class GenerateReactor final
  public:
   // Submits the request, or finishes the call with its error. `engine`,
   // `wakes` and `calls` outlive the call. The result is gRPC's to call.
-  static GenerateReactor* Start(Engine& engine, WakeThread& wakes,
+  static GenerateReactor* Start(grpc::CallbackServerContext& context,
+                                Engine& engine, WakeThread& wakes,
                                 ActiveCalls& calls,
                                 absl::StatusOr<GenerateRequest> request);
 
@@ -34,14 +35,19 @@ class GenerateReactor final
   void OnDone() override;
 
  private:
-  GenerateReactor(Engine& engine, ActiveCalls& calls)
-      : engine_(engine), calls_(calls) {
+  GenerateReactor(grpc::CallbackServerContext& context, Engine& engine,
+                  ActiveCalls& calls)
+      : context_(context), engine_(engine), calls_(calls) {
     calls_.Enter();
   }
 
   // Writes what there is, unless a write is under way.
   void Advance();
 
+  // Tells when to try again, where `status` says so.
+  void FinishWith(const absl::Status& status);
+
+  grpc::CallbackServerContext& context_;
   Engine& engine_;
   ActiveCalls& calls_;                     // entered until OnDone
   std::shared_ptr<GenerateReactor> self_;  // until OnDone

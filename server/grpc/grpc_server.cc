@@ -8,6 +8,8 @@
 #include <grpcpp/health_check_service_interface.h>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+#include "base/status_macros.h"
 #include "braid/v1/inference.grpc.pb.h"
 #include "server/grpc/active_calls.h"
 #include "server/grpc/generate_reactor.h"
@@ -25,15 +27,12 @@ class InferenceService final : public v1::Inference::CallbackService {
  public:
   InferenceService(const GrpcServerConfig& config, const ServedModel& model,
                    Engine& engine, const Clock& clock)
-      : api_key_(config.api_key),
-        model_(model),
-        engine_(engine),
-        clock_(clock) {}
+      : keys_(config.keys), model_(model), engine_(engine), clock_(clock) {}
 
   grpc::ServerWriteReactor<v1::GenerateResponse>* Generate(
       grpc::CallbackServerContext* context,
       const v1::GenerateRequest* wire) override {
-    return GenerateReactor::Start(engine_, wakes_, calls_,
+    return GenerateReactor::Start(*context, engine_, wakes_, calls_,
                                   MakeRequest(*context, *wire));
   }
 
@@ -41,8 +40,8 @@ class InferenceService final : public v1::Inference::CallbackService {
       grpc::CallbackServerContext* context, const v1::GetModelInfoRequest*,
       v1::GetModelInfoResponse* response) override {
     grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-    if (const absl::Status status = CheckKey(*context); !status.ok()) {
-      reactor->Finish(CallStatus(status));
+    if (const auto caller = CallerOf(*context); !caller.ok()) {
+      reactor->Finish(CallStatus(caller.status()));
       return reactor;
     }
     response->set_model(model_.name());
@@ -55,12 +54,17 @@ class InferenceService final : public v1::Inference::CallbackService {
   ActiveCalls& calls() { return calls_; }
 
  private:
-  absl::Status CheckKey(const grpc::CallbackServerContext& context) const {
-    if (api_key_.empty()) return absl::OkStatus();
+  absl::StatusOr<Caller> CallerOf(
+      const grpc::CallbackServerContext& context) const {
+    if (!keys_.needed()) return Caller{};
     const auto found = context.client_metadata().find("authorization");
-    if (found != context.client_metadata().end() &&
-        found->second == absl::StrCat("Bearer ", api_key_)) {
-      return absl::OkStatus();
+    if (found != context.client_metadata().end()) {
+      absl::string_view key(found->second.data(), found->second.size());
+      if (absl::ConsumePrefix(&key, "Bearer ")) {
+        if (const std::optional<Caller> caller = keys_.Find(key)) {
+          return *caller;
+        }
+      }
     }
     return absl::UnauthenticatedError(
         "missing or wrong API key; send it as metadata 'authorization: Bearer "
@@ -70,18 +74,22 @@ class InferenceService final : public v1::Inference::CallbackService {
   absl::StatusOr<GenerateRequest> MakeRequest(
       const grpc::CallbackServerContext& context,
       const v1::GenerateRequest& wire) const {
-    if (absl::Status status = CheckKey(context); !status.ok()) return status;
-    absl::StatusOr<GenerateRequest> request = ParseGenerate(wire, model_);
-    if (!request.ok()) return request;
+    BRAID_ASSIGN_OR_RETURN(const Caller caller, CallerOf(context));
+    BRAID_ASSIGN_OR_RETURN(GenerateRequest request,
+                           ParseGenerate(wire, model_));
+    BRAID_ASSIGN_OR_RETURN(const ServiceTerms terms, ParseTerms(wire));
+    BRAID_RETURN_IF_ERROR(
+        Apply(terms, caller, engine_.classes(), clock_.Now(), request));
     const auto left = context.deadline() - std::chrono::system_clock::now();
     if (left < kFarAway) {
-      request->deadline =
-          clock_.Now() + std::chrono::duration_cast<Duration>(left);
+      request.deadline =
+          std::min(request.deadline,
+                   clock_.Now() + std::chrono::duration_cast<Duration>(left));
     }
     return request;
   }
 
-  const std::string api_key_;
+  const ApiKeys keys_;
   const ServedModel& model_;
   Engine& engine_;
   const Clock& clock_;

@@ -8,6 +8,7 @@
 #include "absl/status/statusor.h"
 #include "base/clock.h"
 #include "engine/engine.h"
+#include "server/api_keys.h"
 #include "server/options.h"
 #include "server/served_model.h"
 
@@ -15,7 +16,7 @@ namespace braid::server {
 
 struct GrpcServerConfig {
   Endpoint endpoint;
-  std::string api_key;  // empty: none asked for
+  ApiKeys keys;
   uint64_t max_message_bytes = 8 << 20;
 };
 

@@ -1,12 +1,13 @@
 #include "server/grpc/inference_request.h"
 
+#include <cmath>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
+#include "braid/v1/rich_status.pb.h"
 #include "server/openai/generation_options.h"
 #include "server/request_error.h"
-#include "server/token_outbox.h"
 
 namespace braid::server {
 namespace {
@@ -135,6 +136,16 @@ absl::StatusOr<GenerateRequest> ParseGenerate(const v1::GenerateRequest& wire,
   return request;
 }
 
+absl::StatusOr<ServiceTerms> ParseTerms(const v1::GenerateRequest& wire) {
+  ServiceTerms terms;
+  terms.service_class = wire.service_class();
+  terms.cache_salt = wire.cache_salt();
+  BRAID_RETURN_IF_ERROR(Take(wire.has_priority(), wire.priority(),
+                             -kMaxPriority, kMaxPriority, "priority",
+                             terms.priority));
+  return terms;
+}
+
 void AppendToken(const SampledToken& token, bool with_logprobs,
                  v1::GenerateResponse& out) {
   v1::GeneratedToken* wire = out.add_tokens();
@@ -148,6 +159,30 @@ void AppendToken(const SampledToken& token, bool with_logprobs,
   }
 }
 
+namespace {
+
+void SetTimings(const Outcome& outcome, v1::Timings& out) {
+  const StageTimes& times = outcome.times;
+  out.set_queue_ms(ToSeconds(times[Stage::kQueue]) * 1e3);
+  out.set_prefill_wait_ms(ToSeconds(times[Stage::kPrefillWait]) * 1e3);
+  out.set_prefill_ms(ToSeconds(times[Stage::kPrefill]) * 1e3);
+  out.set_transfer_ms(ToSeconds(times[Stage::kTransfer]) * 1e3);
+  out.set_decode_wait_ms(ToSeconds(times[Stage::kDecodeWait]) * 1e3);
+  out.set_decode_ms(ToSeconds(times[Stage::kDecode]) * 1e3);
+  out.set_total_ms(ToSeconds(times.finished - times.received) * 1e3);
+  out.set_time_to_first_token_ms(ToSeconds(times.first_token - times.received) *
+                                 1e3);
+  const PlacementReport& placement = outcome.placement;
+  out.set_predicted_time_to_first_token_ms(placement.predicted_ttft * 1e3);
+  out.set_prefill_device(placement.prefill);
+  out.set_decode_device(placement.decode);
+  out.set_placement_reason(placement.reason);
+  out.set_preempted(outcome.preempted);
+  out.set_recomputed(outcome.recomputed);
+}
+
+}  // namespace
+
 void SetFinished(const Outcome& outcome, v1::GenerateResponse& out) {
   v1::Finished* finished = out.mutable_finished();
   finished->set_reason(outcome.reason == FinishReason::kLength
@@ -158,17 +193,28 @@ void SetFinished(const Outcome& outcome, v1::GenerateResponse& out) {
   finished->set_cached_tokens(outcome.cached_tokens);
   finished->set_output_tokens(outcome.output_tokens);
   finished->set_split(outcome.split);
+  SetTimings(outcome, *finished->mutable_timings());
 }
 
 grpc::Status CallStatus(const absl::Status& status) {
   if (status.ok()) return grpc::Status::OK;
   // Both families of codes are numbered alike.
-  return grpc::Status(static_cast<grpc::StatusCode>(status.code()),
-                      ToApiError(status).message);
-}
-
-grpc::Status CallStatus(const Outcome& outcome) {
-  return CallStatus(OutcomeStatus(outcome));
+  const auto code = static_cast<grpc::StatusCode>(status.code());
+  const std::string message = ToApiError(status).message;
+  const std::optional<double> retry_after = RetryAfter(status);
+  if (!retry_after) return grpc::Status(code, message);
+  v1::RetryInfo retry;
+  const double nanos = std::ceil(*retry_after * 1e9);
+  retry.mutable_retry_delay()->set_seconds(static_cast<int64_t>(nanos / 1e9));
+  retry.mutable_retry_delay()->set_nanos(
+      static_cast<int32_t>(std::fmod(nanos, 1e9)));
+  v1::RichStatus details;
+  details.set_code(code);
+  details.set_message(message);
+  google::protobuf::Any& any = *details.add_details();
+  any.set_type_url("type.googleapis.com/google.rpc.RetryInfo");
+  retry.SerializeToString(any.mutable_value());
+  return grpc::Status(code, message, details.SerializeAsString());
 }
 
 }  // namespace braid::server

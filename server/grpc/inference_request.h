@@ -7,21 +7,25 @@
 #include "braid/v1/inference.pb.h"
 #include "engine/engine.h"
 #include "server/served_model.h"
+#include "server/service_terms.h"
 
 namespace braid::server {
 
-// Everything but the deadline. INVALID_ARGUMENT naming the field, NOT_FOUND for
+// Everything but its terms. INVALID_ARGUMENT naming the field, NOT_FOUND for
 // another model.
 absl::StatusOr<GenerateRequest> ParseGenerate(const v1::GenerateRequest& wire,
                                               const ServedModel& model);
+
+// INVALID_ARGUMENT naming the field.
+absl::StatusOr<ServiceTerms> ParseTerms(const v1::GenerateRequest& wire);
 
 // `with_logprobs`: as the request asked.
 void AppendToken(const SampledToken& token, bool with_logprobs,
                  v1::GenerateResponse& out);
 void SetFinished(const Outcome& outcome, v1::GenerateResponse& out);
 
-// How a request that has ended badly ends its call; OK for kStop and kLength.
-grpc::Status CallStatus(const Outcome& outcome);
+// With google.rpc.RetryInfo among the details where `status` says when to try
+// again.
 grpc::Status CallStatus(const absl::Status& status);
 
 }  // namespace braid::server

@@ -5,6 +5,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "server/request_error.h"
 
 namespace braid::server {
@@ -12,6 +13,15 @@ namespace braid::server {
 absl::string_view HttpRequest::Header(absl::string_view name) const {
   for (const auto& [key, value] : headers) {
     if (absl::EqualsIgnoreCase(key, name)) return value;
+  }
+  return {};
+}
+
+absl::string_view HttpRequest::Parameter(absl::string_view name) const {
+  for (const absl::string_view pair : absl::StrSplit(query, '&')) {
+    const std::pair<absl::string_view, absl::string_view> parts =
+        absl::StrSplit(pair, absl::MaxSplits('=', 1));
+    if (parts.first == name) return parts.second;
   }
   return {};
 }

@@ -16,6 +16,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
+#include "server/api_keys.h"
 
 namespace braid::server {
 
@@ -23,13 +24,18 @@ using HttpHeaders = std::vector<std::pair<std::string, std::string>>;
 
 struct HttpRequest {
   std::string method;
-  std::string path;  // without the query
+  std::string path;   // without the query
+  std::string query;  // what stands behind '?', still encoded
   HttpHeaders headers;
   std::string body;
   std::string id;  // x-request-id of the client, or made up
+  Caller caller;   // filled in by the router
 
   // Value of the first header of that name, whatever its case; or empty.
   absl::string_view Header(absl::string_view name) const;
+  // Value of the first parameter of that name in the query; or empty. Meant for
+  // numbers and words: nothing is decoded.
+  absl::string_view Parameter(absl::string_view name) const;
 };
 
 struct HttpResponse {
@@ -52,13 +58,21 @@ struct LaterResponse {
   std::function<void()> cancel;
 };
 
-// A response that comes in pieces. Its head is sent at once. `pull` is called
-// after each wake-up and each completed write; it appends what is ready and
-// returns false when that was the last. `ping` is sent in long silences.
+struct Pulled {
+  bool more = true;
+  // There will be no stream, and this is the answer: only before it has begun.
+  std::optional<HttpResponse> instead;
+};
+
+// A response that comes in pieces. `pull` is called at once, after each wake-up
+// and after each completed write; it appends what is ready. The stream begins,
+// with its head, with the first piece, so that what is refused at the start has
+// its own status; or after a patience, so that nothing on the way gives up.
+// `ping` is sent in long silences.
 struct StreamedResponse {
   std::string content_type;
   HttpHeaders headers;
-  std::function<bool(std::string& out)> pull;
+  std::function<Pulled(std::string& out, bool begun)> pull;
   std::function<void()> cancel;
   std::string ping;
 };
@@ -79,6 +93,9 @@ struct HttpLimits {
   std::chrono::milliseconds idle_timeout{75'000};
   std::chrono::milliseconds write_stall{30'000};
   std::chrono::milliseconds ping_interval{5'000};
+  // How long a stream's head waits for its first piece. Proxies give up on a
+  // silent server after 30 s and more.
+  std::chrono::milliseconds head_patience{20'000};
   // After an answer to a request that was not read to its end: how long to go
   // on reading, so that the client sees the answer and no reset.
   std::chrono::milliseconds linger{5'000};

@@ -14,16 +14,6 @@ bool Matches(absl::string_view route, absl::string_view path) {
   return absl::StartsWith(path, route) && path.size() > route.size();
 }
 
-// Time that does not depend on where the first difference is.
-bool SameSecret(absl::string_view a, absl::string_view b) {
-  if (a.size() != b.size()) return false;
-  unsigned char difference = 0;
-  for (size_t i = 0; i < a.size(); ++i) {
-    difference |= static_cast<unsigned char>(a[i] ^ b[i]);
-  }
-  return difference == 0;
-}
-
 // JSON, or nothing said about it.
 bool AcceptsBody(absl::string_view content_type) {
   const absl::string_view media =
@@ -41,8 +31,7 @@ void Router::Add(std::string method, std::string path, Access access,
       {std::move(method), std::move(path), access, std::move(handler)});
 }
 
-bool Router::MayEnter(const Entry& entry, const HttpRequest& request) const {
-  if (api_key_.empty() || entry.access == Access::kOpen) return true;
+std::optional<Caller> Router::CallerOf(const HttpRequest& request) const {
   constexpr absl::string_view kScheme = "Bearer ";  // in any case
   absl::string_view key = request.Header("authorization");
   if (absl::StartsWithIgnoreCase(key, kScheme)) {
@@ -50,10 +39,10 @@ bool Router::MayEnter(const Entry& entry, const HttpRequest& request) const {
   } else {
     key = request.Header("x-api-key");
   }
-  return SameSecret(key, api_key_);
+  return keys_.Find(key);
 }
 
-Router::Routed Router::Route(const HttpRequest& request, Waker wake) const {
+Router::Routed Router::Route(HttpRequest& request, Waker wake) const {
   const absl::string_view method =
       request.method == "HEAD" ? "GET" : absl::string_view(request.method);
   std::string allowed;
@@ -63,10 +52,14 @@ Router::Routed Router::Route(const HttpRequest& request, Waker wake) const {
       absl::StrAppend(&allowed, allowed.empty() ? "" : ", ", entry.method);
       continue;
     }
-    if (!MayEnter(entry, request)) {
-      return {entry.path, ErrorResponse(absl::UnauthenticatedError(
-                              "missing or wrong API key; send it as "
-                              "'Authorization: Bearer KEY'"))};
+    if (keys_.needed() && entry.access == Access::kNeedsKey) {
+      const std::optional<Caller> caller = CallerOf(request);
+      if (!caller) {
+        return {entry.path, ErrorResponse(absl::UnauthenticatedError(
+                                "missing or wrong API key; send it as "
+                                "'Authorization: Bearer KEY'"))};
+      }
+      request.caller = *caller;
     }
     if (method == "POST" && !AcceptsBody(request.Header("content-type"))) {
       return {entry.path,

@@ -3,10 +3,12 @@
 // Filled before the server starts, immutable after; any thread may route.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/strings/string_view.h"
+#include "server/api_keys.h"
 #include "server/http/message.h"
 
 namespace braid::server {
@@ -15,8 +17,7 @@ enum class Access : uint8_t { kOpen, kNeedsKey };
 
 class Router final {
  public:
-  // `api_key` empty: nothing needs a key.
-  explicit Router(std::string api_key) : api_key_(std::move(api_key)) {}
+  explicit Router(ApiKeys keys) : keys_(std::move(keys)) {}
 
   // A path ending in '/' stands for everything longer that begins with it.
   void Add(std::string method, std::string path, Access access,
@@ -27,8 +28,8 @@ class Router final {
     HttpReply reply;
   };
   // 404, 405 with Allow, 401, 415, or what the handler answers. A HEAD request
-  // is answered like a GET.
-  Routed Route(const HttpRequest& request, Waker wake) const;
+  // is answered like a GET. Fills in the request's caller.
+  Routed Route(HttpRequest& request, Waker wake) const;
 
  private:
   struct Entry {
@@ -36,9 +37,9 @@ class Router final {
     Access access;
     HttpHandler handler;
   };
-  bool MayEnter(const Entry& entry, const HttpRequest& request) const;
+  std::optional<Caller> CallerOf(const HttpRequest& request) const;
 
-  std::string api_key_;
+  const ApiKeys keys_;
   std::vector<Entry> entries_;
 };
 

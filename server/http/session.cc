@@ -161,7 +161,11 @@ Session::Awaitable<bool> Session::ReadRequest() {
   keep_alive_ = message.keep_alive();
   request_.method = std::string(message.method_string());
   const std::string target(message.target());
-  request_.path = target.substr(0, target.find('?'));
+  const size_t question = target.find('?');
+  request_.path = target.substr(0, question);
+  if (question != std::string::npos) {
+    request_.query = target.substr(question + 1);
+  }
   for (const auto& field : message) {
     request_.headers.emplace_back(std::string(field.name_string()),
                                   std::string(field.value()));
@@ -244,25 +248,22 @@ Session::Awaitable<bool> Session::SendLater(LaterResponse later) {
 }
 
 Session::Awaitable<bool> Session::SendStream(StreamedResponse stream) {
-  if (group_->config->on_response) group_->config->on_response(route_, 200);
   const HttpLimits& limits = group_->config->limits;
   const bool chunked = !http_1_0_;
   const bool keep_alive = keep_alive_ && chunked && !group_->stopping;
-  std::string head = Head(stream.headers, 200, stream.content_type, keep_alive);
-  if (chunked) head += "Transfer-Encoding: chunked\r\n";
-  head += "\r\n";
 
   BeginWatching();
-  bool alive = co_await Write(head);
-  bool more = true;
   // Silence is what the client sees: a wake-up that brings nothing to send
   // does not put the ping off.
-  TimePoint ping_at = Clock::now() + limits.ping_interval;
+  TimePoint ping_at = Clock::now() + limits.head_patience;
+  bool alive = true, begun = false;
+  Pulled pulled;
   std::string body, frame;
-  while (alive && more) {
+  while (alive && pulled.more) {
     body.clear();
-    more = stream.pull(body);
-    if (more && body.empty()) {
+    pulled = stream.pull(body, begun);
+    if (pulled.instead) break;
+    if (pulled.more && body.empty()) {
       if (Clock::now() < ping_at) {
         co_await WaitForEvent(ping_at);
         alive = !peer_gone_;
@@ -271,18 +272,28 @@ Session::Awaitable<bool> Session::SendStream(StreamedResponse stream) {
       body = stream.ping;
     }
     frame.clear();
+    if (!std::exchange(begun, true)) {
+      if (group_->config->on_response) group_->config->on_response(route_, 200);
+      frame = Head(stream.headers, 200, stream.content_type, keep_alive);
+      if (chunked) frame += "Transfer-Encoding: chunked\r\n";
+      frame += "\r\n";
+    }
     if (chunked && !body.empty()) {
       absl::StrAppend(&frame, absl::Hex(body.size()), "\r\n", body, "\r\n");
     } else {
-      frame = body;
+      frame += body;
     }
-    if (chunked && !more) frame += "0\r\n\r\n";
+    if (chunked && !pulled.more) frame += "0\r\n\r\n";
     alive = co_await Write(frame);
     ping_at = Clock::now() + limits.ping_interval;
-    if (more && peer_gone_) alive = false;
+    if (pulled.more && peer_gone_) alive = false;
   }
-  if (more) stream.cancel();
+  if (pulled.more && !pulled.instead) stream.cancel();
   co_await EndWatching();
+  if (pulled.instead) {
+    const bool keep = co_await SendWhole(std::move(*pulled.instead));
+    co_return keep;
+  }
   co_return alive&& keep_alive;
 }
 

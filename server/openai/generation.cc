@@ -56,7 +56,9 @@ HttpReply Generation::Reply(std::shared_ptr<Generation> generation) {
   StreamedResponse reply;
   reply.content_type = "text/event-stream; charset=utf-8";
   reply.headers = {{"Cache-Control", "no-cache"}, {"X-Accel-Buffering", "no"}};
-  reply.pull = [generation](std::string& out) { return generation->Pull(out); };
+  reply.pull = [generation](std::string& out, bool begun) {
+    return generation->Pull(out, begun);
+  };
   reply.cancel = [generation] { generation->Cancel(); };
   reply.ping = ":\n\n";
   return reply;
@@ -97,7 +99,7 @@ void Generation::Advance(uint32_t index, std::string& events) {
   std::visit(
       [&](auto& writer) {
         if (!stream_) return;
-        if (!choice.begun && (something || !choice.echo)) {
+        if (!choice.begun && something) {
           choice.begun = true;
           writer.Begin(index, events);
         }
@@ -152,21 +154,22 @@ std::string Generation::Timings() const {
   return out;
 }
 
-bool Generation::Pull(std::string& out) {
+Pulled Generation::Pull(std::string& out, bool begun) {
   for (uint32_t i = 0; i < choices_.size(); ++i) Advance(i, out);
   if (absl::Status failure = Failure(); !failure.ok()) {
-    absl::StrAppend(&out, "data: ", ToJson(ToApiError(failure)), "\n\n");
     Cancel();
-    return false;
+    if (!begun) return {.more = false, .instead = ErrorResponse(failure)};
+    absl::StrAppend(&out, "data: ", ToJson(ToApiError(failure)), "\n\n");
+    return {.more = false};
   }
-  if (!Finished()) return true;
+  if (!Finished()) return {.more = true};
   if (include_usage_ || return_timings_) {
     std::visit(
         [&](auto& writer) { writer.FinalUsage(TotalUsage(), Timings(), out); },
         writer_);
   }
   out += "data: [DONE]\n\n";
-  return false;
+  return {.more = false};
 }
 
 std::optional<HttpResponse> Generation::Poll() {

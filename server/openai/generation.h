@@ -63,7 +63,7 @@ class Generation final {
   Generation(Engine& engine, const GenerationOptions& options,
              ResponseWriter writer);
 
-  bool Pull(std::string& out);
+  Pulled Pull(std::string& out, bool begun);
   std::optional<HttpResponse> Poll();
   void Cancel();
 

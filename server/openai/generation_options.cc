@@ -117,6 +117,12 @@ GenerationOptions ParseGenerationOptions(FieldReader& fields,
   options.n = static_cast<uint32_t>(fields.Integer("n", 1, 1, kMaxChoices));
   options.stream = fields.Bool("stream", false);
   options.return_timings = fields.Bool("return_timings", false);
+  options.terms.service_class = fields.String("service_class");
+  options.terms.priority = static_cast<int32_t>(
+      fields.Integer("priority", 0, -kMaxPriority, kMaxPriority));
+  options.terms.timeout_ms =
+      fields.OptionalInteger("timeout_ms", 1, kMaxTimeoutMilliseconds);
+  options.terms.cache_salt = fields.String("cache_salt");
   if (const JsonValue* stream_options = fields.Get("stream_options")) {
     if (stream_options->object() == nullptr) {
       fields.FailType("stream_options", "an object", *stream_options);

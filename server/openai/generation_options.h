@@ -9,6 +9,7 @@
 
 #include "model/sampling.h"
 #include "server/openai/field_reader.h"
+#include "server/service_terms.h"
 
 namespace braid::server {
 
@@ -30,6 +31,7 @@ struct GenerationOptions {
   bool stream = false;
   bool include_usage = false;
   bool return_timings = false;
+  ServiceTerms terms;
 };
 
 // Reads them; trouble ends up in `fields`. Logprobs differ between the two

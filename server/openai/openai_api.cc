@@ -18,13 +18,30 @@
 namespace braid::server {
 namespace {
 
-constexpr int64_t kMaxTimeoutMilliseconds = 24LL * 3600 * 1000;
-
 ResponseHead MakeHead(absl::string_view prefix, const HttpRequest& request,
                       const ServedModel& model) {
   const auto now = std::chrono::system_clock::now().time_since_epoch();
   return {absl::StrCat(prefix, request.id), model.name(),
           std::chrono::duration_cast<std::chrono::seconds>(now).count()};
+}
+
+// A header beats its field: it may be set by a proxy that knows better.
+absl::Status TakeHeaders(const HttpRequest& http, GenerationOptions& options) {
+  if (const absl::string_view name = http.Header("x-request-class");
+      !name.empty()) {
+    options.terms.service_class = std::string(name);
+  }
+  BRAID_RETURN_IF_ERROR(ReadPriority(
+      "x-request-priority", http.Header("x-request-priority"), options.terms));
+  BRAID_RETURN_IF_ERROR(ReadTimeout("x-request-timeout-ms",
+                                    http.Header("x-request-timeout-ms"),
+                                    options.terms));
+  const absl::string_view timing = http.Header("x-request-timing");
+  if (timing.empty()) return absl::OkStatus();
+  if (!absl::SimpleAtob(timing, &options.return_timings)) {
+    return InvalidField("x-request-timing", "must be true or false");
+  }
+  return absl::OkStatus();
 }
 
 HttpReply Unwrap(absl::StatusOr<HttpReply> reply) {
@@ -69,17 +86,8 @@ absl::StatusOr<GenerateRequest> OpenAiApi::MakeRequest(
   request.stop = options.stop;
   request.include_stop_in_text = options.include_stop_in_text;
   request.show_special = options.show_special;
-  if (const absl::string_view header = http.Header("x-request-timeout-ms");
-      !header.empty()) {
-    int64_t milliseconds = 0;
-    if (!absl::SimpleAtoi(header, &milliseconds) || milliseconds < 1 ||
-        milliseconds > kMaxTimeoutMilliseconds) {
-      return InvalidField(
-          "x-request-timeout-ms",
-          absl::StrCat("must be between 1 and ", kMaxTimeoutMilliseconds));
-    }
-    request.deadline = clock_.Now() + std::chrono::milliseconds(milliseconds);
-  }
+  BRAID_RETURN_IF_ERROR(Apply(options.terms, http.caller, engine_.classes(),
+                              clock_.Now(), request));
   return request;
 }
 
@@ -88,6 +96,7 @@ absl::StatusOr<HttpReply> OpenAiApi::Chat(const HttpRequest& request,
   BRAID_ASSIGN_OR_RETURN(
       ChatRequest chat,
       ParseChatRequest(request.body, model_.tokenizer().vocabulary()));
+  BRAID_RETURN_IF_ERROR(TakeHeaders(request, chat.options));
   BRAID_RETURN_IF_ERROR(model_.CheckName(chat.options.model));
   BRAID_ASSIGN_OR_RETURN(
       std::vector<TokenId> prompt,
@@ -124,6 +133,7 @@ absl::StatusOr<HttpReply> OpenAiApi::Complete(const HttpRequest& request,
   BRAID_ASSIGN_OR_RETURN(
       CompletionRequest completion,
       ParseCompletionRequest(request.body, model_.tokenizer().vocabulary()));
+  BRAID_RETURN_IF_ERROR(TakeHeaders(request, completion.options));
   const GenerationOptions& options = completion.options;
   BRAID_RETURN_IF_ERROR(model_.CheckName(options.model));
   const uint64_t seed =

@@ -31,7 +31,7 @@ std::unique_ptr<ServedModel> FakeModel(uint32_t max_context) {
 ApiServer::ApiServer(ApiServerOptions options)
     : options_(std::move(options)),
       metrics_({"1.2.3", "fake"}),
-      router_(/*api_key=*/"") {
+      router_(ApiKeys(options_.keys)) {
   std::vector<FakeRunner*> runners;
   EngineConfig config = FakeEngineConfig(options_.engine, &clock_,
                                          /*threads=*/false, &runners);

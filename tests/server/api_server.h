@@ -28,6 +28,7 @@ struct ApiServerOptions {
   HarnessOptions engine{.split = SplitMode::kAuto, .blocks = 256};
   HttpLimits limits;
   size_t max_waiting_tokens = 4096;
+  std::vector<ApiKey> keys;
 };
 
 // The model is called "fake"; its chat template is the messages' contents, one

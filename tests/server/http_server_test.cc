@@ -6,6 +6,7 @@
 
 #include <gtest/gtest.h>
 
+#include "server/request_error.h"
 #include "tests/server/http_client.h"
 
 namespace braid::server {
@@ -13,7 +14,7 @@ namespace {
 
 class HttpServerTest : public ::testing::Test {
  protected:
-  HttpServerTest() : router_("") {
+  HttpServerTest() : router_(ApiKeys()) {
     router_.Add("GET", "/hello", Access::kOpen,
                 [](const HttpRequest&, const Waker&) {
                   return JsonResponse("\"hello\"");
@@ -27,15 +28,38 @@ class HttpServerTest : public ::testing::Test {
                 [](const HttpRequest&, const Waker& wake) {
                   StreamedResponse reply;
                   reply.content_type = "text/event-stream";
-                  reply.pull = [wake](std::string&) {
+                  reply.pull = [wake](std::string&, bool) {
                     wake();
-                    return true;
+                    return Pulled{};
                   };
                   reply.cancel = [] {};
                   reply.ping = ":\n\n";
                   return reply;
                 });
+    // Fails at the third pull: before or after it has begun, by its ping.
+    router_.Add(
+        "GET", "/fails", Access::kOpen,
+        [](const HttpRequest& request, const Waker& wake) {
+          StreamedResponse reply;
+          reply.content_type = "text/event-stream";
+          reply.pull = [n = 0, wake, late = request.Parameter("late") == "1"](
+                           std::string& out, bool begun) mutable -> Pulled {
+            if (!begun) wake();
+            if (!begun && (late || ++n < 3)) return {};
+            if (!begun) {
+              return {.more = false,
+                      .instead =
+                          ErrorResponse(absl::ResourceExhaustedError("full"))};
+            }
+            out = "late";
+            return {.more = false};
+          };
+          reply.cancel = [] {};
+          reply.ping = ":\n\n";
+          return reply;
+        });
     HttpServerConfig config;
+    config.limits.head_patience = std::chrono::milliseconds(50);
     config.limits.ping_interval = std::chrono::milliseconds(20);
     config.limits.body_bytes = 1000;
     config.limits.header_bytes = 2000;
@@ -96,6 +120,51 @@ TEST_F(HttpServerTest, PingsComeFromTheClockAlone) {
   client.SendRequest("GET", "/silent");
   EXPECT_EQ(client.ReceiveHead().status, 200);
   for (int i = 0; i < 3; ++i) EXPECT_EQ(client.ReceiveChunk(), ":\n\n");
+}
+
+// A stream that is refused before its first piece is no stream; the connection
+// goes on.
+TEST_F(HttpServerTest, WhatFailsAtTheStartHasItsOwnStatus) {
+  HttpClient client(server_->port());
+  for (int i = 0; i < 2; ++i) {
+    const ClientResponse refused = client.Get("/fails");
+    EXPECT_EQ(refused.status, 429);
+    EXPECT_EQ(refused.Field("Retry-After"), "1");
+    EXPECT_EQ(refused.Field("Content-Type"), "application/json");
+  }
+  const ClientResponse late = client.Get("/fails?late=1");
+  EXPECT_EQ(late.status, 200);
+  EXPECT_EQ(late.body, ":\n\nlate");
+}
+
+TEST(HttpMessageTest, RetryAfterIsWholeSecondsRoundedUp) {
+  const auto seconds = [](double retry_after) {
+    const HttpResponse response = ErrorResponse(
+        WithRetryAfter(absl::ResourceExhaustedError("full"), retry_after));
+    EXPECT_EQ(response.status, 429);
+    EXPECT_EQ(response.headers.size(), 1u);
+    return response.headers.at(0).second;
+  };
+  EXPECT_EQ(seconds(0.001), "1");
+  EXPECT_EQ(seconds(1), "1");
+  EXPECT_EQ(seconds(1.01), "2");
+  EXPECT_EQ(seconds(59.5), "60");
+  EXPECT_EQ(seconds(1e9), "86400");
+  // A deadline that could not be met: later there may be time for it.
+  EXPECT_EQ(ErrorResponse(WithRetryAfter(absl::DeadlineExceededError(""), 7))
+                .headers.at(0)
+                .second,
+            "7");
+  EXPECT_TRUE(ErrorResponse(absl::DeadlineExceededError("")).headers.empty());
+}
+
+TEST(HttpMessageTest, Parameters) {
+  HttpRequest request;
+  request.query = "since=17&limit=5&flag";
+  EXPECT_EQ(request.Parameter("since"), "17");
+  EXPECT_EQ(request.Parameter("limit"), "5");
+  EXPECT_EQ(request.Parameter("flag"), "");
+  EXPECT_EQ(request.Parameter("ince"), "");
 }
 
 TEST_F(HttpServerTest, SaysThatThePortIsTaken) {

@@ -21,6 +21,32 @@ TEST(OptionsTest, CommandLineBeatsEnvironment) {
   EXPECT_EQ(options.model_name, "x");
 }
 
+TEST(OptionsTest, ListsAreOfOneSource) {
+  const auto names = [](std::vector<std::string> args) {
+    args.insert(args.end(), {"--model", "x.gguf"});
+    const auto parsed = ParseServeOptions(args);
+    EXPECT_TRUE(parsed.ok()) << parsed.status();
+    std::string names;
+    if (!parsed.ok()) return names;
+    for (const ServiceClass& each : std::get<ServeOptions>(*parsed).classes) {
+      names += each.name + " ";
+    }
+    return names;
+  };
+  EXPECT_EQ(names({}), "interactive batch ");
+  EXPECT_EQ(names({"--class", "a:ttft=1s", "--class=b:ttft=2s"}), "a b ");
+  setenv("BRAID_CLASS", "c:ttft=1s,tpot=9ms\nd", 1);
+  EXPECT_EQ(names({}), "c d ");
+  EXPECT_EQ(names({"--class", "a:ttft=1s"}), "a ");
+  unsetenv("BRAID_CLASS");
+}
+
+TEST(OptionsTest, KeysAreNotRepeated) {
+  const auto parsed = ParseServeOptions(
+      {"--model", "x", "--api-key", "a=k", "--api-key", "b=k"});
+  EXPECT_EQ(parsed.status().code(), absl::StatusCode::kInvalidArgument);
+}
+
 TEST(OptionsTest, OneLineThatNamesTheFlag) {
   const auto message = [](std::vector<std::string> args) {
     args.insert(args.end(), {"--model", "x.gguf"});

@@ -13,7 +13,7 @@ HttpHandler Answer(std::string body) {
 
 class RouterTest : public ::testing::Test {
  protected:
-  RouterTest() : router_("secret") {
+  RouterTest() : router_(ApiKeys({{"a", "secret"}, {"b", "longer=="}})) {
     router_.Add("GET", "/open", Access::kOpen, Answer("open"));
     router_.Add("GET", "/list", Access::kNeedsKey, Answer("list"));
     router_.Add("POST", "/list", Access::kNeedsKey, Answer("posted"));
@@ -27,6 +27,7 @@ class RouterTest : public ::testing::Test {
     request.path = std::move(path);
     request.headers = std::move(headers);
     Router::Routed routed = router_.Route(request, [] {});
+    caller_ = request.caller;
     route_ = std::string(routed.route);
     return std::get<HttpResponse>(std::move(routed.reply));
   }
@@ -34,6 +35,7 @@ class RouterTest : public ::testing::Test {
   const HttpHeaders kKey = {{"Authorization", "Bearer secret"}};
   Router router_;
   std::string route_;
+  Caller caller_;
 };
 
 TEST_F(RouterTest, ExactPathsAndPathsThatBegin) {
@@ -67,6 +69,17 @@ TEST_F(RouterTest, KeysAreAskedFor) {
   EXPECT_EQ(Route("GET", "/list", {{"authorization", "bearer secret"}}).status,
             200);
   EXPECT_EQ(Route("GET", "/list", {{"x-api-key", "secret"}}).status, 200);
+}
+
+TEST_F(RouterTest, KeysTellTenantsApart) {
+  Route("GET", "/list", {{"x-api-key", "secret"}});
+  const Caller a = caller_;
+  Route("GET", "/list", {{"Authorization", "Bearer longer=="}});
+  EXPECT_NE(caller_.tenant, a.tenant);
+  EXPECT_NE(caller_.cache_salt, a.cache_salt);
+  // Where none is needed it is not looked at.
+  Route("GET", "/open", {{"x-api-key", "secret"}});
+  EXPECT_EQ(caller_.tenant, 0u);
 }
 
 TEST_F(RouterTest, BodiesAreJson) {
