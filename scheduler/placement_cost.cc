@@ -28,6 +28,22 @@ double StepWith(const PlacementQuery& query, const DeviceView& device,
   return device.time->Predict(rows);
 }
 
+// Share of a device's steps that are expected to carry prompts while a request
+// decodes there, though none queue there now. What the device is meant for says
+// so, where it is free to say it.
+double ExpectedMix(const PlacementQuery& query, const DeviceView& device) {
+  if (query.split != SplitMode::kAuto) return 0;
+  switch (device.role) {
+    case DeviceRole::kPrefill:
+      return 1;
+    case DeviceRole::kBoth:
+      return 0.5;
+    case DeviceRole::kDecode:
+      return 0;
+  }
+  return 0;
+}
+
 // Seconds by which a step of `seconds` is beyond what its rows' target allows,
 // and was not without the newcomer.
 double BeyondTarget(const DeviceView& device, double seconds, double before) {
@@ -91,8 +107,7 @@ DecodeCost DecodeCostOf(const PlacementQuery& query,
   const double step_before = time.Predict(before);
   const double step = time.Predict(with);
 
-  // Share of its steps that carry a prompt chunk as well: the longer prompts
-  // queue there, the more.
+  // Share of its steps that carry a chunk of the prompts that queue there.
   const double mixed = std::min(1.0, device.prefill_wait / (tokens * step));
   double chunk_seconds = 0;
   if (mixed > 0) {
@@ -106,15 +121,18 @@ DecodeCost DecodeCostOf(const PlacementQuery& query,
   }
   cost.tpot = step + mixed * chunk_seconds;
   cost.tokens = tokens * cost.tpot;
+  const bool idle = device.decode_rows == 0 && device.prefill_wait <= 0;
+  cost.join = idle ? 0 : cost.tpot / 2;
 
   // Those who decode there now see, on average, half of it.
   const double shared_steps = tokens * 0.5;
   cost.damage = device.decode_rows * shared_steps * (step - step_before);
   const double harm = device.decode_rows * shared_steps *
                       BeyondTarget(device, step, step_before);
-  // The prompts that queue there wait for its share of the mixed steps.
-  const double taken =
-      mixed * tokens * (device.decode_rows > 0 ? step - step_before : step);
+  // Prompts there wait for its share of the mixed steps. The first row's share
+  // is the whole step: without it their chunks would be as long as they like.
+  const double taken = std::max(mixed, ExpectedMix(query, device)) * tokens *
+                       (device.decode_rows > 0 ? step - step_before : step);
   cost.others =
       weights.slack * cost.damage + weights.harm * harm + weights.work * taken;
   if (query.split != SplitMode::kOff) {

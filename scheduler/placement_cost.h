@@ -2,15 +2,18 @@
 // of the request itself, from now to its last token; what it does to others is
 // added with weights.
 //
-//   start  = max(prompt's turn at p, credit at d)
-//   ttft   = start + steps at p until its prompt is computed
+//   start  = max(the prompt's turn at p, credit at d)
+//   ttft   = start + steps at p until the prompt is computed
 //   after  = hand-over + tokens after the first x tpot at d
 //   cost   = ttft + after + late x (what of them is beyond the targets)
 //          + others(p) + others(d)
 //
 // A prompt on a device that decodes goes in chunks that its rows' token target
-// allows. All of it but `start` and the hand-over belongs to one side alone, so
-// n devices are priced in O(n), and few pairs have to be.
+// allows. A row on a device that computes prompts takes time from them and
+// forces those chunks on them, the first row most of all: that is why decoding
+// gathers on few devices, whatever their roles, when prompts are many. All but
+// `start` and the hand-over belongs to one side alone, so n devices are priced
+// in O(n), and few pairs have to be.
 //
 // Thread safety: values and pure functions.
 #pragma once
@@ -29,7 +32,7 @@ struct PlacementWeights {
   // and beyond it.
   double slack = 0.05, harm = 20;
   // A second of device time that other prompts could have had.
-  double work = 0.25;
+  double work = 1;
   // Seconds that an unusual role, and turning a device around, must gain.
   double role = 0.005, turn = 0.005;
 };
@@ -48,6 +51,7 @@ PrefillCost PrefillCostOf(const PlacementQuery& query,
 // A device as the one that computes the tokens after the first.
 struct DecodeCost {
   double wait = 0;    // for credit
+  double join = 0;    // until the step in flight ends, for who comes from afar
   double tokens = 0;  // seconds for all of them
   double tpot = 0;
   double others = 0;  // weighted
@@ -67,21 +71,26 @@ struct PairCost {
   double own = 0;  // of it, without what is done to others
   double ttft = 0;
 };
-// `credit`: seconds until both have the blocks. `transfer` is not kNoLink.
+// `credit`: seconds until both have the blocks. `hand_over`: from the first
+// token to the row's first step; 0 on one device.
 inline PairCost PairCostOf(const PlacementQuery& query,
                            const PlacementWeights& weights,
                            const PrefillCost& prefill, const DecodeCost& decode,
-                           double credit, double transfer) {
-  const auto over = [](double value, double target) {
-    return target > 0 ? std::max(0.0, value - target) : 0;
-  };
+                           double credit, double hand_over) {
   PairCost pair;
   pair.ttft = std::max(prefill.wait, credit) + prefill.compute;
-  const double after = transfer + decode.tokens;
-  pair.own =
-      pair.ttft + after +
-      weights.late * (over(pair.ttft, query.ttft_target) +
-                      over(after, DecodedTokens(query) * query.tpot_target));
+  double late = 0;
+  if (query.ttft_target > 0) {
+    late += std::max(0.0, pair.ttft - query.ttft_target);
+  }
+  if (query.tpot_target > 0) {
+    // A forecast is not a promise: where tokens make up for the hand-over, they
+    // must have done so by a quarter of them.
+    const double each = decode.tpot - query.tpot_target;
+    const double tokens = DecodedTokens(query) * (each > 0 ? 1 : 0.25);
+    late += std::max(0.0, hand_over + tokens * each);
+  }
+  pair.own = pair.ttft + hand_over + decode.tokens + weights.late * late;
   pair.cost = pair.own + prefill.others + decode.others;
   return pair;
 }

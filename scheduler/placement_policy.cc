@@ -87,7 +87,8 @@ class Picker {
     if (p.device->pool != d.device->pool) {
       credit = std::max(credit, p.decode.wait);
     }
-    return PairCostOf(query_, weights_, p.prefill, d.decode, credit, transfer);
+    const double hand_over = &p == &d ? 0 : transfer + d.decode.join;
+    return PairCostOf(query_, weights_, p.prefill, d.decode, credit, hand_over);
   }
 
   void Consider(const Candidate& p, const Candidate& d, double transfer) {
