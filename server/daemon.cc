@@ -89,7 +89,7 @@ struct Node {
   Lifecycle lifecycle;
   std::unique_ptr<ServedModel> model;
   std::unique_ptr<MetricsExporter> metrics;
-  std::unique_ptr<Router> router;
+  std::unique_ptr<Router> loading, router;
   std::unique_ptr<OpenAiApi> openai;
   // Wakers reach into the servers as long as the engine lives, so it goes
   // first: see TakeDown.
@@ -99,15 +99,15 @@ struct Node {
   std::string backend;
 };
 
+// Before the model is loaded, so that a port that is taken is told at once, and
+// that probes have an answer.
 absl::Status StartServers(const ServeOptions& options, Node& node) {
-  node.metrics = std::make_unique<MetricsExporter>(
-      BuildInfo{kVersion, node.model->name()});
   const ApiKeys keys(options.api_keys, options.share_prefix_cache);
+  node.metrics = std::make_unique<MetricsExporter>(
+      BuildInfo{kVersion, options.model_name});
+  node.loading = std::make_unique<Router>(ApiKeys());
+  AddLoadingRoutes(*node.loading);
   node.router = std::make_unique<Router>(keys);
-  node.openai =
-      std::make_unique<OpenAiApi>(*node.model, *node.engine, node.clock);
-  node.openai->AddRoutes(*node.router);
-  AddProbeRoutes(*node.router, *node.engine, node.lifecycle, *node.metrics);
 
   HttpServerConfig http;
   http.host = options.http.host;
@@ -118,15 +118,15 @@ absl::Status StartServers(const ServeOptions& options, Node& node) {
                                                     int status) {
     metrics->CountHttpResponse(route, status);
   };
-  BRAID_ASSIGN_OR_RETURN(node.http,
-                         HttpServer::Start(std::move(http), node.router.get()));
   BRAID_ASSIGN_OR_RETURN(
-      node.grpc, GrpcServer::Start({options.grpc, keys, options.max_body_bytes},
-                                   *node.model, *node.engine, node.clock));
+      node.http, HttpServer::Start(std::move(http), node.loading.get()));
+  BRAID_ASSIGN_OR_RETURN(
+      node.grpc,
+      GrpcServer::Start({options.grpc, keys, options.max_body_bytes}));
   return absl::OkStatus();
 }
 
-absl::Status BringUp(const ServeOptions& options, Node& node) {
+absl::Status LoadModel(const ServeOptions& options, Node& node) {
   absl::StatusOr<std::unique_ptr<ModelFile>> file =
       ModelFile::Open(options.model);
   if (!file.ok()) return ModelError(options.model, file.status());
@@ -140,7 +140,19 @@ absl::Status BringUp(const ServeOptions& options, Node& node) {
       MakeEngineConfig(options, std::move(backend), *node.model, node.clock,
                        (*file)->fingerprint());
   BRAID_ASSIGN_OR_RETURN(node.engine, Engine::Create(std::move(config)));
-  return StartServers(options, node);
+  return absl::OkStatus();
+}
+
+absl::Status BringUp(const ServeOptions& options, Node& node) {
+  BRAID_RETURN_IF_ERROR(StartServers(options, node));
+  BRAID_RETURN_IF_ERROR(LoadModel(options, node));
+  node.openai =
+      std::make_unique<OpenAiApi>(*node.model, *node.engine, node.clock);
+  node.openai->AddRoutes(*node.router);
+  AddProbeRoutes(*node.router, *node.engine, node.lifecycle, *node.metrics);
+  node.http->Serve(node.router.get());
+  node.grpc->Serve(*node.model, *node.engine, node.clock);
+  return absl::OkStatus();
 }
 
 void Greet(const ServeOptions& options, const Node& node) {

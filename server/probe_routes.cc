@@ -1,6 +1,11 @@
 #include "server/probe_routes.h"
 
+#include <string>
+#include <vector>
+
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "model/json_value.h"
 
 namespace braid::server {
 namespace {
@@ -16,13 +21,37 @@ HttpResponse ReadyResponse(const Lifecycle& lifecycle) {
   return response;
 }
 
+// Why it does not serve as it should, each a string of JSON.
+std::vector<std::string> TroublesOf(const EngineStats& stats) {
+  std::vector<std::string> troubles;
+  const auto add = [&](const auto&... parts) {
+    std::string text = "\"";
+    AppendJsonEscaped(absl::StrCat(parts...), text);
+    troubles.push_back(text + '"');
+  };
+  for (const DeviceStats& device : stats.devices) {
+    if (!device.up) {
+      add("device ", device.name, " is lost, for the ", device.times_lost,
+          ". time; it is tried again");
+    }
+  }
+  for (const AvoidedPair& pair : stats.avoided) {
+    add("KV from pool ", pair.from.value(), " to pool ", pair.to.value(),
+        " is not sent for a while: a checksum differed");
+  }
+  return troubles;
+}
+
 HttpResponse HealthResponse(const Engine& engine, const Lifecycle& lifecycle) {
   const EngineStats stats = engine.Snapshot();
-  return JsonResponse(absl::StrCat("{\"status\":\"", StateName(lifecycle),
-                                   "\",\"queued\":", stats.queued,
-                                   ",\"prefilling\":", stats.prefilling,
-                                   ",\"transferring\":", stats.transferring,
-                                   ",\"decoding\":", stats.decoding, "}"));
+  const std::vector<std::string> troubles = TroublesOf(stats);
+  const bool degraded = !troubles.empty() && !lifecycle.draining();
+  return JsonResponse(absl::StrCat(
+      "{\"status\":\"", degraded ? "degraded" : StateName(lifecycle),
+      "\",\"reasons\":[", absl::StrJoin(troubles, ","),
+      "],\"queued\":", stats.queued, ",\"prefilling\":", stats.prefilling,
+      ",\"transferring\":", stats.transferring,
+      ",\"decoding\":", stats.decoding, "}"));
 }
 
 }  // namespace
@@ -49,6 +78,30 @@ void AddProbeRoutes(Router& router, const Engine& engine,
                response.body = metrics.Render(engine.Snapshot());
                return response;
              });
+}
+
+void AddLoadingRoutes(Router& router) {
+  router.Add("GET", "/live", Access::kOpen,
+             [](const HttpRequest&, const Waker&) {
+               return JsonResponse("{\"status\":\"live\"}");
+             });
+  router.Add("GET", "/health", Access::kOpen,
+             [](const HttpRequest&, const Waker&) {
+               return JsonResponse("{\"status\":\"loading\"}");
+             });
+  router.Add("GET", "/ready", Access::kOpen,
+             [](const HttpRequest&, const Waker&) {
+               HttpResponse response = JsonResponse("{\"status\":\"loading\"}");
+               response.status = 503;
+               return response;
+             });
+  for (const char* method : {"GET", "POST"}) {
+    router.Add(
+        method, "/", Access::kOpen, [](const HttpRequest&, const Waker&) {
+          return ErrorResponse(
+              absl::UnavailableError("the model is loading; try again soon"));
+        });
+  }
 }
 
 }  // namespace braid::server

@@ -10,10 +10,16 @@ namespace braid::server {
 
 // All arguments outlive the router.
 //   /live     200 as long as the process answers
-//   /health   200 with the state and what runs
-//   /ready    200 when new requests are taken; 503 in drain
+//   /health   200 with the state and what runs; "degraded" with reasons where a
+//             device is lost or a way of the KV is avoided: it serves all the
+//             same
+//   /ready    200 when new requests are taken; 503 while loading and in drain
 //   /metrics  Prometheus' text
 void AddProbeRoutes(Router& router, const Engine& engine,
                     const Lifecycle& lifecycle, const MetricsExporter& metrics);
+
+// What there is while the model is loaded: /live and /health; everything else
+// is 503.
+void AddLoadingRoutes(Router& router);
 
 }  // namespace braid::server

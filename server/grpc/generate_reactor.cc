@@ -16,7 +16,7 @@ constexpr size_t kMaxWaitingTokens = 4096;
 }  // namespace
 
 GenerateReactor* GenerateReactor::Start(
-    grpc::CallbackServerContext& context, Engine& engine, WakeThread& wakes,
+    grpc::CallbackServerContext& context, Engine* engine, WakeThread& wakes,
     ActiveCalls& calls, absl::StatusOr<GenerateRequest> request) {
   std::shared_ptr<GenerateReactor> reactor(
       new GenerateReactor(context, engine, calls));
@@ -37,7 +37,7 @@ GenerateReactor* GenerateReactor::Start(
   // Held while the id is not known yet: tokens may come before Submit returns.
   std::unique_lock lock(reactor->mutex_);
   absl::StatusOr<RequestId> id =
-      engine.Submit(*std::move(request), reactor->outbox_);
+      engine->Submit(*std::move(request), reactor->outbox_);
   if (!id.ok()) {
     reactor->finished_ = true;
     lock.unlock();
@@ -95,14 +95,14 @@ void GenerateReactor::OnWriteDone(bool ok) {
     writing_ = false;
     if (finished_) return;
   }
-  if (!ok) engine_.Cancel(id_);
+  if (!ok) engine_->Cancel(id_);
   Advance();
 }
 
 void GenerateReactor::OnCancel() {
   // The outcome comes through the outbox and finishes the call.
   std::lock_guard lock(mutex_);
-  if (!finished_) engine_.Cancel(id_);
+  if (!finished_) engine_->Cancel(id_);
 }
 
 void GenerateReactor::OnDone() {

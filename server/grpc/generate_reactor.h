@@ -23,10 +23,11 @@ class GenerateReactor final
     : public grpc::ServerWriteReactor<v1::GenerateResponse>,
       public std::enable_shared_from_this<GenerateReactor> {
  public:
-  // Submits the request, or finishes the call with its error. `engine`,
-  // `wakes` and `calls` outlive the call. The result is gRPC's to call.
+  // Submits the request, or finishes the call with its error, for which no
+  // `engine` is needed. All but the request outlive the call. The result is
+  // gRPC's to call.
   static GenerateReactor* Start(grpc::CallbackServerContext& context,
-                                Engine& engine, WakeThread& wakes,
+                                Engine* engine, WakeThread& wakes,
                                 ActiveCalls& calls,
                                 absl::StatusOr<GenerateRequest> request);
 
@@ -35,7 +36,7 @@ class GenerateReactor final
   void OnDone() override;
 
  private:
-  GenerateReactor(grpc::CallbackServerContext& context, Engine& engine,
+  GenerateReactor(grpc::CallbackServerContext& context, Engine* engine,
                   ActiveCalls& calls)
       : context_(context), engine_(engine), calls_(calls) {
     calls_.Enter();
@@ -48,7 +49,7 @@ class GenerateReactor final
   void FinishWith(const absl::Status& status);
 
   grpc::CallbackServerContext& context_;
-  Engine& engine_;
+  Engine* const engine_;
   ActiveCalls& calls_;                     // entered until OnDone
   std::shared_ptr<GenerateReactor> self_;  // until OnDone
   // Shared with the engine. Set before gRPC knows of the reactor.

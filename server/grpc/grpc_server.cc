@@ -1,6 +1,8 @@
 #include "server/grpc/grpc_server.h"
 
 #include <algorithm>
+#include <atomic>
+#include <optional>
 #include <utility>
 
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
@@ -15,6 +17,7 @@
 #include "server/grpc/generate_reactor.h"
 #include "server/grpc/inference_request.h"
 #include "server/grpc/wake_thread.h"
+#include "server/request_error.h"
 
 namespace braid::server {
 namespace {
@@ -25,15 +28,28 @@ constexpr std::chrono::hours kFarAway(24 * 365);
 
 class InferenceService final : public v1::Inference::CallbackService {
  public:
-  InferenceService(const GrpcServerConfig& config, const ServedModel& model,
-                   Engine& engine, const Clock& clock)
-      : keys_(config.keys), model_(model), engine_(engine), clock_(clock) {}
+  // What calls are answered with.
+  struct Backing {
+    const ServedModel& model;
+    Engine& engine;
+    const Clock& clock;
+  };
+
+  explicit InferenceService(const ApiKeys& keys) : keys_(keys) {}
+
+  // Once. `backing` outlives the service.
+  void Serve(const Backing* backing) { backing_ = backing; }
 
   grpc::ServerWriteReactor<v1::GenerateResponse>* Generate(
       grpc::CallbackServerContext* context,
       const v1::GenerateRequest* wire) override {
-    return GenerateReactor::Start(*context, engine_, wakes_, calls_,
-                                  MakeRequest(*context, *wire));
+    const Backing* backing = backing_;
+    if (backing == nullptr) {
+      return GenerateReactor::Start(*context, nullptr, wakes_, calls_,
+                                    Loading());
+    }
+    return GenerateReactor::Start(*context, &backing->engine, wakes_, calls_,
+                                  MakeRequest(*context, *backing, *wire));
   }
 
   grpc::ServerUnaryReactor* GetModelInfo(
@@ -44,9 +60,15 @@ class InferenceService final : public v1::Inference::CallbackService {
       reactor->Finish(CallStatus(caller.status()));
       return reactor;
     }
-    response->set_model(model_.name());
-    response->set_max_context(model_.max_context());
-    response->set_vocabulary(model_.tokenizer().vocabulary());
+    const Backing* backing = backing_;
+    if (backing == nullptr) {
+      reactor->Finish(CallStatus(Loading()));
+      return reactor;
+    }
+    const ServedModel& model = backing->model;
+    response->set_model(model.name());
+    response->set_max_context(model.max_context());
+    response->set_vocabulary(model.tokenizer().vocabulary());
     reactor->Finish(grpc::Status::OK);
     return reactor;
   }
@@ -54,6 +76,11 @@ class InferenceService final : public v1::Inference::CallbackService {
   ActiveCalls& calls() { return calls_; }
 
  private:
+  static absl::Status Loading() {
+    return WithRetryAfter(
+        absl::UnavailableError("the model is loading; try again soon"), 1);
+  }
+
   absl::StatusOr<Caller> CallerOf(
       const grpc::CallbackServerContext& context) const {
     if (!keys_.needed()) return Caller{};
@@ -72,27 +99,25 @@ class InferenceService final : public v1::Inference::CallbackService {
   }
 
   absl::StatusOr<GenerateRequest> MakeRequest(
-      const grpc::CallbackServerContext& context,
+      const grpc::CallbackServerContext& context, const Backing& backing,
       const v1::GenerateRequest& wire) const {
     BRAID_ASSIGN_OR_RETURN(const Caller caller, CallerOf(context));
     BRAID_ASSIGN_OR_RETURN(GenerateRequest request,
-                           ParseGenerate(wire, model_));
+                           ParseGenerate(wire, backing.model));
     BRAID_ASSIGN_OR_RETURN(const ServiceTerms terms, ParseTerms(wire));
-    BRAID_RETURN_IF_ERROR(
-        Apply(terms, caller, engine_.classes(), clock_.Now(), request));
+    BRAID_RETURN_IF_ERROR(Apply(terms, caller, backing.engine.classes(),
+                                backing.clock.Now(), request));
     const auto left = context.deadline() - std::chrono::system_clock::now();
     if (left < kFarAway) {
-      request.deadline =
-          std::min(request.deadline,
-                   clock_.Now() + std::chrono::duration_cast<Duration>(left));
+      request.deadline = std::min(
+          request.deadline,
+          backing.clock.Now() + std::chrono::duration_cast<Duration>(left));
     }
     return request;
   }
 
   const ApiKeys keys_;
-  const ServedModel& model_;
-  Engine& engine_;
-  const Clock& clock_;
+  std::atomic<const Backing*> backing_ = nullptr;
   WakeThread wakes_;
   ActiveCalls calls_;
 };
@@ -100,10 +125,9 @@ class InferenceService final : public v1::Inference::CallbackService {
 }  // namespace
 
 struct GrpcServer::Impl {
-  Impl(const GrpcServerConfig& config, const ServedModel& model, Engine& engine,
-       const Clock& clock)
-      : service(config, model, engine, clock) {}
+  explicit Impl(const ApiKeys& keys) : service(keys) {}
 
+  std::optional<InferenceService::Backing> backing;
   InferenceService service;
   std::unique_ptr<grpc::Server> server;
   int port = 0;
@@ -113,11 +137,10 @@ struct GrpcServer::Impl {
 GrpcServer::GrpcServer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
 absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(
-    const GrpcServerConfig& config, const ServedModel& model, Engine& engine,
-    const Clock& clock) {
+    const GrpcServerConfig& config) {
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
-  auto impl = std::make_unique<Impl>(config, model, engine, clock);
+  auto impl = std::make_unique<Impl>(config.keys);
   const std::string address = ToString(config.endpoint);
   grpc::ServerBuilder builder;
   builder.AddListeningPort(address, grpc::InsecureServerCredentials(),
@@ -134,13 +157,23 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(
         ": cannot listen there, the address is in use or not of this machine; "
         "choose another with --grpc"));
   }
-  impl->server->GetHealthCheckService()->SetServingStatus(kService, true);
+  grpc::HealthCheckServiceInterface& health =
+      *impl->server->GetHealthCheckService();
+  health.SetServingStatus(kService, false);
+  health.SetServingStatus(false);
   return std::unique_ptr<GrpcServer>(new GrpcServer(std::move(impl)));
 }
 
 GrpcServer::~GrpcServer() { Stop(std::chrono::milliseconds(0)); }
 
 uint16_t GrpcServer::port() const { return static_cast<uint16_t>(impl_->port); }
+
+void GrpcServer::Serve(const ServedModel& model, Engine& engine,
+                       const Clock& clock) {
+  impl_->backing.emplace(InferenceService::Backing{model, engine, clock});
+  impl_->service.Serve(&*impl_->backing);
+  impl_->server->GetHealthCheckService()->SetServingStatus(true);
+}
 
 void GrpcServer::BeginDrain() {
   impl_->server->GetHealthCheckService()->SetServingStatus(false);

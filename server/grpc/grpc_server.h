@@ -22,14 +22,16 @@ struct GrpcServerConfig {
 
 class GrpcServer final {
  public:
-  // Binds and serves. ALREADY_EXISTS when it cannot listen there. The
-  // references outlive the server.
+  // Binds, and answers UNAVAILABLE until Serve. ALREADY_EXISTS when it cannot
+  // listen there.
   static absl::StatusOr<std::unique_ptr<GrpcServer>> Start(
-      const GrpcServerConfig& config, const ServedModel& model, Engine& engine,
-      const Clock& clock);
+      const GrpcServerConfig& config);
   ~GrpcServer();  // Stop(0)
 
   uint16_t port() const;
+
+  // Health says SERVING from now on. Once; the references outlive the server.
+  void Serve(const ServedModel& model, Engine& engine, const Clock& clock);
 
   // Health says NOT_SERVING from now on.
   void BeginDrain();

@@ -51,6 +51,7 @@ absl::Status BindError(const HttpServerConfig& config, const error_code& e) {
 
 struct HttpServer::Impl {
   HttpServerConfig config;
+  std::atomic<const Router*> router;
   std::vector<std::unique_ptr<EventLoop>> loops;
   std::unique_ptr<tcp::acceptor> acceptor;  // on the first loop
   std::unique_ptr<asio::steady_timer> retry;
@@ -145,10 +146,11 @@ absl::StatusOr<std::unique_ptr<HttpServer>> HttpServer::Start(
     HttpServerConfig config, const Router* router) {
   auto impl = std::make_unique<Impl>();
   impl->config = std::move(config);
+  impl->router = router;
   for (int i = 0; i < impl->config.threads; ++i) {
     auto loop = std::make_unique<EventLoop>();
     loop->group.config = &impl->config;
-    loop->group.router = router;
+    loop->group.router = &impl->router;
     impl->loops.push_back(std::move(loop));
   }
   impl->retry =
@@ -164,6 +166,8 @@ absl::StatusOr<std::unique_ptr<HttpServer>> HttpServer::Start(
 HttpServer::~HttpServer() { Stop(std::chrono::milliseconds(0)); }
 
 uint16_t HttpServer::port() const { return impl_->port; }
+
+void HttpServer::Serve(const Router* router) { impl_->router = router; }
 
 void HttpServer::Stop(std::chrono::milliseconds grace) {
   if (std::exchange(impl_->stopped, true)) return;

@@ -34,6 +34,10 @@ class HttpServer final {
 
   uint16_t port() const;
 
+  // Requests from now on are `router`'s, which outlives the server. The one
+  // before it may still be in use: it lives as long. Thread-safe.
+  void Serve(const Router* router);
+
   // Closes the listening socket and idle connections, lets answers that are
   // under way finish for at most `grace`, and joins the threads. Wakers stay
   // callable until the server is destroyed. Idempotent.

@@ -179,7 +179,7 @@ Session::Awaitable<bool> Session::ReadRequest() {
 }
 
 Session::Awaitable<bool> Session::Answer() {
-  Router::Routed routed = group_->router->Route(request_, MakeWaker());
+  Router::Routed routed = group_->router->load()->Route(request_, MakeWaker());
   route_ = routed.route;
   request_.body.clear();
   request_.body.shrink_to_fit();

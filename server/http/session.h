@@ -5,6 +5,7 @@
 // may be called from elsewhere. A session lives as long as its coroutines.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <memory>
 #include <string>
@@ -29,7 +30,7 @@ class Session;
 // What the sessions of one event loop share. Touched on that loop only.
 struct SessionGroup {
   const HttpServerConfig* config;
-  const Router* router;
+  const std::atomic<const Router*>* router;
   std::unordered_set<Session*> sessions;
   bool stopping = false;  // answer what is under way, then close
   // While stopping: closes the sessions that take too long. Cancelled by the
