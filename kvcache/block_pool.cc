@@ -3,6 +3,7 @@
 #include "base/check.h"
 #include "kvcache/block_lease.h"
 #include "kvcache/block_table.h"
+#include "kvcache/prefix_index.h"
 
 namespace braid {
 
@@ -152,8 +153,14 @@ void BlockPool::Settle(BlockId id) {
   --counts_[static_cast<size_t>(before)];
   ++counts_[static_cast<size_t>(after)];
   block.state = after;
-  if (before == BlockState::kCached) UnlinkCached(id.value());
-  if (after == BlockState::kCached) LinkCached(id.value());
+  if (before == BlockState::kCached) {
+    UnlinkCached(id.value());
+    index_->OnUncached(id);
+  }
+  if (after == BlockState::kCached) {
+    LinkCached(id.value());
+    index_->OnCached(id);
+  }
   if (after == BlockState::kFree) {
     block.written = false;
     free_.push_back(id);

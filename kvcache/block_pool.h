@@ -125,6 +125,7 @@ class BlockPool final {
   std::vector<BlockId> free_;  // a stack: warm memory is handed out first
   std::array<uint32_t, kBlockStateCount> counts_{};
   uint32_t cached_head_ = kNone, cached_tail_ = kNone;
+  PrefixIndex* index_ = nullptr;  // told what becomes cached and ceases to be
 };
 
 }  // namespace braid

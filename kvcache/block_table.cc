@@ -11,7 +11,8 @@ namespace braid {
 BlockTable::BlockTable(BlockTable&& other) noexcept
     : pool_(std::exchange(other.pool_, nullptr)),
       blocks_(std::exchange(other.blocks_, {})),
-      used_(std::exchange(other.used_, 0)) {}
+      used_(std::exchange(other.used_, 0)),
+      prefix_use_(std::exchange(other.prefix_use_, {})) {}
 
 BlockTable& BlockTable::operator=(BlockTable&& other) noexcept {
   if (this != &other) {
@@ -19,6 +20,7 @@ BlockTable& BlockTable::operator=(BlockTable&& other) noexcept {
     pool_ = std::exchange(other.pool_, nullptr);
     blocks_ = std::exchange(other.blocks_, {});
     used_ = std::exchange(other.used_, 0);
+    prefix_use_ = std::exchange(other.prefix_use_, {});
   }
   return *this;
 }
@@ -40,6 +42,7 @@ void BlockTable::Truncate(uint32_t n) {
     blocks_.pop_back();
   }
   used_ = std::min(used_, n);
+  prefix_use_.published = std::min(prefix_use_.published, n);
 }
 
 }  // namespace braid

@@ -18,6 +18,15 @@
 
 namespace braid {
 
+// What PrefixIndex knows of the request that a table belongs to.
+struct PrefixUse {
+  uint32_t published = 0;    // blocks whose use is counted
+  uint32_t known = 0;        // blocks that some request had used before
+  uint64_t new_tokens = 0;   // of the prompt, behind those
+  bool fresh = false;        // continues nobody's sequence
+  uint8_t evicted_uses = 0;  // of known blocks that were not there any more
+};
+
 class BlockTable final {
  public:
   BlockTable() = default;  // Holds nothing, belongs to no pool.
@@ -52,9 +61,11 @@ class BlockTable final {
 
  private:
   friend class BlockPool;
+  friend class PrefixIndex;
   BlockPool* pool_ = nullptr;
   std::vector<BlockId> blocks_;
   uint32_t used_ = 0;
+  PrefixUse prefix_use_;
 };
 
 }  // namespace braid

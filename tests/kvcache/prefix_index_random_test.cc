@@ -37,7 +37,8 @@ class RandomIndexTest {
   RandomIndexTest(uint64_t seed, int hash_bits)
       : exact_(hash_bits == 64),
         rng_(seed),
-        index_(pool_, kBlockTokens, hash_bits) {}
+        index_(pool_, kBlockTokens, {.order = EvictionOrder::kLru}, hash_bits) {
+  }
 
   void Run(int steps) {
     for (int i = 0; i < steps && !::testing::Test::HasFailure(); ++i) {

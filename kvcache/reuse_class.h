@@ -1,0 +1,61 @@
+// Which blocks are alike, for ReuseModel: what a request did with a block says
+// how soon the next one will want it.
+//
+//   fresh       first block(s) of a sequence that nobody has seen before: will
+//               there be a second turn? Depends on the length of the first
+//   continued   new tokens behind a known prefix: the answer and the next
+//               question (short, comes back as history), or a document pasted
+//               for this turn alone (long, does not)
+//   used again  part of a known prefix: the more turns, the surer the next
+//   superseded  the sequence came back and took another branch here; what hung
+//               below has next to no future
+//
+// Lengths are in tokens, so that classes do not depend on the block size.
+#pragma once
+
+#include <algorithm>
+#include <bit>
+#include <cstdint>
+
+#include "kvcache/reuse_model.h"
+
+namespace braid {
+
+inline constexpr int kFreshClasses = 8;
+inline constexpr int kContinuedClasses = 4;
+inline constexpr int kUsedAgainClasses = 6;
+inline constexpr int kSupersededClasses = 3;
+inline constexpr int kReuseClasses =
+    kFreshClasses + kContinuedClasses + kUsedAgainClasses + kSupersededClasses;
+
+// A block with so many children or more is a common root (a system prompt):
+// who branches off there does not supersede anybody.
+inline constexpr int kHubChildren = 4;
+// More new tokens than that are more than a turn of a conversation.
+inline constexpr uint64_t kTurnTokens = 4096;
+
+inline ReuseClass FreshClass(uint64_t new_tokens) {
+  const int octave = std::bit_width(new_tokens / 512);
+  return static_cast<ReuseClass>(std::min(octave, kFreshClasses - 1));
+}
+
+// `distance`: tokens between the known prefix and the block.
+inline ReuseClass ContinuedClass(uint64_t new_tokens, uint64_t distance) {
+  return static_cast<ReuseClass>(kFreshClasses + 2 * (distance >= 512) +
+                                 (new_tokens >= kTurnTokens));
+}
+
+// `uses`: this one included, so at least 2.
+inline ReuseClass UsedAgainClass(int uses, uint64_t new_tokens) {
+  return static_cast<ReuseClass>(kFreshClasses + kContinuedClasses +
+                                 2 * (std::clamp(uses, 2, 4) - 2) +
+                                 (new_tokens >= kTurnTokens));
+}
+
+// `children`: how many the block above had before the new branch.
+inline ReuseClass SupersededClass(int children) {
+  return static_cast<ReuseClass>(kReuseClasses - kSupersededClasses +
+                                 std::clamp(children, 1, 3) - 1);
+}
+
+}  // namespace braid

@@ -1,0 +1,70 @@
+// Remembers, of a sample of keys, when and how they were last used, also after
+// their blocks were evicted: what an index alone cannot know, since what it
+// evicts it never sees return.
+//
+// The sample is taken by key (one key of `stride`, always the same ones), so
+// about one block in `stride` of every chain is in it. Bounded: the record that
+// has waited longest makes room, and counts as lost.
+//
+// Thread safety: not thread-safe; lives on the engine thread.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "kvcache/reuse_model.h"
+#include "kvcache/slot_table.h"
+
+namespace braid {
+
+class ReuseHistory final {
+ public:
+  struct Use {
+    uint32_t when = 0;
+    ReuseClass as = 0;
+    uint8_t uses = 0;  // known so far, saturating; at least 1
+  };
+
+  // `capacity` records, sampled so that `blocks` indexed blocks take no more
+  // than a quarter of them.
+  ReuseHistory(uint32_t capacity, uint32_t blocks);
+
+  // Keys are hashes; the upper half decides, tables use the lower one.
+  bool Samples(uint64_t key) const { return ((key >> 40) & stride_mask_) == 0; }
+
+  // The last use; nothing when none is remembered. REQUIRES: Samples(key).
+  std::optional<Use> Find(uint64_t key) const;
+
+  // Records a use; the model learns how long it took since the one before.
+  // REQUIRES: Samples(key).
+  void Record(uint64_t key, Use use, ReuseModel& model);
+  // The block's class has changed without a use. Does nothing if unknown.
+  void Reclassify(uint64_t key, Use use, ReuseModel& model);
+
+  void AddWaiting(uint32_t now, ReuseModel& model) const;
+  void Clear();
+
+  uint32_t size() const { return static_cast<uint32_t>(ring_.size()); }
+  size_t bytes() const {
+    return ring_.capacity() * sizeof(Entry) + table_.bytes();
+  }
+
+ private:
+  struct Entry {
+    uint64_t key = 0;
+    Use use;  // uses == 0: dead
+  };
+
+  void Append(uint64_t key, Use use, ReuseModel& model);
+
+  uint64_t stride_mask_;
+  uint32_t capacity_;
+  // In order of last use. A key used again gets a new entry; its old one is
+  // dead and is overwritten in its turn.
+  std::vector<Entry> ring_;
+  uint32_t next_ = 0;  // the entry to be written next
+  SlotTable table_;    // of live entries
+};
+
+}  // namespace braid

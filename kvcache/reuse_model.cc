@@ -1,0 +1,114 @@
+#include "kvcache/reuse_model.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+
+namespace braid {
+namespace {
+
+// How many blocks' worth of observation the borrowed curve is.
+constexpr double kScaleWeight = 20;    // of "as often as the common curve"
+constexpr double kShapeWeight = 100;   // of "at the same ages"
+constexpr double kCommonWeight = 1;    // of the prior of the common curve
+constexpr double kHighestRate = 0.95;  // of one bucket
+// What a class remembers, in blocks: beyond that, the old counts half.
+constexpr double kMemory = 1 << 20;
+
+// Where a bucket begins.
+double AgeOf(int bucket) {
+  if (bucket == 0) return 0;
+  const int octave = (bucket - 1) / 2;
+  return std::ldexp((bucket - 1) % 2 == 0 ? 1.0 : 1.5, octave);
+}
+
+// Before anything is known: the older, the less likely.
+double PriorRate(int bucket) { return 0.3 * std::pow(0.93, bucket); }
+
+}  // namespace
+
+int ReuseModel::Bucket(uint32_t age) {
+  const int width = std::bit_width(age);
+  if (width < 2) return width;
+  return 2 * width - 1 + static_cast<int>((age >> (width - 2)) & 1);
+}
+
+ReuseModel::ReuseModel(int classes) : curves_(classes), scores_(classes) {
+  Refit();
+}
+
+ReuseModel::Rates ReuseModel::CommonRates() const {
+  Curve sum;
+  double at_risk = 0;
+  for (const Curve& curve : curves_) {
+    for (int i = 0; i < kBuckets; ++i) {
+      sum[i].reused += curve[i].reused;
+      sum[i].lost += curve[i].lost + curve[i].waiting;
+      at_risk += curve[i].left();
+    }
+  }
+  Rates rates;
+  for (int i = 0; i < kBuckets; ++i) {
+    rates[i] = (sum[i].reused + kCommonWeight * PriorRate(i)) /
+               (at_risk + kCommonWeight);
+    at_risk = std::max(0.0, at_risk - sum[i].left());
+  }
+  return rates;
+}
+
+ReuseModel::Rates ReuseModel::ClassRates(const Curve& curve,
+                                         const Rates& common) {
+  double blocks = 0;
+  for (const Cell& cell : curve) blocks += cell.left();
+  double at_risk = blocks, expected = 0, seen = 0;
+  for (int i = 0; i < kBuckets; ++i) {
+    expected += at_risk * common[i];
+    seen += curve[i].reused;
+    at_risk = std::max(0.0, at_risk - curve[i].left());
+  }
+  const double scale = (seen + kScaleWeight) / (expected + kScaleWeight);
+  Rates rates;
+  at_risk = blocks;
+  for (int i = 0; i < kBuckets; ++i) {
+    const double borrowed = std::min(kHighestRate, scale * common[i]);
+    rates[i] =
+        std::min(kHighestRate, (curve[i].reused + kShapeWeight * borrowed) /
+                                   (at_risk + kShapeWeight));
+    at_risk = std::max(0.0, at_risk - curve[i].left());
+  }
+  return rates;
+}
+
+ReuseModel::Scores ReuseModel::ScoresOf(const Rates& rates) {
+  Scores scores;
+  for (int from = 0; from < kBuckets; ++from) {
+    double alive = 1, kept = 0, best = 0;
+    for (int i = from; i < kBuckets; ++i) {
+      const double next = alive * (1 - rates[i]);
+      kept += (AgeOf(i + 1) - AgeOf(i)) * (alive + next) / 2;
+      best = std::max(best, (1 - next) / kept);
+      alive = next;
+    }
+    scores[from] = static_cast<float>(best);
+  }
+  return scores;
+}
+
+void ReuseModel::Refit() {
+  const Rates common = CommonRates();
+  for (size_t i = 0; i < curves_.size(); ++i) {
+    scores_[i] = ScoresOf(ClassRates(curves_[i], common));
+    double blocks = 0;
+    for (Cell& cell : curves_[i]) {
+      cell.waiting = 0;
+      blocks += cell.left();
+    }
+    if (blocks < kMemory) continue;
+    for (Cell& cell : curves_[i]) {
+      cell.reused /= 2;
+      cell.lost /= 2;
+    }
+  }
+}
+
+}  // namespace braid
