@@ -79,6 +79,9 @@ void AddFlags(CLI::App& app, RawFlags& raw, SwarmOptions& options) {
   app.add_option("--jobs", options.jobs, "Processes (default: the cores)")
       ->check(CLI::Range(1u, 1024u))
       ->group("How");
+  app.add_option("--stop-after", options.most_violations,
+                 "Begins no seed after that many violations")
+      ->group("How");
   app.add_flag("--shrink", options.shrink,
                "Make a failing seed smaller for as long as it fails")
       ->group("How");

@@ -273,6 +273,7 @@ void Clients::OnScores(Client& client, std::vector<SampledToken> scores) {
 
 bool Clients::OnTokens(Client& client, const TokenDelta& delta) {
   if (client.finished) Violate(client, "tokens after the end");
+  if (client.too_slow) Violate(client, "tokens after it was too slow");
   for (const SampledToken& token : delta.tokens) {
     const size_t number = client.ids.size();
     Log(client, LogKind::kToken, static_cast<int64_t>(number), token.token);

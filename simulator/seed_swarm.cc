@@ -204,7 +204,11 @@ class Swarm {
     ++totals_.seeds;
     ++totals_.violations;
     Report(worker);
-    workers_.push_back(Start());
+    if (totals_.violations >= options_.most_violations) {
+      *next_ = options_.to + 1;
+    } else {
+      workers_.push_back(Start());
+    }
   }
 
   void Report(const Worker& worker) {

@@ -23,6 +23,8 @@ struct SwarmOptions {
   bool digests = false;  // one line per seed
   bool shrink = false;   // every violation that is shown
   uint32_t shown = 3;    // violations that are printed in full
+  // After that many no more seeds are begun.
+  uint64_t most_violations = ~uint64_t{0};
 };
 
 struct SwarmTotals {
