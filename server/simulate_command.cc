@@ -17,6 +17,8 @@ struct Mode {
 constexpr Mode kModes[] = {
     {"--seeds", "--seeds FROM:TO    clusters under faults, by seed",
      SimulateSeeds},
+    {"--validate", "--validate FILE    step times of GPUs against hardware",
+     SimulateValidate},
 };
 
 void PrintHelp(std::FILE* out) {

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <bit>
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -78,7 +79,7 @@ class OctaveSurface final {
   OctaveSurface(uint64_t max_x, uint64_t max_y, const F& f)
       : x_points_(OctaveGrid::PointsFor(max_x)),
         y_points_(OctaveGrid::PointsFor(max_y)) {
-    values_.resize(size_t{x_points_} * y_points_);
+    values_.resize(std::size_t{x_points_} * y_points_);
     for (uint32_t i = 0; i < x_points_; ++i) {
       for (uint32_t j = 0; j < y_points_; ++j) {
         double value = f(OctaveGrid::Point(i), OctaveGrid::Point(j));
@@ -103,7 +104,7 @@ class OctaveSurface final {
       beyond *= static_cast<double>(y) /
                 static_cast<double>(OctaveGrid::Point(y_points_ - 1));
     }
-    const double* low = &values_[size_t{px.index} * y_points_ + py.index];
+    const double* low = &values_[std::size_t{px.index} * y_points_ + py.index];
     const double* high = low + y_points_;
     const double at_low = low[0] + py.share * (low[1] - low[0]);
     const double at_high = high[0] + py.share * (high[1] - high[0]);

@@ -1,0 +1,138 @@
+#include "simulator/gpu/closed_loop.h"
+
+#include <gtest/gtest.h>
+
+#include "tests/simulator/gpu/test_profiles.h"
+
+namespace braid::gpu {
+namespace {
+
+const GpuStepTime& Worker() {
+  static const GpuStepTime* const worker = [] {
+    GpuServing serving;
+    serving.model = "Qwen/Qwen3-32B";
+    serving.system = "h200_sxm";
+    serving.tensor_parallel = 2;
+    return new GpuStepTime(*GpuStepTime::Load(TestProfiles(), serving));
+  }();
+  return *worker;
+}
+
+// What the steps of one request take when it is alone.
+double AloneDecode(uint32_t prompt, uint32_t answer) {
+  double seconds = 0;
+  for (uint32_t i = 1; i < answer; ++i) {
+    seconds += Worker().Seconds({}, 1, prompt + i);
+  }
+  return seconds;
+}
+
+TEST(RunAggregated, OneClientIsTheSumOfItsSteps) {
+  EngineHabits habits;
+  habits.request_overhead = 0.003;
+  ClosedLoop loop;
+  loop.prompt_tokens = 3000;
+  loop.answer_tokens = 200;
+  loop.first_token_steps = 2;
+  const LoopResult result = RunAggregated(Worker(), habits, loop);
+  const PromptChunk prompt{0, 3000};
+  EXPECT_NEAR(result.ttft,
+              0.003 + Worker().Seconds({&prompt, 1}, 0, 0) +
+                  2 * Worker().Seconds({}, 1, 3000),
+              1e-9);
+  EXPECT_NEAR(result.tpot * 199, AloneDecode(3000, 200), 1e-4);
+  EXPECT_EQ(result.waited_for_memory, 0);
+}
+
+TEST(RunAggregated, LongPromptsAreCutByTheBudget) {
+  EngineHabits habits;
+  habits.prompt_budget = 1024;
+  ClosedLoop loop;
+  loop.prompt_tokens = 2500;
+  loop.answer_tokens = 2;
+  const LoopResult result = RunAggregated(Worker(), habits, loop);
+  double seconds = 0;
+  for (const PromptChunk& chunk :
+       {PromptChunk{0, 1024}, PromptChunk{1024, 1024},
+        PromptChunk{2048, 452}}) {
+    seconds += Worker().Seconds({&chunk, 1}, 0, 0);
+  }
+  EXPECT_NEAR(result.ttft, seconds, 1e-9);
+}
+
+TEST(RunAggregated, ClientsInLockStepQueueForEachOther) {
+  // Prompts as long as the budget and decode that waits for prompts: client k
+  // of every round has k prompts before its first token.
+  EngineHabits habits;
+  habits.prompt_budget = 4096;
+  habits.mixes = 0;
+  ClosedLoop loop;
+  loop.clients = 4;
+  loop.prompt_tokens = 4096;
+  loop.answer_tokens = 50;
+  const LoopResult result = RunAggregated(Worker(), habits, loop);
+  const PromptChunk prompt{0, 4096};
+  EXPECT_NEAR(result.ttft, 2.5 * Worker().Seconds({&prompt, 1}, 0, 0), 1e-6);
+}
+
+TEST(RunAggregated, IsTheSameEveryTimeAndGrowsWithLoad) {
+  const EngineHabits habits;
+  double before = 0;
+  for (uint32_t clients : {1u, 4u, 16u, 64u, 256u}) {
+    ClosedLoop loop;
+    loop.clients = clients;
+    loop.prompt_tokens = loop.answer_tokens = 1024;
+    loop.shortest_prompt = loop.shortest_answer = 0.8;
+    const LoopResult a = RunAggregated(Worker(), habits, loop);
+    const LoopResult b = RunAggregated(Worker(), habits, loop);
+    EXPECT_EQ(a.ttft, b.ttft);
+    EXPECT_EQ(a.tpot, b.tpot);
+    EXPECT_GT(a.tpot, before);
+    before = a.tpot;
+  }
+}
+
+TEST(RunAggregated, WhatDoesNotFitWaits) {
+  ClosedLoop loop;
+  loop.prompt_tokens = loop.answer_tokens = 1000;
+  loop.clients =
+      static_cast<uint32_t>(2 * Worker().kv_capacity_tokens() / 2000);
+  loop.rounds = 1;
+  const LoopResult result = RunAggregated(Worker(), EngineHabits(), loop);
+  // Half of them wait for the other half's answers.
+  EXPECT_GT(result.waited_for_memory, 0);
+  EXPECT_GT(result.ttft, 999 * result.tpot * 0.3);
+}
+
+TEST(RunDisaggregated, OneClientIsTheSumOfItsSteps) {
+  EngineHabits habits;
+  habits.request_overhead = 0.003;
+  ClosedLoop loop;
+  loop.prompt_tokens = 3000;
+  loop.answer_tokens = 200;
+  const DisaggregatedWorkers workers{Worker(), Worker(), 2, 3, 0.05};
+  const LoopResult result = RunDisaggregated(workers, habits, loop);
+  const PromptChunk prompt{0, 3000};
+  EXPECT_NEAR(result.ttft, 0.003 + Worker().Seconds({&prompt, 1}, 0, 0), 1e-9);
+  // The second token waits for the KV.
+  EXPECT_NEAR(result.tpot * 199, 0.05 + AloneDecode(3000, 200), 1e-4);
+}
+
+TEST(RunDisaggregated, DecodeIsNotInterruptedByPrompts) {
+  EngineHabits habits;
+  ClosedLoop loop;
+  loop.clients = 48;
+  loop.prompt_tokens = 8192;
+  loop.answer_tokens = 1024;
+  loop.shortest_prompt = loop.shortest_answer = 0.8;
+  const DisaggregatedWorkers workers{Worker(), Worker(), 2, 1, 0.01};
+  const LoopResult split = RunDisaggregated(workers, habits, loop);
+  const LoopResult together = RunAggregated(Worker(), habits, loop);
+  EXPECT_LT(split.tpot, together.tpot);
+  const LoopResult again = RunDisaggregated(workers, habits, loop);
+  EXPECT_EQ(split.ttft, again.ttft);
+  EXPECT_EQ(split.tpot, again.tpot);
+}
+
+}  // namespace
+}  // namespace braid::gpu
