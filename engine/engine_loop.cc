@@ -160,7 +160,9 @@ bool EngineLoop::Drain(Duration timeout) {
 
 bool EngineLoop::RunOnce(TimePoint now) {
   turn_ = now;
-  bool active = mailbox_.Drain(mail_);
+  // Before new requests are judged by who is there.
+  bool active = RestoreDevices(now);
+  active |= mailbox_.Drain(mail_);
   for (Submission& submission : mail_.submissions) {
     Enqueue(std::move(submission), now);
   }
@@ -178,7 +180,6 @@ bool EngineLoop::RunOnce(TimePoint now) {
   }
   active |= ExpireDeadlines(now);
   active |= TakeHandoffs(now);
-  active |= RestoreDevices(now);
   active |= TakeRefusals(now);
   active |= LaunchIdle(now);
   mailbox_.Settle(std::exchange(ended_, 0));

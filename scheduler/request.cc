@@ -41,19 +41,21 @@ bool IsLegal(RequestState from, RequestState to) {
   return kLegal[static_cast<size_t>(from)][static_cast<size_t>(to)];
 }
 
-Request::Request(RequestInput input)
-    : id(input.id),
-      prompt_size(static_cast<uint32_t>(input.prompt.size())),
+Request::Request(RequestInput input, uint32_t slot)
+    : slot(slot),
+      id(input.id),
+      tokens(std::move(input.prompt)),
+      prompt_size(static_cast<uint32_t>(tokens.size())),
       max_output(input.max_output),
+      service_class(input.service_class),
+      priority(input.priority),
       prefix_seed(input.prefix_seed),
-      skip_cached(input.skip_cached),
+      tenant(input.tenant),
       arrival(input.arrival),
       deadline(input.deadline),
-      priority(input.priority),
-      service_class(input.service_class),
-      tenant(input.tenant),
-      tokens(std::move(input.prompt)) {
+      skip_cached(input.skip_cached) {
   BRAID_CHECK(prompt_size > 0);
+  tokens.reserve(size_t{prompt_size} + max_output);
 }
 
 void Request::MoveTo(RequestState next) {

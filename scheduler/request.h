@@ -20,6 +20,8 @@
 #include "base/clock.h"
 #include "base/ids.h"
 #include "kvcache/block_table.h"
+#include "scheduler/admission_queue.h"
+#include "scheduler/placement_policy.h"
 
 namespace braid {
 
@@ -52,55 +54,59 @@ struct RequestInput {
   uint64_t tenant = 0;
 };
 
-struct Request {
-  explicit Request(RequestInput input);
-
-  // CHECKs the transition table.
-  void MoveTo(RequestState next);
-
-  std::span<const TokenId> prompt() const {
-    return std::span(tokens).first(prompt_size);
-  }
-  std::span<const TokenId> output() const {
-    return std::span(tokens).subspan(prompt_size);
-  }
-  uint32_t size() const { return static_cast<uint32_t>(tokens.size()); }
-  bool handed_over() const { return prefill_device != decode_device; }
-  // Positions that hold KV when the last token has been drawn: that token
-  // itself is never fed back.
-  uint64_t positions() const {
-    return uint64_t{prompt_size} + (max_output > 0 ? max_output - 1 : 0);
-  }
-
-  // Fixed on arrival.
-  const RequestId id;
-  const uint32_t prompt_size;
-  const uint32_t max_output;
-  const uint64_t prefix_seed;
-  const bool skip_cached;
-  const TimePoint arrival;
-  const TimePoint deadline;
-  const int32_t priority;
-  const uint32_t service_class;
-  const uint64_t tenant;
+// The members that every decode step touches stand first, in one cache line: a
+// step of thousands of rows is as fast as memory lets it be.
+struct alignas(64) Request {
+  Request(RequestInput input, uint32_t slot);
 
   RequestState state = RequestState::kWaiting;
-  std::vector<TokenId> tokens;  // prompt, then output
+  bool in_flight = false;  // a step reads and writes `blocks` right now
+  // Put back into the queue when the step in flight on it is committed.
+  bool displaced = false;
+  bool transfer_failed = false;
+  const uint32_t slot;  // in the RequestTable
   // KV of [0, computed) is in `blocks`. In kDecoding all tokens but the last
   // have theirs.
   uint32_t computed = 0;
-  uint32_t cached = 0;     // of the prompt, found in the prefix cache
-  bool in_flight = false;  // a step reads and writes `blocks` right now
+  uint32_t place_in_batch = 0;  // in DeviceState::decoding
+  const RequestId id;
+  std::vector<TokenId> tokens;  // prompt, then output
+  // When its first token was drawn; kNever before.
+  TimePoint first_token = kNever;
+  const uint32_t prompt_size;
+  const uint32_t max_output;
 
+  const uint32_t service_class;
+  const int32_t priority;
+  const uint64_t prefix_seed;
+  const uint64_t tenant;
+  const TimePoint arrival;
+  const TimePoint deadline;
+  const bool skip_cached;
+
+  // Waiting: refused after all, and only here until the caller has heard of it.
+  bool refused = false;
+  // Waiting: bound to devices. Not so while no device can take it.
+  bool bound = false;
+  uint8_t preemptions = 0;
+  uint32_t cached = 0;  // of the prompt, found in the prefix cache
   // Tokens of which prefill computes the KV, and which a hand-over moves: the
   // prompt, and of a request that was put back, its answer so far. Fixed at
   // admission.
   uint32_t prefill_size = 0;
-  // Put back into the queue when the step in flight on it is committed.
-  bool displaced = false;
 
-  // Fixed at admission; recomputing moves prefill to the decode device.
+  // Chosen when it is bound, fixed at admission; recomputing moves prefill to
+  // the decode device.
   DeviceId prefill_device, decode_device;
+  PlacementReason reason = PlacementReason::kOneDevice;
+  // Waiting: its tokens found in the two devices' pools when it was bound.
+  uint32_t hinted = 0, landing_hinted = 0;
+  QueueKey key;
+  TimePoint latest_start = kNever;  // or its deadline cannot be met
+  TimePoint bound_at;
+  double ttft = 0;          // predicted from then on
+  TimePoint prefill_ended;  // its last chunk's end
+
   // What steps run on. The decode credit is in it, or in `landing`.
   BlockTable blocks;
   // The decode pool's blocks, when that is another pool; they become `blocks`
@@ -108,7 +114,23 @@ struct Request {
   // prefix, which does not travel.
   BlockTable landing;
   uint32_t landing_cached = 0;
-  bool transfer_failed = false;
+
+  // CHECKs the transition table.
+  void MoveTo(RequestState next);
+
+  uint32_t size() const { return static_cast<uint32_t>(tokens.size()); }
+  std::span<const TokenId> prompt() const {
+    return std::span(tokens).first(prompt_size);
+  }
+  std::span<const TokenId> output() const {
+    return std::span(tokens).subspan(prompt_size);
+  }
+  bool handed_over() const { return prefill_device != decode_device; }
+  // Positions that hold KV when the last token has been drawn: that token
+  // itself is never fed back.
+  uint64_t positions() const {
+    return uint64_t{prompt_size} + (max_output > 0 ? max_output - 1 : 0);
+  }
 };
 
 }  // namespace braid

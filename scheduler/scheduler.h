@@ -1,15 +1,24 @@
 // Decides what every device runs next, and keeps the books of requests and
-// blocks. Three verbs per step of a device:
+// blocks. A request is offered (and may be refused), waits, and then takes part
+// in steps; three verbs per step of a device:
 //
 //   Plan    const: looks at the state and returns a StepPlan
 //   Apply   takes the blocks that the plan says; cannot fail
 //   Commit  the step is over: appends tokens, publishes prefixes, moves on
 //
+// Offer. A PlacementPolicy binds the request to the device that computes its
+// prompt and the one that decodes it, and predicts its first token. What would
+// miss its class's target is refused, with the time after which it would not.
+//
 // Admission. A request leaves the queue only when every block that it can ever
 // need, for prompt and output, can be taken at once, in the decode pool as well
 // as in the prefill pool. So what runs never waits for blocks: it ends, gives
-// them back, and the head of the queue is next. The queue is in order of
-// arrival and nobody overtakes the head on blocks, so nobody starves.
+// them back, and the head of the queue is next. Nobody overtakes on the blocks
+// of a pool or the rows of a device, so nobody starves.
+//
+// Steps. Every decode row has a due: the first token and k targets after it,
+// and a few targets after its last one. A step's prompt chunks are what fits
+// before the tightest due in it, and at least a block, so that prompts go on.
 //
 // Thread safety: engine thread only. No clock, no I/O, no randomness: equal
 // calls make equal plans.
@@ -17,46 +26,48 @@
 
 #include <array>
 #include <cstdint>
-#include <deque>
 #include <memory>
 #include <optional>
+#include <set>
 #include <span>
+#include <utility>
 #include <vector>
 
-#include "absl/container/flat_hash_map.h"
+#include "absl/container/inlined_vector.h"
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "base/ids.h"
 #include "kvcache/block_pool.h"
 #include "kvcache/prefix_index.h"
+#include "scheduler/admission_queue.h"
 #include "scheduler/decision_log.h"
-#include "scheduler/placement.h"
+#include "scheduler/device_state.h"
+#include "scheduler/placement_policy.h"
 #include "scheduler/refusal.h"
 #include "scheduler/request.h"
+#include "scheduler/request_table.h"
 #include "scheduler/service_class.h"
 #include "scheduler/split.h"
 #include "scheduler/step_plan.h"
 
 namespace braid {
 
-struct SchedulerDevice {
-  DeviceId id;
-  DeviceRole role = DeviceRole::kBoth;
-  PoolId pool;            // where its blocks are
-  uint32_t max_rows = 0;  // of one step
-};
-
 struct SchedulerConfig {
   std::vector<SchedulerDevice> devices;
   std::vector<uint32_t> pool_blocks;  // capacity of PoolId(i)
   uint32_t block_tokens = 16;
   SplitMode split = SplitMode::kAuto;
+  // Under kAuto: no device ever works for the other pool.
+  bool static_roles = false;
   uint32_t max_context = 0;
   uint32_t prefill_chunk = 256;  // most prompt tokens in a step
   uint32_t max_running = 256;    // admitted, not finished
+  uint32_t max_queued = 1024;    // of all classes together
   bool lend_cores = true;
   bool prefix_cache = true;
-  // Best first.
-  std::vector<ServiceClass> classes;
+  std::vector<ServiceClass> classes = DefaultServiceClasses();  // best first
+  PlacementPolicy placement = ChoosePlacement;
+  uint32_t decisions_kept = 4096;
 };
 
 class Scheduler final {
@@ -72,10 +83,13 @@ class Scheduler final {
   absl::Status CheckSize(size_t prompt_tokens, uint32_t max_output) const;
 
   // Queues it, or refuses: decided at once, and a refusal keeps nothing.
-  // REQUIRES: CheckSize is OK; the id is new.
+  // REQUIRES: CheckSize is OK; the class exists; the id is new.
   std::optional<Refusal> Offer(RequestInput input, TimePoint now);
-  // Appends requests that were queued and will not be served: shed, or too
-  // late. They are still there; the caller calls Finish for each.
+
+  // Once a turn, before it plans: looks after those that wait. Some may be
+  // bound to other devices than before; those that will not be served after all
+  // (shed, or too late) are appended. They are still there; the caller calls
+  // Finish for each.
   void TakeRefused(TimePoint now, std::vector<Refusal>& out);
 
   // Ends the request, whatever its state. Its blocks go back at once, or, when
@@ -83,8 +97,8 @@ class Scheduler final {
   // transfer is at work on are kept by the transfer's leases.
   void Finish(RequestId id);
 
-  // What an idle device should do now; no rows when nothing. The storage of
-  // `reuse` is recycled. REQUIRES: the device is available.
+  // What an idle device should do now; nothing when that is best. The storage
+  // of `reuse` is recycled. REQUIRES: the device is available.
   StepPlan Plan(DeviceId device, TimePoint now, StepPlan reuse = {}) const;
   // REQUIRES: the plan is of this turn, and not empty. The device runs if there
   // are rows.
@@ -95,27 +109,30 @@ class Scheduler final {
               std::span<const std::optional<TokenId>> drawn, double seconds,
               TimePoint now);
 
-  // The device can run nothing until it is restored. Its requests go back to
-  // the queue, to be computed again elsewhere from their tokens, answers
-  // included; transfers from or to it are of no use any more. `memory_lost`:
-  // nothing in its pool is worth anything, unless another device shares the
-  // pool and lives. REQUIRES: its step, if any, has been committed as failed.
-  void LoseDevice(DeviceId device, bool memory_lost, TimePoint now);
-  void RestoreDevice(DeviceId device, TimePoint now);
-  // No new hand-over between the two before `until`: a checksum differed.
-  void AvoidPair(PoolId from, PoolId to, TimePoint until);
-
   // The hand-over's terminal event. Complete: the request joins the decode
   // batch. Failed: its prompt is computed again on the decode device.
   // REQUIRES: no lease is on its blocks any more.
   void CompleteTransfer(RequestId id, TimePoint now);
   void FailTransfer(RequestId id, TimePoint now);
 
+  // The device can run nothing until it is restored. Its requests go back to
+  // the queue, to be computed again elsewhere from their tokens, answers
+  // included; transfers from or to it are of no use any more. `memory_lost`:
+  // nothing in its pool is worth anything, unless another device shares the
+  // pool and lives. REQUIRES: its step, if any, has been committed as failed.
+  // Returns those whose hand-over must be abandoned: what was put back.
+  std::vector<RequestId> LoseDevice(DeviceId device, bool memory_lost,
+                                    TimePoint now);
+  void RestoreDevice(DeviceId device, TimePoint now);
+  // No new hand-over between the two before `until`: a checksum differed.
+  void AvoidPair(PoolId from, PoolId to, TimePoint until);
+
   // Up, and neither running a step nor lent to one.
-  bool available(DeviceId device) const;
+  bool available(DeviceId device) const { return StateOf(device).idle(); }
+  bool up(DeviceId device) const { return StateOf(device).up; }
   // Null when unknown, or finished.
-  const Request* Find(RequestId id) const;
-  PoolId pool_of(DeviceId device) const;
+  const Request* Find(RequestId id) const { return requests_.Find(id); }
+  PoolId pool_of(DeviceId device) const { return StateOf(device).config.pool; }
   BlockPool& pool(PoolId id) { return pools_[id.value()]->blocks; }
   const BlockPool& pool(PoolId id) const { return pools_[id.value()]->blocks; }
   const PrefixIndex& index(PoolId id) const {
@@ -125,7 +142,13 @@ class Scheduler final {
   uint32_t count(RequestState state) const {
     return counts_[static_cast<size_t>(state)];
   }
-  const StepCost& cost() const { return cost_; }
+  const AdmissionQueue& queue() const { return queue_; }
+  const DecisionLog& decisions() const { return decisions_; }
+  // Of steps on that many lent devices' cores.
+  const StepTimeModel& step_time(DeviceId device, size_t lent = 0) const {
+    return StateOf(device).time[lent];
+  }
+  const SchedulerConfig& config() const { return config_; }
 
   // Recounts everything and CHECKs it.
   void CheckInvariants() const;
@@ -137,67 +160,200 @@ class Scheduler final {
     BlockPool blocks;
     PrefixIndex index;
   };
-  struct Device {
-    SchedulerDevice config;
-    bool up = true;
-    bool running = false;  // a step is in flight
-    bool lent = false;     // its cores work for another device's step
-    // Requests bound to decode here, from admission to the end.
-    uint32_t bound = 0;
-    uint32_t transferring = 0;         // of them, on their way
-    std::vector<Request*> prefilling;  // here, in order of admission
-    std::vector<Request*> decoding;    // here
+  // From one pool to another.
+  struct Link {
+    double seconds = 0.001;  // from the last chunk's end to the arrival
+    TimePoint avoided_until = TimePoint::min();
   };
   // What an admission round may still take.
   struct Ledger {
-    std::vector<uint32_t> blocks;  // by pool
-    std::vector<uint32_t> bound;   // by device
+    absl::InlinedVector<uint32_t, 8> blocks;     // by pool
+    absl::InlinedVector<bool, 8> pool_closed;    // by pool
+    absl::InlinedVector<StepShape, 8> rows;      // by device
+    absl::InlinedVector<bool, 8> device_closed;  // by device
     uint32_t running = 0;
-    uint64_t backlog = 0;  // prompt tokens planned for prefill devices
   };
+  // Blocks that a request must take.
+  struct Need {
+    uint32_t prefill = 0;
+    uint32_t decode = 0;  // 0: both devices have one pool
+  };
+  // What a request lacks where it is to decode.
+  struct Shortage {
+    const Request* request = nullptr;
+    uint32_t blocks = 0, rows = 0;
+    double wait = 0;  // seconds, predicted
+  };
+  class ChunkBudget;
+  using Queued = absl::InlinedVector<QueuedWork, 8>;  // by device
 
-  static bool MayPrefill(const Device& device);
-  static bool MayDecode(const Device& device);
-  bool one_device() const;
-  Device& device(DeviceId id);
-  const Device& device(DeviceId id) const;
-  Pool& PoolOf(const BlockTable& table);
+  // scheduler_offer.cc
+  std::optional<Refusal> Consider(Request& request);
+  double ExcessSeconds(const Request& request,
+                       const Placement& placement) const;
+  bool MissesDeadline(const Request& request, const Placement& placement) const;
+  bool ShedFor(const Request& request, const Placement& placement,
+               double excess);
+  void Shed(const Request& request);
+  void RefuseQueued(Request& request, const Refusal& refusal);
+  void Restore(Request& request);
+  void Leave(Request& request, bool served);
+  TimePoint LatestStart(const Request& request,
+                        const DeviceState& prefill) const;
+
+  // scheduler_binding.cc
+  template <typename Visit>
+  void VisitQueued(const Request& request, Visit visit) const;
+  std::optional<Placement> Choose(const Request& request);
+  // In its pool, of the prompt that Choose has looked at last.
+  uint32_t CachedFor(const DeviceState& device) const {
+    return matched_[device.config.pool.value()];
+  }
+  DeviceView ViewOf(const DeviceState& device, const Request& request,
+                    const Queued& ahead) const;
+  Queued AheadOf(const QueueKey& key) const;
+  uint64_t PromisedBlocks(PoolId pool, const Queued& ahead) const;
+  void Bind(Request& request, const Placement& placement);
+  void Unbind(Request& request);
+  void Rebind(Request& request);
+  void RebindSome();
+  bool ShouldMove(const Request& request) const;
+  bool HasRoom(const DeviceState& device, const Request& request) const;
+
+  // scheduler_forecast.cc
+  static const StepTimeModel& TimeOf(const DeviceState& device);
+  static bool IsWarm(const DeviceState& device);
+  double TightestTpot(const DeviceState& device) const;
+  double TpotWith(const DeviceState& device, const Request& request) const;
+  double PromptSeconds(const DeviceState& device, const PromptWork& work) const;
+  double PrefillWait(const DeviceState& device, const PromptWork& ahead) const;
+  double CreditWait(const DeviceState& device, const Request& request,
+                    const Queued& ahead) const;
+  bool RowFits(const DeviceState& device, const StepShape& rows,
+               const Request& request) const;
+  uint32_t ExpectedOutput(const Request& request) const;
+  double ExpectedStay(const DeviceState& device, const Request& newcomer) const;
+  double ServiceSeconds(const Request& request) const;
+  double LeastSeconds(const Request& request, const DeviceState& device,
+                      uint32_t cached) const;
 
   // scheduler_plan.cc
-  void PlanRows(const Device& device, StepPlan& plan) const;
-  void PlanAdmissions(const Device& device, uint32_t budget,
-                      StepPlan& plan) const;
-  void PlanLending(const Device& device, StepPlan& plan) const;
-  Admission Place(const Request& request, const Device& device,
-                  const Ledger& ledger) const;
-  bool Fit(const Request& request, Admission& admission, Ledger& ledger) const;
-  const Device& LeastBound(const Ledger& ledger, DeviceId avoid) const;
-  uint64_t PrefillBacklog() const;
+  void PlanRows(const DeviceState& device, TimePoint now, StepPlan& plan) const;
+  double ChunkSeconds(const DeviceState& device, const StepShape& rows,
+                      TimePoint due, TimePoint now) const;
+  void PlanLending(const DeviceState& device, StepPlan& plan) const;
+  bool MayLend(const DeviceState& device, const DeviceState& other,
+               const StepPlan& plan) const;
+  static StepShape ShapeOf(const StepPlan& plan);
+
+  // scheduler_admission.cc
+  Ledger OpenLedger() const;
+  // Calls `admit` for requests that `device` may start now, until it returns
+  // false.
+  void ForEachAdmissible(
+      const DeviceState& device,
+      absl::FunctionRef<bool(const Request&, Admission)> admit) const;
+  bool HasAdmissible(const DeviceState& device) const;
+  bool Take(Ledger& ledger, const Request& request, const Need& need) const;
+  Need NeedOf(const Request& request, uint32_t shared, uint32_t landing) const;
+  std::optional<Admission> Exact(const Request& request, const Need& guess,
+                                 Ledger& ledger) const;
   std::vector<BlockId> MatchPrefix(const Request& request, PoolId pool,
                                    uint32_t tokens) const;
 
+  // scheduler_preemption.cc
+  void PlanPreemption(const DeviceState& device, TimePoint now,
+                      StepPlan& plan) const;
+  static bool MayPreempt(const Request& victim, const Request& waiting);
+  bool CanPreemptFor(const DeviceState& device, const Request& request,
+                     const Queued& ahead) const;
+  uint32_t HeldAlone(const Request& request) const;
+  std::optional<Shortage> FirstShort(const DeviceState& device,
+                                     TimePoint now) const;
+
+  // scheduler_commit.cc
   void Admit(const std::vector<Admission>& admissions);
-  void CommitRows(Request& request, const PlannedRows& rows,
-                  std::optional<TokenId> drawn);
+  void CommitRows(DeviceState& device, Request& request,
+                  const PlannedRows& rows, std::optional<TokenId> drawn);
+  TimePoint DueOf(const Request& request, TimePoint last) const;
+  void StartPrefill(Request& request, DeviceState& device);
+  void StopPrefill(Request& request);
   void EndPrefill(Request& request);
+  void JoinDecode(Request& request);
   void Recompute(Request& request);
   void Requeue(Request& request);
-  void Enqueue(Request& request);
-  void JoinDecode(Request& request);
+  void Unlist(Request& request);
   void Publish(Request& request);
   void MoveTo(Request& request, RequestState next);
-  void Unlist(Request& request);
+
+  // scheduler_devices.cc
+  void LookAtRoles();
+
+  // scheduler_check.cc
+  void CheckWaiting(const Request& request) const;
+  void CheckRunning(const Request& request) const;
+
+  DeviceState& StateOf(DeviceId id) {
+    return const_cast<DeviceState&>(std::as_const(*this).StateOf(id));
+  }
+  const DeviceState& StateOf(DeviceId id) const;
+  Pool& PoolOf(const BlockTable& table);
+  Link& LinkOf(PoolId from, PoolId to) {
+    return links_[from.value() * pools_.size() + to.value()];
+  }
+  const Link& LinkOf(PoolId from, PoolId to) const {
+    return links_[from.value() * pools_.size() + to.value()];
+  }
+  const ServiceClass& ClassOf(const Request& request) const {
+    return config_.classes[request.service_class];
+  }
+  uint32_t BlocksFor(uint64_t tokens) const {
+    return static_cast<uint32_t>((tokens + config_.block_tokens - 1) /
+                                 config_.block_tokens);
+  }
+  // Admitted, not finished.
+  uint32_t running() const {
+    return count(RequestState::kPrefilling) +
+           count(RequestState::kTransferring) + count(RequestState::kDecoding);
+  }
+  SplitMode split() const;
+  void Log(DecisionKind kind, const char* reason, const Request& request,
+           double predicted, double other);
+  void LogDevice(DecisionKind kind, const char* reason,
+                 const DeviceState& device);
 
   const SchedulerConfig config_;
   std::vector<std::unique_ptr<Pool>> pools_;
-  std::vector<Device> devices_;
-  // Before the requests' tables, pools; so destroyed after them.
-  absl::flat_hash_map<RequestId, std::unique_ptr<Request>> requests_;
-  std::deque<Request*> waiting_;
-  // Finished while a step was in flight on their blocks.
-  absl::flat_hash_map<RequestId, std::unique_ptr<Request>> ended_in_flight_;
+  std::vector<DeviceState> devices_;
+  std::vector<uint32_t> device_index_;  // by id
+  std::vector<Link> links_;             // [from][to]
+  // After the pools; so destroyed before them.
+  RequestTable requests_;
+  AdmissionQueue queue_;
+  // Waiting requests with a deadline, by latest_start.
+  std::set<std::pair<TimePoint, RequestId>> latest_starts_;
+  uint32_t unbound_ = 0;             // waiting, bound to no device
+  std::vector<Refusal> refused_;     // not yet taken by the caller
+  std::vector<double> forecast_;     // output tokens, by class; 0: none seen
+  TimePoint now_;                    // as the last verb was told
+  std::vector<uint32_t> matched_;    // by Choose: cached tokens, by pool
+  std::vector<DeviceView> views_;    // scratch of Choose
+  std::vector<Request*> rebinding_;  // scratch of RebindSome
   std::array<uint32_t, kRequestStateCount> counts_{};
-  StepCost cost_;
+  DecisionLog decisions_;
 };
+
+// Calls back with the index of each device it is bound to, and what it will
+// take there.
+template <typename Visit>
+void Scheduler::VisitQueued(const Request& request, Visit visit) const {
+  if (!request.bound) return;
+  const uint32_t prefill = StateOf(request.prefill_device).index;
+  const uint32_t decode = StateOf(request.decode_device).index;
+  visit(prefill,
+        QueuedWork{.prompts = PromptWork::Of(request.hinted, request.size())});
+  visit(decode,
+        QueuedWork{.blocks = BlocksFor(request.positions()), .rows = 1});
+}
 
 }  // namespace braid

@@ -3,32 +3,6 @@
 #include "absl/strings/str_cat.h"
 
 namespace braid {
-namespace {
-
-const char* ReasonOf(PlacementReason reason) {
-  switch (reason) {
-    case PlacementReason::kOneDevice:
-      return "one-device";
-    case PlacementReason::kNoDecode:
-      return "no-decode";
-    case PlacementReason::kSplitForced:
-      return "split-forced";
-    case PlacementReason::kSplitFaster:
-      return "split-faster";
-    case PlacementReason::kSplitHarmless:
-      return "split-harmless";
-    case PlacementReason::kBypassFaster:
-      return "bypass-faster";
-    case PlacementReason::kDecodeStays:
-      return "decode-stays";
-    case PlacementReason::kCacheNear:
-      return "cache-near";
-  }
-  return "?";
-}
-
-}  // namespace
-
 std::string ToString(const StepPlan& plan) {
   std::string out = absl::StrCat("d", plan.device.value());
   for (size_t i = 0; i < plan.lent.size(); ++i) {
@@ -48,7 +22,7 @@ std::string ToString(const StepPlan& plan) {
     if (admission.landing_taken > 0) {
       absl::StrAppend(&out, "+", admission.landing_taken);
     }
-    absl::StrAppend(&out, " ", ReasonOf(admission.reason));
+    absl::StrAppend(&out, " ", ToString(admission.reason));
   }
   for (const PlannedRows& rows : plan.rows) {
     if (rows.kind == RowKind::kDecode) {

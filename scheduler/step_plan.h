@@ -17,6 +17,7 @@ enum class RowKind : uint8_t { kChunk, kDecode };
 struct PlannedRows {
   RequestId request;
   RowKind kind = RowKind::kDecode;
+  uint32_t slot = 0;  // its place in the scheduler's table
   uint32_t first = 0;
   uint32_t count = 1;
   bool draws = true;  // a token is drawn after the last row
@@ -27,6 +28,7 @@ struct PlannedRows {
 // how many blocks it takes. All that it will ever need is taken here.
 struct Admission {
   RequestId request;
+  uint32_t slot = 0;
   DeviceId prefill, decode;
   PlacementReason reason = PlacementReason::kOneDevice;
   std::vector<BlockId> shared;  // in the prefill device's pool
@@ -43,7 +45,10 @@ enum class PreemptAction : uint8_t { kRecompute };
 
 struct Preemption {
   RequestId request;
+  uint32_t slot = 0;
   PreemptAction action = PreemptAction::kRecompute;
+  // Predicted seconds: to compute it again, and that another waits no longer.
+  double cost = 0, gain = 0;
   friend bool operator==(const Preemption&, const Preemption&) = default;
 };
 

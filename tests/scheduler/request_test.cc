@@ -30,7 +30,8 @@ TEST(RequestTest, TheLastTokenNeedsNoKv) {
   const auto positions = [](size_t prompt, uint32_t output) {
     return Request({.id = RequestId(1),
                     .prompt = std::vector<TokenId>(prompt),
-                    .max_output = output})
+                    .max_output = output},
+                   /*slot=*/0)
         .positions();
   };
   EXPECT_EQ(positions(10, 0), 10u);
@@ -39,7 +40,7 @@ TEST(RequestTest, TheLastTokenNeedsNoKv) {
 }
 
 TEST(RequestDeathTest, AnIllegalMoveIsABug) {
-  Request request({.id = RequestId(1), .prompt = {1}});
+  Request request({.id = RequestId(1), .prompt = {1}}, /*slot=*/0);
   EXPECT_DEATH(request.MoveTo(RequestState::kDecoding), "waiting -> decoding");
 }
 

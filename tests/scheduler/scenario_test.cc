@@ -3,15 +3,28 @@
 //
 //   device d0 prefill pool 0 rows 64     a device; role, pool, rows of a step
 //   pool 0 blocks 32                     split on|off|auto, chunk N, context N,
-//                                        running N, lend on|off, cache on|off
-//   arrive r1 prompt a:64,b:36 output 8  64 tokens of the text `a`, 36 of `b`
-//                                        (and `score`: all must be computed)
-//   turn                                 plans every idle device as the engine
-//                                        does, and applies what is not empty
-//   done d0 [in 0.1]                     its step ends (after that many
-//   seconds) failed d0                            its step ends without a
-//   result arrived r1 / lost r1                 its transfer ends finish r1
+//                                        running N, queued N, lend on|off,
+//                                        cache on|off, roles static
+//   class fast ttft 2 tpot 0.1 queued 8  best first; without any: one patient
+//   steps base 0.002 token 0.0005 ...    what steps take, as if measured: also
+//                                        attended, row, context
+//   arrive r1 prompt a:64,b:36 output 8  64 tokens of the text `a`, 36 of `b`;
+//                                        also: score (all must be computed),
+//                                        class N, tenant N, priority N,
+//                                        deadline SECONDS from now
+//   at 1.5 / wait 0.1                    the time; at first 0
+//   turn                                 looks after the queue, plans every
+//   idle
+//                                        device and applies what is not empty
+//   done d0 [in 0.1]                     its step ends, after that many seconds
+//                                        (and the time moves on by them)
+//   failed d0                            its step ends without a result
+//   arrived r1 / lost r1                 its transfer ends
+//   finish r1
+//   down d0 [memory] / up d0             the device is lost, comes back
+//   avoid 0 1 SECONDS                    no hand-over between the pools
 //   books                                blocks of each pool, by state
+//   why                                  decisions since last asked
 //   = text                               what the command above has printed
 //
 // With BRAID_REWRITE_SCENARIOS=1 in the environment the files are rewritten
@@ -22,9 +35,11 @@
 #include <fstream>
 #include <map>
 #include <memory>
+#include <optional>
 #include <sstream>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
 #include "gtest/gtest.h"
 #include "scheduler/scheduler.h"
@@ -32,12 +47,22 @@
 namespace braid {
 namespace {
 
-constexpr TimePoint kNow;
-
 // "d1" and "r1" too.
 uint32_t Number(const std::string& text) {
   return static_cast<uint32_t>(
       std::stoul(text[0] == 'd' || text[0] == 'r' ? text.substr(1) : text));
+}
+
+Duration Seconds(const std::string& text) {
+  return std::chrono::duration_cast<Duration>(
+      std::chrono::duration<double>(std::stod(text)));
+}
+
+// The word behind `name`; empty when there is none.
+std::string Option(const std::vector<std::string>& words,
+                   const std::string& name) {
+  const auto it = std::ranges::find(words, name);
+  return it == words.end() || it + 1 == words.end() ? "" : *(it + 1);
 }
 
 class Scenario {
@@ -45,26 +70,43 @@ class Scenario {
   std::vector<std::string> Run(const std::vector<std::string>& words) {
     const std::string& verb = words[0];
     if (scheduler_ == nullptr && Configure(words)) return {};
-    if (scheduler_ == nullptr) {
-      EXPECT_TRUE(Scheduler::Validate(config_).ok())
-          << Scheduler::Validate(config_);
-      scheduler_ = std::make_unique<Scheduler>(config_);
-    }
+    if (scheduler_ == nullptr) Start();
     std::vector<std::string> out;
+    const auto request = [&] { return RequestId(Number(words[1])); };
+    const auto device = [&] { return DeviceId(Number(words[1])); };
     if (verb == "arrive") {
-      Arrive(words);
+      out = Arrive(words);
+    } else if (verb == "at") {
+      now_ = TimePoint(Seconds(words[1]));
+    } else if (verb == "wait") {
+      now_ += Seconds(words[1]);
     } else if (verb == "turn") {
       out = Turn();
     } else if (verb == "done" || verb == "failed") {
       Done(words);
     } else if (verb == "arrived") {
-      scheduler_->CompleteTransfer(RequestId(Number(words[1])), kNow);
+      scheduler_->CompleteTransfer(request(), now_);
     } else if (verb == "lost") {
-      scheduler_->FailTransfer(RequestId(Number(words[1])), kNow);
+      scheduler_->FailTransfer(request(), now_);
     } else if (verb == "finish") {
-      scheduler_->Finish(RequestId(Number(words[1])));
+      scheduler_->Finish(request());
+    } else if (verb == "down") {
+      for (RequestId id :
+           scheduler_->LoseDevice(device(), words.size() > 2, now_)) {
+        out.push_back(absl::StrCat("put back r", id.value()));
+      }
+    } else if (verb == "up") {
+      scheduler_->RestoreDevice(device(), now_);
+    } else if (verb == "avoid") {
+      scheduler_->AvoidPair(PoolId(Number(words[1])), PoolId(Number(words[2])),
+                            now_ + Seconds(words[3]));
     } else if (verb == "books") {
       out = Books();
+    } else if (verb == "why") {
+      for (const Decision& decision : scheduler_->decisions().Since(told_)) {
+        out.push_back(ToString(decision));
+      }
+      told_ = scheduler_->decisions().last_sequence();
     } else {
       ADD_FAILURE() << "unknown command " << verb;
     }
@@ -94,32 +136,96 @@ class Scenario {
       config_.max_context = Number(w[1]);
     } else if (w[0] == "running") {
       config_.max_running = Number(w[1]);
+    } else if (w[0] == "queued") {
+      config_.max_queued = Number(w[1]);
     } else if (w[0] == "lend") {
       config_.lend_cores = w[1] == "on";
     } else if (w[0] == "cache") {
       config_.prefix_cache = w[1] == "on";
+    } else if (w[0] == "roles") {
+      config_.static_roles = w[1] == "static";
+    } else if (w[0] == "class") {
+      classes_.push_back({.name = w[1],
+                          .ttft = Seconds(Option(w, "ttft")),
+                          .tpot = Seconds(Option(w, "tpot")),
+                          .max_queued = Number(Option(w, "queued"))});
+    } else if (w[0] == "steps") {
+      const auto term = [&](const char* name) {
+        const std::string text = Option(w, name);
+        return text.empty() ? 0.0 : std::stod(text);
+      };
+      steps_ = StepTimeModel::Prior{.base = term("base"),
+                                    .chunk_token = term("token"),
+                                    .chunk_attended = term("attended"),
+                                    .decode_row = term("row"),
+                                    .decode_attended = term("context")};
     } else {
       return false;
     }
     return true;
   }
 
-  void Arrive(const std::vector<std::string>& w) {
+  void Start() {
+    if (classes_.empty()) {
+      classes_ = {{.name = "patient",
+                   .ttft = std::chrono::minutes(10),
+                   .tpot = std::chrono::minutes(1),
+                   .max_queued = 1024}};
+    }
+    config_.classes = classes_;
+    if (steps_) {
+      for (SchedulerDevice& device : config_.devices) {
+        device.prior = *steps_;
+        device.prior_measured = true;
+      }
+    }
+    ASSERT_TRUE(Scheduler::Validate(config_).ok())
+        << Scheduler::Validate(config_);
+    scheduler_ = std::make_unique<Scheduler>(config_);
+  }
+
+  std::vector<std::string> Arrive(const std::vector<std::string>& w) {
+    const auto number = [&](const char* name) {
+      const std::string text = Option(w, name);
+      return text.empty() ? 0 : std::stoi(text);
+    };
     RequestInput input{.id = RequestId(Number(w[1])),
                        .max_output = Number(w[5]),
-                       .arrival = TimePoint(Duration(++arrivals_))};
+                       .skip_cached = std::ranges::find(w, "score") == w.end(),
+                       .arrival = now_ + Duration(++arrivals_),
+                       .priority = number("priority"),
+                       .service_class = static_cast<uint32_t>(number("class")),
+                       .tenant = static_cast<uint64_t>(number("tenant"))};
+    if (const std::string deadline = Option(w, "deadline"); !deadline.empty()) {
+      input.deadline = now_ + Seconds(deadline);
+    }
     for (absl::string_view part : absl::StrSplit(w[3], ',')) {
       const std::vector<std::string> text = absl::StrSplit(part, ':');
       for (uint32_t i = 0; i < Number(text[1]); ++i) {
         input.prompt.push_back(text[0][0] * 1000 + static_cast<TokenId>(i));
       }
     }
-    input.skip_cached = w.size() < 7;
-    EXPECT_FALSE(scheduler_->Offer(std::move(input), kNow).has_value());
+    const auto refusal = scheduler_->Offer(std::move(input), now_);
+    if (!refusal) return {};
+    return {Text(*refusal)};
+  }
+
+  static std::string Text(const Refusal& refusal) {
+    return absl::StrFormat(
+        "refused r%d %s, first token in %.3f s, retry in "
+        "%.3f s",
+        refusal.request.value(), ToString(refusal.reason),
+        refusal.predicted_ttft, refusal.retry_after);
   }
 
   std::vector<std::string> Turn() {
     std::vector<std::string> out;
+    std::vector<Refusal> refused;
+    scheduler_->TakeRefused(now_, refused);
+    for (const Refusal& refusal : refused) {
+      out.push_back(Text(refusal));
+      scheduler_->Finish(refusal.request);
+    }
     std::vector<SchedulerDevice> order = config_.devices;
     std::stable_partition(order.begin(), order.end(),
                           [](const SchedulerDevice& device) {
@@ -127,11 +233,11 @@ class Scenario {
                           });
     for (const SchedulerDevice& device : order) {
       if (!scheduler_->available(device.id)) continue;
-      const StepPlan plan = scheduler_->Plan(device.id, kNow);
-      EXPECT_EQ(plan, scheduler_->Plan(device.id, kNow)) << "not deterministic";
-      if (plan.rows.empty()) continue;
-      scheduler_->Apply(plan, kNow);
-      running_[device.id] = plan;
+      const StepPlan plan = scheduler_->Plan(device.id, now_);
+      EXPECT_EQ(plan, scheduler_->Plan(device.id, now_)) << "not deterministic";
+      if (plan.empty()) continue;
+      scheduler_->Apply(plan, now_);
+      if (!plan.rows.empty()) running_[device.id] = plan;
       out.push_back(ToString(plan));
     }
     return out;
@@ -141,13 +247,15 @@ class Scenario {
     const StepPlan plan = running_.at(DeviceId(Number(w[1])));
     running_.erase(plan.device);
     const double seconds = w.size() > 3 ? std::stod(w[3]) : 0.005;
+    if (w.size() > 3) now_ += Seconds(w[3]);
     std::vector<std::optional<TokenId>> drawn;
     for (const PlannedRows& rows : plan.rows) {
       drawn.push_back(rows.draws ? std::optional<TokenId>(++drawn_count_)
                                  : std::nullopt);
     }
     if (w[0] == "failed") drawn.clear();
-    scheduler_->Commit(plan, drawn, seconds, kNow);
+    // Where it is said what steps take, they teach nothing else.
+    scheduler_->Commit(plan, drawn, steps_ ? 0 : seconds, now_);
   }
 
   std::vector<std::string> Books() const {
@@ -168,6 +276,10 @@ class Scenario {
   }
 
   SchedulerConfig config_;
+  std::vector<ServiceClass> classes_;
+  std::optional<StepTimeModel::Prior> steps_;
+  TimePoint now_;
+  uint64_t told_ = 0;
   std::unique_ptr<Scheduler> scheduler_;
   std::map<DeviceId, StepPlan> running_;
   int64_t arrivals_ = 0;

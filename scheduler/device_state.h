@@ -1,0 +1,136 @@
+// What the scheduler knows of one device: its part of the books. Sums are kept
+// with every change, so that looking at a device costs the same whoever runs.
+//
+// Thread safety: engine thread only; changed by Scheduler alone.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <vector>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/ids.h"
+#include "scheduler/request.h"
+#include "scheduler/split.h"
+#include "scheduler/step_time_model.h"
+
+namespace braid {
+
+struct SchedulerDevice {
+  DeviceId id;
+  DeviceRole role = DeviceRole::kBoth;
+  PoolId pool;                 // where its blocks are
+  uint32_t max_rows = 0;       // of one step
+  StepTimeModel::Prior prior;  // of its step times, before any was seen
+  // The prior is no guess: requests may be refused on it from the start.
+  bool prior_measured = false;
+};
+
+// A request's row in a decode batch: all that a plan needs of it, side by side.
+struct DecodeRow {
+  RequestId request;
+  uint32_t slot = 0;
+  uint32_t computed = 0;
+  TimePoint due;  // its next token
+};
+
+// Prompt tokens that are to be computed, and what they attend to.
+struct PromptWork {
+  uint64_t tokens = 0, attended = 0;
+  uint32_t requests = 0;
+
+  // Tokens [first, end) of a sequence.
+  static PromptWork Of(uint32_t first, uint32_t end) {
+    StepShape shape;
+    shape.AddChunk(first, end - first);
+    return {shape.chunk_tokens, shape.chunk_attended, 1};
+  }
+  PromptWork& operator+=(const PromptWork& other) {
+    tokens += other.tokens;
+    attended += other.attended;
+    requests += other.requests;
+    return *this;
+  }
+  PromptWork& operator-=(const PromptWork& other) {
+    BRAID_CHECK(tokens >= other.tokens && attended >= other.attended &&
+                requests >= other.requests);
+    tokens -= other.tokens;
+    attended -= other.attended;
+    requests -= other.requests;
+    return *this;
+  }
+  friend bool operator==(const PromptWork&, const PromptWork&) = default;
+};
+
+// What waiting requests will take of the device they are bound to.
+struct QueuedWork {
+  PromptWork prompts;   // they prefill here
+  uint64_t blocks = 0;  // in its pool, of those that decode here
+  uint32_t rows = 0;    // those that decode here
+
+  QueuedWork& operator+=(const QueuedWork& other) {
+    prompts += other.prompts;
+    blocks += other.blocks;
+    rows += other.rows;
+    return *this;
+  }
+  QueuedWork& operator-=(const QueuedWork& other) {
+    prompts -= other.prompts;
+    BRAID_CHECK(blocks >= other.blocks && rows >= other.rows);
+    blocks -= other.blocks;
+    rows -= other.rows;
+    return *this;
+  }
+  friend bool operator==(const QueuedWork&, const QueuedWork&) = default;
+};
+
+struct DeviceState {
+  DeviceState(const SchedulerDevice& device, uint32_t place, size_t devices,
+              size_t classes)
+      : config(device),
+        index(place),
+        time(devices, StepTimeModel(device.prior)),
+        bound_by_class(classes) {}
+
+  bool idle() const { return up && !running && !lent; }
+  // Nothing to run, and nothing that will be its own soon.
+  bool unused() const {
+    return decoding.empty() && prefilling.empty() && bound == 0 &&
+           queued.prompts.requests == 0;
+  }
+  // Of those that decode here, or will.
+  StepShape DecodeShape() const {
+    return {.decode_rows = bound, .decode_attended = bound_tokens};
+  }
+
+  SchedulerDevice config;
+  uint32_t index = 0;  // in the configuration
+  bool up = true;
+  bool running = false;  // a step is in flight
+  bool lent = false;     // its cores work for another device's step
+  TimePoint step_end;    // predicted, of the step in flight
+  // By the number of devices that lend their cores to a step.
+  std::vector<StepTimeModel> time;
+
+  // Requests that decode here, from admission to the end.
+  uint32_t bound = 0;
+  uint64_t bound_tokens = 0;      // they have, all of them
+  uint64_t bound_max_output = 0;  // they may give, all of them
+  uint32_t transferring = 0;      // of them, on their way
+  std::vector<DecodeRow> decoding;
+  std::vector<uint32_t> bound_by_class;
+
+  std::vector<Request*> prefilling;  // here, in order of service
+  PromptWork prefill_left;           // of them
+  StepShape in_flight;               // the step that runs
+
+  QueuedWork queued;
+
+  // When it last ran prompts, and decode rows.
+  TimePoint prefilled_at = TimePoint::min(), decoded_at = TimePoint::min();
+  // Works for the other pool too, since its role was last looked at.
+  bool visiting = false;
+};
+
+}  // namespace braid

@@ -1,0 +1,173 @@
+// Who leaves the queue. Everything here is const: a round of admissions takes
+// from a ledger, Apply from the pools.
+#include <algorithm>
+#include <optional>
+
+#include "scheduler/scheduler.h"
+
+namespace braid {
+namespace {
+
+// Of the queue, looked at for a device's plan.
+constexpr size_t kLookahead = 64;
+
+}  // namespace
+
+Scheduler::Ledger Scheduler::OpenLedger() const {
+  Ledger ledger;
+  for (const auto& pool : pools_) {
+    ledger.blocks.push_back(pool->index.available());
+    ledger.pool_closed.push_back(false);
+  }
+  for (const DeviceState& device : devices_) {
+    ledger.rows.push_back(device.DecodeShape());
+    ledger.device_closed.push_back(false);
+  }
+  ledger.running = running();
+  return ledger;
+}
+
+// In order of service. Whoever does not fit closes what it waits for to all
+// behind it: they could take it forever. What other devices will start stays on
+// the ledger.
+void Scheduler::ForEachAdmissible(
+    const DeviceState& own,
+    absl::FunctionRef<bool(const Request&, Admission)> admit) const {
+  if (queue_.size() == 0 || running() >= config_.max_running) return;
+  Ledger ledger = OpenLedger();
+  size_t looked_at = 0;
+  for (const QueueKey& key : queue_) {
+    if (++looked_at > kLookahead || ledger.running >= config_.max_running) {
+      return;
+    }
+    const Request& request = *Find(key.id);
+    if (!request.bound) continue;
+    // With what was known of it when it was bound: looking its prompt up again
+    // costs more than all else here.
+    const Need guess = NeedOf(request, request.hinted / config_.block_tokens,
+                              request.landing_hinted / config_.block_tokens);
+    if (!Take(ledger, request, guess)) {
+      if (std::ranges::find(ledger.pool_closed, false) ==
+          ledger.pool_closed.end()) {
+        return;
+      }
+      continue;
+    }
+    if (request.prefill_device != own.config.id) continue;
+    std::optional<Admission> admission = Exact(request, guess, ledger);
+    if (!admission) continue;
+    if (!admit(request, *std::move(admission))) return;
+  }
+}
+
+bool Scheduler::HasAdmissible(const DeviceState& device) const {
+  if (device.queued.prompts.requests == 0) return false;
+  bool any = false;
+  ForEachAdmissible(device, [&](const Request&, const Admission&) {
+    any = true;
+    return false;
+  });
+  return any;
+}
+
+// Takes what it needs from the ledger. False: something is short, and closed.
+bool Scheduler::Take(Ledger& ledger, const Request& request,
+                     const Need& need) const {
+  const DeviceState& decode = StateOf(request.decode_device);
+  const uint32_t in_prefill = pool_of(request.prefill_device).value();
+  const uint32_t in_decode = decode.config.pool.value();
+  if (ledger.pool_closed[in_prefill] || ledger.pool_closed[in_decode] ||
+      ledger.blocks[in_prefill] < need.prefill ||
+      ledger.blocks[in_decode] < need.decode) {
+    ledger.pool_closed[in_prefill] = ledger.pool_closed[in_decode] = true;
+    return false;
+  }
+  // Its blocks are kept for it, though it waits for a row.
+  ledger.blocks[in_prefill] -= need.prefill;
+  ledger.blocks[in_decode] -= need.decode;
+  StepShape& rows = ledger.rows[decode.index];
+  if (ledger.device_closed[decode.index] ||
+      rows.decode_rows + 1 >= decode.config.max_rows ||
+      !RowFits(decode, rows, request)) {
+    ledger.device_closed[decode.index] = true;
+    return false;
+  }
+  rows.AddDecodeRow(request.size());
+  ++ledger.running;
+  return true;
+}
+
+// Blocks it must take, given how many it shares.
+Scheduler::Need Scheduler::NeedOf(const Request& request, uint32_t shared,
+                                  uint32_t landing) const {
+  const uint32_t all = BlocksFor(request.positions());
+  if (pool_of(request.prefill_device) == pool_of(request.decode_device)) {
+    return {.prefill = all - shared};
+  }
+  return {.prefill = BlocksFor(request.size()) - shared,
+          .decode = all - landing};
+}
+
+// The admission itself, its cached prefix looked up now. The ledger is put
+// right by what differs from the guess; nothing, when that is too much.
+std::optional<Admission> Scheduler::Exact(const Request& request,
+                                          const Need& guess,
+                                          Ledger& ledger) const {
+  const PoolId prefill = pool_of(request.prefill_device);
+  const PoolId decode = pool_of(request.decode_device);
+  Admission admission{.request = request.id,
+                      .slot = request.slot,
+                      .prefill = request.prefill_device,
+                      .decode = request.decode_device,
+                      .reason = request.reason};
+  // The last token is always computed: its logits are wanted.
+  admission.shared = MatchPrefix(request, prefill, request.size() - 1);
+  if (prefill != decode) {
+    admission.landing_shared = MatchPrefix(request, decode, request.size());
+  }
+  // Sharing a cached block takes it from what could be evicted.
+  const auto revived = [&](const std::vector<BlockId>& shared, PoolId pool) {
+    return static_cast<uint32_t>(
+        std::ranges::count_if(shared, [&](BlockId block) {
+          return this->pool(pool).state(block) == BlockState::kCached;
+        }));
+  };
+  const Need need =
+      NeedOf(request, static_cast<uint32_t>(admission.shared.size()),
+             static_cast<uint32_t>(admission.landing_shared.size()));
+  admission.taken = need.prefill;
+  admission.landing_taken = need.decode;
+  const auto settle = [&](PoolId pool, uint32_t guessed, uint32_t needed) {
+    uint32_t& left = ledger.blocks[pool.value()];
+    left += guessed;
+    if (needed > left) {
+      left = 0;
+      ledger.pool_closed[pool.value()] = true;
+      return false;
+    }
+    left -= needed;
+    return true;
+  };
+  const bool fits =
+      settle(prefill, guess.prefill,
+             need.prefill + revived(admission.shared, prefill)) &&
+      (prefill == decode ||
+       settle(decode, guess.decode,
+              need.decode + revived(admission.landing_shared, decode)));
+  if (!fits) return std::nullopt;
+  return admission;
+}
+
+std::vector<BlockId> Scheduler::MatchPrefix(const Request& request, PoolId id,
+                                            uint32_t tokens) const {
+  // A landing prefix is only not sent again; nothing is skipped because of it.
+  // What was computed again has been scored before.
+  const bool computes_all = !request.skip_cached && request.output().empty() &&
+                            tokens < request.size();
+  if (!config_.prefix_cache || computes_all) return {};
+  return index(id)
+      .Match(request.prefix_seed, std::span(request.tokens).first(tokens))
+      .blocks;
+}
+
+}  // namespace braid

@@ -1,0 +1,200 @@
+// Where waiting requests will run: how a request sees the devices, and when it
+// is bound to others than before.
+#include <algorithm>
+
+#include "base/check.h"
+#include "scheduler/scheduler.h"
+
+namespace braid {
+namespace {
+
+// A device that ran a phase that lately is still set up for it; changing it
+// about costs more than staying. The roles' hysteresis.
+constexpr Duration kDwell = std::chrono::milliseconds(500);
+// Of the head of the queue, looked at in a turn.
+constexpr size_t kLookedAt = 64;
+// Bound anew in a turn, and how often one request may be.
+constexpr int kRebindsPerTurn = 8;
+constexpr Duration kRebindInterval = std::chrono::milliseconds(50);
+
+bool Lately(TimePoint at, TimePoint now) {
+  return at != TimePoint::min() && at + kDwell > now;
+}
+
+}  // namespace
+
+// The policy's choice for a request that would stand at its key.
+std::optional<Placement> Scheduler::Choose(const Request& request) {
+  // The last token is always computed: its logits are wanted.
+  for (uint32_t i = 0; i < pools_.size(); ++i) {
+    matched_[i] =
+        config_.block_tokens *
+        static_cast<uint32_t>(
+            MatchPrefix(request, PoolId(i), request.size() - 1).size());
+  }
+  const Queued ahead = AheadOf(request.key);
+  views_.clear();
+  for (const DeviceState& device : devices_) {
+    views_.push_back(ViewOf(device, request, ahead));
+  }
+  const uint32_t left =
+      request.max_output - static_cast<uint32_t>(request.output().size());
+  return config_.placement(
+      {.prompt_tokens = request.size(),
+       .expected_output =
+           left <= 1 ? left : std::max(2u, ExpectedOutput(request)),
+       .blocks = BlocksFor(request.positions()),
+       .ttft_target = ToSeconds(ClassOf(request).ttft),
+       .tpot_target = ToSeconds(ClassOf(request).tpot),
+       .split = split(),
+       .max_chunk = config_.prefill_chunk,
+       .min_chunk = config_.block_tokens,
+       .devices = views_,
+       .transfer = [this](PoolId from, PoolId to, uint32_t tokens) {
+         if (from == to || tokens == 0) return 0.0;
+         const Link& link = LinkOf(from, to);
+         return link.avoided_until > now_ ? kNoLink : link.seconds;
+       }});
+}
+
+DeviceView Scheduler::ViewOf(const DeviceState& device, const Request& request,
+                             const Queued& ahead) const {
+  const uint32_t available = index(device.config.pool).available();
+  const uint64_t promised = PromisedBlocks(device.config.pool, ahead);
+  return {
+      .id = device.config.id,
+      .pool = device.config.pool,
+      .role = device.config.role,
+      .up = device.up,
+      .prefill_wait = PrefillWait(device, ahead[device.index].prompts),
+      .credit_wait = CreditWait(device, request, ahead),
+      .cached_tokens = CachedFor(device),
+      .free_blocks = static_cast<uint32_t>(
+          available - std::min<uint64_t>(available, promised)),
+      .all_blocks = pool(device.config.pool).capacity(),
+      .queued_tokens =
+          device.prefill_left.tokens + device.queued.prompts.tokens,
+      .decode_rows = device.bound,
+      .decode_attended = device.bound_tokens,
+      .tightest_tpot = TightestTpot(device),
+      .prefilling =
+          !device.prefilling.empty() || Lately(device.prefilled_at, now_),
+      .decoding = !device.decoding.empty() || Lately(device.decoded_at, now_),
+      .time = &TimeOf(device)};
+}
+
+// By device, of those that stand before `key`. Most newcomers stand near the
+// end, so it is counted from there.
+Scheduler::Queued Scheduler::AheadOf(const QueueKey& key) const {
+  Queued ahead;
+  for (const DeviceState& device : devices_) ahead.push_back(device.queued);
+  for (auto it = queue_.end(); it != queue_.begin();) {
+    --it;
+    if (*it < key) break;
+    VisitQueued(*Find(it->id), [&](uint32_t device, const QueuedWork& work) {
+      ahead[device] -= work;
+    });
+  }
+  return ahead;
+}
+
+uint64_t Scheduler::PromisedBlocks(PoolId pool, const Queued& ahead) const {
+  uint64_t blocks = 0;
+  for (const DeviceState& device : devices_) {
+    if (device.config.pool == pool) blocks += ahead[device.index].blocks;
+  }
+  return blocks;
+}
+
+// REQUIRES: it is in the queue, and unbound; Choose has just looked at it.
+void Scheduler::Bind(Request& request, const Placement& placement) {
+  BRAID_CHECK(!request.bound);
+  const DeviceState& prefill = StateOf(placement.prefill);
+  const DeviceState& decode = StateOf(placement.decode);
+  BRAID_CHECK(prefill.up && decode.up);
+  --unbound_;
+  request.bound = true;
+  request.bound_at = now_;
+  request.prefill_device = placement.prefill;
+  request.decode_device = placement.decode;
+  request.reason = placement.reason;
+  request.ttft = placement.ttft;
+  request.hinted = CachedFor(prefill);
+  request.landing_hinted = CachedFor(decode);
+  VisitQueued(request, [&](uint32_t device, const QueuedWork& work) {
+    devices_[device].queued += work;
+  });
+  if (request.deadline != kNever) {
+    request.latest_start = LatestStart(request, prefill);
+    latest_starts_.emplace(request.latest_start, request.id);
+  }
+  Log(DecisionKind::kPlaced, ToString(placement.reason), request,
+      placement.ttft, placement.damage);
+}
+
+void Scheduler::Unbind(Request& request) {
+  if (!request.bound) return;
+  VisitQueued(request, [&](uint32_t device, const QueuedWork& work) {
+    devices_[device].queued -= work;
+  });
+  if (request.deadline != kNever) {
+    latest_starts_.erase({request.latest_start, request.id});
+  }
+  request.bound = false;
+  ++unbound_;
+}
+
+// To what is best now. It stays unbound while no device can take it.
+void Scheduler::Rebind(Request& request) {
+  const std::optional<Placement> placement = Choose(request);
+  if (request.bound && placement &&
+      placement->prefill == request.prefill_device &&
+      placement->decode == request.decode_device) {
+    request.bound_at = now_;
+    return;
+  }
+  Unbind(request);
+  if (placement) Bind(request, *placement);
+}
+
+// The head of the queue looks around: whoever is bound to no device, or to one
+// that is far behind while another has nothing to do, or to a full one while
+// another has room.
+void Scheduler::RebindSome() {
+  if (queue_.size() == 0 || (devices_.size() == 1 && unbound_ == 0)) return;
+  rebinding_.clear();
+  size_t looked_at = 0;
+  for (const QueueKey& key : queue_) {
+    if (rebinding_.size() == kRebindsPerTurn || ++looked_at > kLookedAt) break;
+    Request* request = requests_.Find(key.id);
+    if (request->bound && request->bound_at + kRebindInterval > now_) continue;
+    if (!request->bound || ShouldMove(*request)) rebinding_.push_back(request);
+  }
+  for (Request* request : rebinding_) Rebind(*request);
+}
+
+bool Scheduler::ShouldMove(const Request& request) const {
+  const DeviceState& prefill = StateOf(request.prefill_device);
+  const DeviceState& decode = StateOf(request.decode_device);
+  const bool prefill_busy = prefill.running || prefill.lent;
+  const bool full = !HasRoom(decode, request);
+  for (const DeviceState& other : devices_) {
+    if (!other.up) continue;
+    if (prefill_busy && &other != &prefill && other.idle() && other.unused()) {
+      return true;
+    }
+    if (full && &other != &decode && HasRoom(other, request)) return true;
+  }
+  return false;
+}
+
+// For its decode, as things are.
+bool Scheduler::HasRoom(const DeviceState& device,
+                        const Request& request) const {
+  return device.bound + 1 < device.config.max_rows &&
+         BlocksFor(request.positions()) <=
+             index(device.config.pool).available() &&
+         RowFits(device, device.DecodeShape(), request);
+}
+
+}  // namespace braid

@@ -1,0 +1,121 @@
+// Everything that the books say, counted again.
+#include "base/check.h"
+#include "scheduler/scheduler.h"
+
+namespace braid {
+
+void Scheduler::CheckInvariants() const {
+  struct Sums {
+    uint32_t bound = 0, transferring = 0, prefilling = 0, decoding = 0;
+    uint64_t bound_tokens = 0, bound_max_output = 0;
+    PromptWork prefill_left;
+    QueuedWork queued;
+  };
+  std::array<uint32_t, kRequestStateCount> counts{};
+  std::vector<Sums> sums(devices_.size());
+  std::vector<std::vector<uint32_t>> by_class(
+      devices_.size(), std::vector<uint32_t>(config_.classes.size()));
+  uint32_t unbound = 0, refused = 0, found = 0, dated = 0;
+  for (uint32_t slot = 0; slot < requests_.slots(); ++slot) {
+    const Request* request = requests_.Peek(slot);
+    if (request == nullptr) continue;
+    BRAID_CHECK(request->slot == slot);
+    if (request->state == RequestState::kFinished) {
+      BRAID_CHECK(request->in_flight && Find(request->id) == nullptr);
+      continue;
+    }
+    ++found;
+    BRAID_CHECK(Find(request->id) == request);
+    ++counts[static_cast<size_t>(request->state)];
+    if (request->state == RequestState::kWaiting) {
+      CheckWaiting(*request);
+      refused += request->refused;
+      unbound += !request->refused && !request->bound;
+      dated += request->bound && request->deadline != kNever;
+      VisitQueued(*request, [&](uint32_t device, const QueuedWork& work) {
+        sums[device].queued += work;
+      });
+      continue;
+    }
+    CheckRunning(*request);
+    const DeviceState& decode = StateOf(request->decode_device);
+    Sums& own = sums[decode.index];
+    ++own.bound;
+    own.bound_tokens += request->size();
+    own.bound_max_output += request->max_output;
+    ++by_class[decode.index][request->service_class];
+    own.transferring += request->state == RequestState::kTransferring;
+    own.decoding += request->state == RequestState::kDecoding;
+    if (request->state == RequestState::kPrefilling) {
+      Sums& prefill = sums[StateOf(request->prefill_device).index];
+      ++prefill.prefilling;
+      prefill.prefill_left +=
+          PromptWork::Of(request->computed, request->prefill_size);
+    }
+  }
+  BRAID_CHECK(counts == counts_);
+  BRAID_CHECK(found == requests_.size());
+  BRAID_CHECK(unbound == unbound_ && dated == latest_starts_.size());
+  BRAID_CHECK(queue_.size() + refused == count(RequestState::kWaiting));
+  BRAID_CHECK(refused_.size() <= refused);
+  for (const DeviceState& device : devices_) {
+    const Sums& own = sums[device.index];
+    BRAID_CHECK(device.bound == own.bound &&
+                device.bound < device.config.max_rows);
+    BRAID_CHECK(device.bound_tokens == own.bound_tokens);
+    BRAID_CHECK(device.bound_max_output == own.bound_max_output);
+    BRAID_CHECK(device.bound_by_class == by_class[device.index]);
+    BRAID_CHECK(device.transferring == own.transferring);
+    BRAID_CHECK(device.prefilling.size() == own.prefilling);
+    BRAID_CHECK(device.prefill_left == own.prefill_left);
+    BRAID_CHECK(device.queued == own.queued);
+    BRAID_CHECK(device.decoding.size() == own.decoding);
+    BRAID_CHECK(device.up ||
+                (device.decoding.empty() && device.prefilling.empty() &&
+                 device.queued == QueuedWork()));
+    for (uint32_t place = 0; place < device.decoding.size(); ++place) {
+      const DecodeRow& row = device.decoding[place];
+      const Request& request = requests_.at(row.slot);
+      BRAID_CHECK(request.id == row.request && request.place_in_batch == place);
+      BRAID_CHECK(request.computed == row.computed);
+    }
+  }
+  for (const auto& pool : pools_) {
+    pool->blocks.CheckInvariants();
+    pool->index.CheckInvariants();
+  }
+}
+
+void Scheduler::CheckWaiting(const Request& request) const {
+  BRAID_CHECK(request.blocks.blocks().empty());
+  BRAID_CHECK(request.landing.blocks().empty());
+  BRAID_CHECK(!request.in_flight && !request.displaced);
+  BRAID_CHECK(!(request.refused && request.bound));
+}
+
+// The credit: all that it can need is held, here or in `landing`.
+void Scheduler::CheckRunning(const Request& request) const {
+  const bool two = request.landing.pool() != nullptr;
+  const BlockTable& credit = two ? request.landing : request.blocks;
+  BRAID_CHECK(!request.bound && !request.refused);
+  BRAID_CHECK(StateOf(request.decode_device).up || request.displaced);
+  BRAID_CHECK(credit.pool()->id() == pool_of(request.decode_device));
+  BRAID_CHECK(credit.blocks().size() == BlocksFor(request.positions()));
+  BRAID_CHECK(request.blocks.used() >= BlocksFor(request.computed));
+  const bool arrived = request.state == RequestState::kDecoding ||
+                       request.prefill_device == request.decode_device;
+  if (arrived) {
+    BRAID_CHECK(!two);
+  } else {
+    BRAID_CHECK(request.blocks.pool()->id() == pool_of(request.prefill_device));
+  }
+  if (two) {
+    BRAID_CHECK(request.blocks.blocks().size() ==
+                BlocksFor(request.prefill_size));
+  }
+  if (request.state == RequestState::kDecoding) {
+    BRAID_CHECK(request.computed + (request.max_output > 0) == request.size());
+  }
+}
+
+}  // namespace braid

@@ -1,0 +1,348 @@
+// Apply and Commit: what a step takes and what it leaves; the hand-over's end;
+// and how a request moves between the books.
+#include <algorithm>
+#include <utility>
+
+#include "base/check.h"
+#include "scheduler/scheduler.h"
+
+namespace braid {
+namespace {
+
+// No token comes later than that many targets after the one before, however
+// early that one was.
+constexpr int kMostTpots = 4;
+// Weight of the newest measurement of a hand-over, and of an answer's length.
+constexpr double kLinkGain = 0.1;
+constexpr double kForecastGain = 0.05;
+
+Duration FromSeconds(double seconds) {
+  return std::chrono::duration_cast<Duration>(
+      std::chrono::duration<double>(seconds));
+}
+
+}  // namespace
+
+void Scheduler::Apply(const StepPlan& plan, TimePoint now) {
+  BRAID_CHECK(!plan.empty());
+  now_ = now;
+  for (const Preemption& preemption : plan.preempted) {
+    Request& request = requests_.at(preemption.slot);
+    BRAID_CHECK(request.id == preemption.request);
+    ++request.preemptions;
+    Log(DecisionKind::kPreempted, "for-better-class", request, preemption.cost,
+        preemption.gain);
+    Requeue(request);
+  }
+  if (plan.rows.empty()) return;
+  DeviceState& own = StateOf(plan.device);
+  BRAID_CHECK(own.idle());
+  own.running = true;
+  Admit(plan.admissions);
+  StepShape shape;
+  for (const PlannedRows& rows : plan.rows) {
+    Request& request = requests_.at(rows.slot);
+    BRAID_CHECK(request.id == rows.request && !request.in_flight &&
+                request.computed == rows.first);
+    request.in_flight = true;
+    if (rows.kind == RowKind::kDecode) {
+      shape.AddDecodeRow(rows.first + 1);
+      if (rows.first % config_.block_tokens != 0) continue;
+    } else {
+      shape.AddChunk(rows.first, rows.count);
+    }
+    request.blocks.UseUpTo(BlocksFor(uint64_t{rows.first} + rows.count));
+  }
+  if (shape.chunk_tokens > 0) own.prefilled_at = now;
+  if (shape.decode_rows > 0) own.decoded_at = now;
+  own.in_flight = shape;
+  own.step_end = now + FromSeconds(own.time[plan.lent.size()].Predict(shape));
+  for (DeviceId id : plan.lent) {
+    DeviceState& lent = StateOf(id);
+    BRAID_CHECK(lent.idle());
+    lent.lent = true;
+    lent.step_end = own.step_end;
+  }
+}
+
+void Scheduler::Admit(const std::vector<Admission>& admissions) {
+  // All cached blocks are held before the first eviction: what one admission
+  // shares must not make room for another.
+  for (const Admission& admission : admissions) {
+    Request& request = requests_.at(admission.slot);
+    BRAID_CHECK(request.id == admission.request);
+    Leave(request, /*served=*/true);
+    MoveTo(request, RequestState::kPrefilling);
+    request.prefill_device = admission.prefill;
+    request.decode_device = admission.decode;
+    request.prefill_size = request.size();
+    request.blocks = pool(pool_of(admission.prefill)).Share(admission.shared);
+    request.computed =
+        static_cast<uint32_t>(admission.shared.size()) * config_.block_tokens;
+    // What was computed for an answer so far is no part of the prompt.
+    request.cached = std::min(request.computed, request.prompt_size);
+    if (admission.landing_taken > 0) {
+      request.landing =
+          pool(pool_of(admission.decode)).Share(admission.landing_shared);
+      request.landing_cached =
+          static_cast<uint32_t>(admission.landing_shared.size());
+    }
+    DeviceState& decode = StateOf(admission.decode);
+    ++decode.bound;
+    decode.bound_tokens += request.size();
+    decode.bound_max_output += request.max_output;
+    ++decode.bound_by_class[request.service_class];
+    StartPrefill(request, StateOf(admission.prefill));
+  }
+  const auto take = [&](BlockTable& table, uint32_t n) {
+    if (n == 0) return;
+    BRAID_CHECK(PoolOf(table).index.MakeRoom(n));
+    BRAID_CHECK(PoolOf(table).blocks.Reserve(table, n));
+  };
+  for (const Admission& admission : admissions) {
+    Request& request = requests_.at(admission.slot);
+    take(request.blocks, admission.taken);
+    take(request.landing, admission.landing_taken);
+  }
+}
+
+void Scheduler::Commit(const StepPlan& plan,
+                       std::span<const std::optional<TokenId>> drawn,
+                       double seconds, TimePoint now) {
+  now_ = now;
+  DeviceState& own = StateOf(plan.device);
+  BRAID_CHECK(own.running);
+  const StepShape shape = own.in_flight;
+  own.running = false;
+  own.in_flight = StepShape();
+  for (DeviceId id : plan.lent) StateOf(id).lent = false;
+  const bool failed = drawn.empty();
+  BRAID_CHECK(failed || drawn.size() == plan.rows.size());
+  for (size_t i = 0; i < plan.rows.size(); ++i) {
+    const PlannedRows& rows = plan.rows[i];
+    Request& request = requests_.at(rows.slot);
+    BRAID_CHECK(request.id == rows.request && request.in_flight);
+    request.in_flight = false;
+    if (request.state == RequestState::kFinished) {
+      requests_.Free(request.slot);
+    } else if (!failed) {
+      CommitRows(own, request, rows, drawn[i]);
+    } else if (request.displaced) {
+      Requeue(request);
+    }
+  }
+  if (!failed && seconds > 0) {
+    own.time[plan.lent.size()].Observe(shape, seconds);
+  }
+}
+
+void Scheduler::CommitRows(DeviceState& own, Request& request,
+                           const PlannedRows& rows,
+                           std::optional<TokenId> drawn) {
+  BRAID_CHECK(drawn.has_value() == rows.draws);
+  request.computed = rows.first + rows.count;
+  if (rows.kind == RowKind::kDecode) {
+    DecodeRow& row = own.decoding[request.place_in_batch];
+    row.computed = request.computed;
+    request.tokens.push_back(*drawn);
+    row.due = DueOf(request, now_);
+    ++own.bound_tokens;
+    if (request.computed % config_.block_tokens == 0) Publish(request);
+  } else {
+    own.prefill_left -= PromptWork{
+        .tokens = rows.count,
+        .attended = PromptWork::Of(rows.first, request.computed).attended};
+    Publish(request);
+    const bool last = request.computed == request.size();
+    if (drawn) {
+      request.tokens.push_back(*drawn);
+      ++StateOf(request.decode_device).bound_tokens;
+      if (request.first_token == kNever) request.first_token = now_;
+    }
+    if (last && !request.displaced) EndPrefill(request);
+  }
+  BRAID_CHECK(request.size() <= request.prompt_size + request.max_output);
+  if (request.displaced) Requeue(request);
+}
+
+// When its next token is due.
+TimePoint Scheduler::DueOf(const Request& request, TimePoint last) const {
+  const Duration tpot = ClassOf(request).tpot;
+  const auto drawn = request.size() - request.prompt_size;
+  if (drawn == 0) return last + kMostTpots * tpot;
+  return std::min(request.first_token + drawn * tpot, last + kMostTpots * tpot);
+}
+
+void Scheduler::StartPrefill(Request& request, DeviceState& device) {
+  device.prefill_left += PromptWork::Of(request.computed, request.prefill_size);
+  const auto behind = std::ranges::upper_bound(device.prefilling, request.key,
+                                               {}, &Request::key);
+  device.prefilling.insert(behind, &request);
+}
+
+void Scheduler::StopPrefill(Request& request) {
+  DeviceState& device = StateOf(request.prefill_device);
+  device.prefill_left -= PromptWork::Of(request.computed, request.prefill_size);
+  device.prefilling.erase(std::ranges::find(device.prefilling, &request));
+}
+
+void Scheduler::EndPrefill(Request& request) {
+  request.prefill_ended = now_;
+  if (request.handed_over() && request.transfer_failed) {
+    Recompute(request);
+    return;
+  }
+  StopPrefill(request);
+  if (request.handed_over()) {
+    MoveTo(request, RequestState::kTransferring);
+    ++StateOf(request.decode_device).transferring;
+  } else {
+    JoinDecode(request);
+  }
+}
+
+void Scheduler::JoinDecode(Request& request) {
+  MoveTo(request, RequestState::kDecoding);
+  std::vector<DecodeRow>& batch = StateOf(request.decode_device).decoding;
+  request.place_in_batch = static_cast<uint32_t>(batch.size());
+  batch.push_back({.request = request.id,
+                   .slot = request.slot,
+                   .computed = request.computed,
+                   .due = DueOf(request, request.prefill_ended)});
+}
+
+void Scheduler::CompleteTransfer(RequestId id, TimePoint now) {
+  now_ = now;
+  Request& request = *requests_.Find(id);
+  BRAID_CHECK(request.state == RequestState::kTransferring);
+  --StateOf(request.decode_device).transferring;
+  if (request.landing.pool() != nullptr) {
+    double& seconds =
+        LinkOf(request.blocks.pool()->id(), request.landing.pool()->id())
+            .seconds;
+    seconds += kLinkGain * (ToSeconds(now - request.prefill_ended) - seconds);
+    request.landing.UseUpTo(BlocksFor(request.computed));
+    request.blocks = std::move(request.landing);
+    request.landing = BlockTable();
+    Publish(request);
+  }
+  JoinDecode(request);
+}
+
+void Scheduler::FailTransfer(RequestId id, TimePoint now) {
+  now_ = now;
+  Request& request = *requests_.Find(id);
+  request.transfer_failed = true;
+  // In kPrefilling its first token is still to come, and comes as it would
+  // have; then the prompt is computed again.
+  if (request.state == RequestState::kTransferring) {
+    --StateOf(request.decode_device).transferring;
+    Recompute(request);
+  } else {
+    BRAID_CHECK(request.state == RequestState::kPrefilling);
+  }
+}
+
+// What the decode device lacks is computed there, from the tokens: the prompt,
+// and the one that prefill has drawn.
+void Scheduler::Recompute(Request& request) {
+  if (request.state == RequestState::kPrefilling) StopPrefill(request);
+  if (request.landing.pool() == nullptr) {
+    // One pool: the hand-over was to move nothing, so nothing is missing.
+    JoinDecode(request);
+    return;
+  }
+  request.blocks = std::move(request.landing);
+  request.landing = BlockTable();
+  request.computed = request.landing_cached * config_.block_tokens;
+  request.prefill_device = request.decode_device;
+  request.prefill_size = request.size();
+  if (request.state != RequestState::kPrefilling) {
+    MoveTo(request, RequestState::kPrefilling);
+  }
+  StartPrefill(request, StateOf(request.decode_device));
+}
+
+// Its blocks go back now, or, when a step is in flight on them, with its
+// Commit.
+void Scheduler::Requeue(Request& request) {
+  request.displaced = request.in_flight;
+  if (request.in_flight) return;
+  Unlist(request);
+  MoveTo(request, RequestState::kWaiting);
+  request.blocks = BlockTable();
+  request.landing = BlockTable();
+  request.landing_cached = 0;
+  request.computed = 0;
+  request.transfer_failed = false;
+  Restore(request);
+}
+
+void Scheduler::Finish(RequestId id) {
+  Request* found = requests_.Find(id);
+  BRAID_CHECK(found != nullptr);
+  Request& request = *found;
+  if (request.state != RequestState::kWaiting) {
+    Unlist(request);
+    if (const size_t n = request.output().size(); n > 0) {
+      double& forecast = forecast_[request.service_class];
+      const auto tokens = static_cast<double>(n);
+      forecast = forecast == 0 ? tokens
+                               : forecast + kForecastGain * (tokens - forecast);
+    }
+  } else if (request.refused) {
+    std::erase_if(refused_, [id](const Refusal& refusal) {
+      return refusal.request == id;
+    });
+  } else {
+    Leave(request, /*served=*/false);
+  }
+  MoveTo(request, RequestState::kFinished);
+  requests_.Forget(id);
+  if (!request.in_flight) requests_.Free(request.slot);
+}
+
+// Takes the request off the lists and sums that running it put it on.
+void Scheduler::Unlist(Request& request) {
+  DeviceState& decode = StateOf(request.decode_device);
+  --decode.bound;
+  decode.bound_tokens -= request.size();
+  decode.bound_max_output -= request.max_output;
+  --decode.bound_by_class[request.service_class];
+  switch (request.state) {
+    case RequestState::kPrefilling:
+      StopPrefill(request);
+      break;
+    case RequestState::kTransferring:
+      --decode.transferring;
+      break;
+    case RequestState::kDecoding: {
+      // The last one takes its place.
+      std::vector<DecodeRow>& batch = decode.decoding;
+      batch[request.place_in_batch] = batch.back();
+      requests_.at(batch.back().slot).place_in_batch = request.place_in_batch;
+      batch.pop_back();
+      break;
+    }
+    default:
+      BRAID_CHECK_MSG(false, "it does not run");
+  }
+}
+
+// Nothing is published before its KV is complete, and no table changes under a
+// step in flight: this runs in Commit and after a transfer's end only.
+void Scheduler::Publish(Request& request) {
+  if (!config_.prefix_cache) return;
+  PoolOf(request.blocks)
+      .index.Publish(request.prefix_seed,
+                     std::span(request.tokens).first(request.computed),
+                     request.blocks);
+}
+
+void Scheduler::MoveTo(Request& request, RequestState next) {
+  --counts_[static_cast<size_t>(request.state)];
+  request.MoveTo(next);
+  if (next != RequestState::kFinished) ++counts_[static_cast<size_t>(next)];
+}
+
+}  // namespace braid

@@ -1,0 +1,117 @@
+// Devices that are lost and come back, links that are avoided, and the roles
+// that devices have at a time.
+#include <algorithm>
+
+#include "base/check.h"
+#include "scheduler/scheduler.h"
+
+namespace braid {
+namespace {
+
+// A device that has worked for the other pool is said to do so for that long
+// after it did last.
+constexpr Duration kDwell = std::chrono::milliseconds(500);
+
+bool Lately(TimePoint at, TimePoint now) {
+  return at != TimePoint::min() && at + kDwell > now;
+}
+
+}  // namespace
+
+std::vector<RequestId> Scheduler::LoseDevice(DeviceId id, bool memory_lost,
+                                             TimePoint now) {
+  now_ = now;
+  DeviceState& lost = StateOf(id);
+  BRAID_CHECK(lost.up && !lost.running);
+  lost.up = false;
+  LogDevice(DecisionKind::kDevice, memory_lost ? "lost-with-memory" : "lost",
+            lost);
+  const bool shared =
+      std::ranges::any_of(devices_, [&](const DeviceState& other) {
+        return other.up && other.config.pool == lost.config.pool;
+      });
+  memory_lost &= !shared;
+  if (memory_lost) pools_[lost.config.pool.value()]->index.Clear();
+
+  // Before anybody is bound anew, nobody may be bound to it.
+  std::vector<Request*> waiting, put_back;
+  for (uint32_t slot = 0; slot < requests_.slots(); ++slot) {
+    Request* request = requests_.Peek(slot);
+    if (request == nullptr || request->state == RequestState::kFinished) {
+      continue;
+    }
+    const bool prefills = request->prefill_device == id;
+    const bool decodes = request->decode_device == id;
+    if (request->state == RequestState::kWaiting) {
+      if (request->bound && (prefills || decodes)) {
+        Unbind(*request);
+        waiting.push_back(request);
+      }
+      continue;
+    }
+    // What has been sent on its way arrives, unless its source is gone.
+    const bool source_gone =
+        request->state == RequestState::kPrefilling ||
+        (request->state == RequestState::kTransferring && memory_lost);
+    if (decodes || (prefills && source_gone)) put_back.push_back(request);
+  }
+  std::ranges::sort(waiting, {}, &Request::key);
+  std::ranges::sort(put_back, {}, &Request::key);
+  std::vector<RequestId> ids;
+  for (Request* request : put_back) {
+    ids.push_back(request->id);
+    Requeue(*request);
+  }
+  for (Request* request : waiting) Rebind(*request);
+  return ids;
+}
+
+void Scheduler::RestoreDevice(DeviceId id, TimePoint now) {
+  now_ = now;
+  DeviceState& device = StateOf(id);
+  BRAID_CHECK(!device.up);
+  device.up = true;
+  LogDevice(DecisionKind::kDevice, "restored", device);
+}
+
+// Those bound to the pair are bound anew in the next turn.
+void Scheduler::AvoidPair(PoolId from, PoolId to, TimePoint until) {
+  Link& link = LinkOf(from, to);
+  link.avoided_until = std::max(link.avoided_until, until);
+  decisions_.Add({.time = now_,
+                  .kind = DecisionKind::kPair,
+                  .prefill = DeviceId(from.value()),
+                  .decode = DeviceId(to.value()),
+                  .reason = "avoided",
+                  .predicted = ToSeconds(until - now_)});
+  for (const QueueKey& key : queue_) {
+    Request& request = *requests_.Find(key.id);
+    if (request.bound && request.handed_over() &&
+        pool_of(request.prefill_device) == from &&
+        pool_of(request.decode_device) == to) {
+      Unbind(request);
+    }
+  }
+}
+
+// A device that begins to work for the other pool, or has not for a while.
+void Scheduler::LookAtRoles() {
+  for (DeviceState& device : devices_) {
+    const bool prefills =
+        !device.prefilling.empty() || Lately(device.prefilled_at, now_);
+    const bool decodes =
+        !device.decoding.empty() || Lately(device.decoded_at, now_);
+    const bool visiting =
+        (device.config.role == DeviceRole::kDecode && prefills) ||
+        (device.config.role == DeviceRole::kPrefill && decodes);
+    if (visiting == device.visiting) continue;
+    device.visiting = visiting;
+    LogDevice(DecisionKind::kRole,
+              !visiting                                   ? "back-home"
+              : device.config.role == DeviceRole::kDecode ? "prefills-too"
+                                                          : "decodes-too",
+              device);
+  }
+}
+
+}  // namespace braid

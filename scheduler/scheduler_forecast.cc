@@ -1,0 +1,196 @@
+// What the scheduler expects: how long prompts wait, when blocks and rows come
+// free, how long answers get. All const.
+#include <algorithm>
+#include <cmath>
+
+#include "scheduler/scheduler.h"
+
+namespace braid {
+namespace {
+
+// Steps after which a model is more than a guess.
+constexpr uint64_t kWarmSteps = 8;
+
+}  // namespace
+
+// The model of steps on its own cores; while that is a guess, the one that has
+// seen the most.
+const StepTimeModel& Scheduler::TimeOf(const DeviceState& device) {
+  if (device.config.prior_measured || device.time[0].observed() >= kWarmSteps) {
+    return device.time[0];
+  }
+  return *std::ranges::max_element(device.time, {}, &StepTimeModel::observed);
+}
+
+bool Scheduler::IsWarm(const DeviceState& device) {
+  return device.config.prior_measured ||
+         TimeOf(device).observed() >= kWarmSteps;
+}
+
+// Seconds; 0 when nobody decodes there.
+double Scheduler::TightestTpot(const DeviceState& device) const {
+  double tightest = 0;
+  for (size_t i = 0; i < device.bound_by_class.size(); ++i) {
+    if (device.bound_by_class[i] == 0) continue;
+    const double tpot = ToSeconds(config_.classes[i].tpot);
+    if (tightest == 0 || tpot < tightest) tightest = tpot;
+  }
+  return tightest;
+}
+
+// For prompts among the rows that decode there.
+double Scheduler::PromptSeconds(const DeviceState& device,
+                                const PromptWork& work) const {
+  if (work.tokens == 0) return 0;
+  const StepTimeModel& time = TimeOf(device);
+  StepShape step = device.DecodeShape();
+  uint32_t chunk = config_.prefill_chunk;
+  if (step.decode_rows > 0) {
+    const auto before = static_cast<uint32_t>(work.attended / work.tokens);
+    chunk =
+        std::clamp(time.LargestChunk(step, before, chunk, TightestTpot(device)),
+                   std::min(config_.block_tokens, chunk), chunk);
+  }
+  const double steps =
+      std::ceil(static_cast<double>(work.tokens) / static_cast<double>(chunk));
+  step.chunk_tokens =
+      static_cast<uint32_t>(static_cast<double>(work.tokens) / steps);
+  step.chunk_attended =
+      static_cast<uint64_t>(static_cast<double>(work.attended) / steps);
+  return steps * time.Predict(step);
+}
+
+// Until a prompt behind `ahead` would begin.
+double Scheduler::PrefillWait(const DeviceState& device,
+                              const PromptWork& ahead) const {
+  const double step = device.running || device.lent
+                          ? std::max(0.0, ToSeconds(device.step_end - now_))
+                          : 0;
+  PromptWork work = device.prefill_left;
+  // What the step computes is in its own time. Of requests that have ended it
+  // is no longer in the work.
+  work.tokens -= std::min<uint64_t>(work.tokens, device.in_flight.chunk_tokens);
+  work.attended -= std::min(work.attended, device.in_flight.chunk_attended);
+  work += ahead;
+  return step + PromptSeconds(device, work);
+}
+
+// Until blocks and a row for it are likely to be free, behind `ahead`. Those
+// that run leave at the rate at which they came, which is their number over the
+// time that each stays (Little's law).
+double Scheduler::CreditWait(const DeviceState& device, const Request& request,
+                             const Queued& ahead) const {
+  const QueuedWork& own = ahead[device.index];
+  const StepTimeModel& time = TimeOf(device);
+  StepShape rows = device.DecodeShape();
+  if (own.rows > 0) {
+    const uint64_t each = rows.decode_rows > 0
+                              ? rows.decode_attended / rows.decode_rows
+                              : request.size();
+    rows.decode_attended += each * own.rows;
+    rows.decode_rows += own.rows;
+  }
+  double step = time.Predict(rows);
+  double share = 0;  // of those that run, that must leave first
+  const auto missing_of = [&](double missing, double all) {
+    if (missing > 0) share = std::max(share, missing / std::max(all, 1.0));
+  };
+  const PoolId pool = device.config.pool;
+  missing_of(static_cast<double>(PromisedBlocks(pool, ahead)) +
+                 BlocksFor(request.positions()) - index(pool).available(),
+             this->pool(pool).capacity());
+  const double most_rows = device.config.max_rows - 1;
+  missing_of(1.0 + rows.decode_rows - most_rows, most_rows);
+  uint64_t all = 1 + running();
+  for (const QueuedWork& work : ahead) all += work.rows;
+  missing_of(static_cast<double>(all) - config_.max_running,
+             config_.max_running);
+  if (!RowFits(device, rows, request)) {
+    // The step is kept within the target; as many rows run as that allows.
+    const double tpot = TpotWith(device, request);
+    const double base = time.Predict(StepShape());
+    const double fit = rows.decode_rows * (tpot - base) / (step - base);
+    missing_of(1.0 + rows.decode_rows - fit, fit);
+    step = std::min(step, tpot);
+  }
+  return share * step * ExpectedStay(device, request);
+}
+
+double Scheduler::TpotWith(const DeviceState& device,
+                           const Request& request) const {
+  const double own = ToSeconds(ClassOf(request).tpot);
+  const double tightest = TightestTpot(device);
+  return tightest > 0 ? std::min(own, tightest) : own;
+}
+
+// Whether one more row beside `rows` keeps the step within the tightest token
+// target. Where the target is out of reach even for a row alone, waiting for it
+// would help nobody.
+bool Scheduler::RowFits(const DeviceState& device, const StepShape& rows,
+                        const Request& request) const {
+  if (rows.decode_rows == 0 || !IsWarm(device)) return true;
+  const StepTimeModel& time = TimeOf(device);
+  const double tpot = TpotWith(device, request);
+  StepShape alone;
+  alone.AddDecodeRow(request.size());
+  if (time.Predict(alone) > tpot / 2) return true;
+  StepShape with = rows;
+  with.AddDecodeRow(request.size());
+  return time.Predict(with) <= tpot;
+}
+
+// Tokens still to come, as far as its class has shown.
+uint32_t Scheduler::ExpectedOutput(const Request& request) const {
+  const double seen = forecast_[request.service_class];
+  const auto expected =
+      seen > 0 ? static_cast<uint32_t>(std::ceil(seen)) : request.max_output;
+  const auto done = static_cast<uint32_t>(request.output().size());
+  const uint32_t left = request.max_output - done;
+  return std::min(left, expected > done ? expected - done : 1);
+}
+
+// Tokens that a request which decodes there stays for, on average.
+double Scheduler::ExpectedStay(const DeviceState& device,
+                               const Request& newcomer) const {
+  if (device.bound == 0) return ExpectedOutput(newcomer);
+  const double most =
+      static_cast<double>(device.bound_max_output) / device.bound;
+  double sum = 0;
+  for (size_t i = 0; i < forecast_.size(); ++i) {
+    const double seen = forecast_[i] > 0 ? std::min(forecast_[i], most) : most;
+    sum += device.bound_by_class[i] * seen;
+  }
+  return sum / device.bound;
+}
+
+// Device time that it takes from others: what fairness is measured in.
+double Scheduler::ServiceSeconds(const Request& request) const {
+  const StepTimeModel& time = TimeOf(devices_[0]);
+  StepShape shape;
+  shape.AddChunk(0, request.size());
+  const double nothing = time.Predict(StepShape());
+  StepShape row;
+  row.AddDecodeRow(request.size());
+  return (time.Predict(shape) - nothing) +
+         ExpectedOutput(request) * (time.Predict(row) - nothing);
+}
+
+// From now to its end, were it alone on the machine with all cores lent.
+double Scheduler::LeastSeconds(const Request& request,
+                               const DeviceState& device,
+                               uint32_t cached) const {
+  const uint32_t output = ExpectedOutput(request);
+  double least = -1;
+  for (const StepTimeModel& time : device.time) {
+    if (time.observed() < kWarmSteps && !device.config.prior_measured) continue;
+    StepShape prompt, row;
+    prompt.AddChunk(cached, request.size() - cached);
+    row.AddDecodeRow(request.size());
+    const double seconds = time.Predict(prompt) +
+                           (output > 1 ? output - 1 : 0) * time.Predict(row);
+    if (least < 0 || seconds < least) least = seconds;
+  }
+  return std::max(least, 0.0);
+}
+
+}  // namespace braid
