@@ -52,4 +52,8 @@ const std::vector<ServiceClass>& Engine::classes() const {
 
 EngineStats Engine::Snapshot() const { return loop_->Snapshot(); }
 
+DecisionPage Engine::Decisions(uint64_t since, size_t limit) const {
+  return loop_->Decisions(since, limit);
+}
+
 }  // namespace braid

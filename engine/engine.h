@@ -2,9 +2,9 @@
 // launches steps on devices and hands KV over between them.
 //
 // Threads: the constructor starts the engine thread; all scheduling state is
-// that thread's alone and needs no lock. Submit, Cancel, Drain and Snapshot may
-// be called by any thread: they only push to the bounded inbox, or read a
-// published copy.
+// that thread's alone and needs no lock. Submit, Cancel, Drain, Snapshot and
+// Decisions may be called by any thread: they only push to the bounded inbox,
+// or read a published copy.
 #pragma once
 
 #include <atomic>
@@ -25,6 +25,7 @@
 #include "model/model_runner.h"
 #include "model/sampling.h"
 #include "model/tokenizer.h"
+#include "scheduler/decision_log.h"
 #include "scheduler/service_class.h"
 #include "scheduler/split.h"
 
@@ -75,12 +76,20 @@ struct EngineConfig {
   // Best first; the last is shed first. They bound the queue. Empty: one,
   // "default", with targets that nobody misses.
   std::vector<ServiceClass> classes;
+  // With SplitMode::kAuto: devices keep to their roles.
+  bool static_roles = false;
   uint32_t max_inbox = 1024;  // submitted, not yet seen by the loop
   // Layer group of a streamed hand-over; 0: blocks leave as a whole.
   uint32_t progress_layers = 8;
   bool lend_cores = true;
   bool prefix_cache = true;
   uint64_t model_fingerprint = 0;
+};
+
+// Some of the scheduler's decisions, oldest first.
+struct DecisionPage {
+  uint64_t last = 0;  // sequence of the newest there is
+  std::vector<Decision> decisions;
 };
 
 class EngineLoop;
@@ -120,6 +129,10 @@ class Engine final {
   // Counters and gauges, at most a few turns of the loop old; exact when
   // nothing runs.
   EngineStats Snapshot() const;
+
+  // The first `limit` decisions after `since` that are still kept, as old as
+  // Snapshot's numbers are.
+  DecisionPage Decisions(uint64_t since, size_t limit) const;
 
  private:
   explicit Engine(std::unique_ptr<EngineLoop> loop, const Clock* clock);

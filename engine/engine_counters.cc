@@ -1,4 +1,5 @@
 // EngineLoop's part that counts.
+#include <algorithm>
 #include <cmath>
 
 #include "engine/engine_loop.h"
@@ -8,6 +9,8 @@ namespace {
 
 // A running engine copies its statistics that often at most.
 constexpr Duration kPublishInterval = std::chrono::milliseconds(5);
+// For readers on other threads.
+constexpr size_t kDecisionsKept = 4096;
 
 }  // namespace
 
@@ -71,8 +74,58 @@ void EngineLoop::PublishStats(TimePoint now, bool idle) {
   }
   stats_.transport = transport_->stats();
   stats_.avoided = outages_.avoided(now);
+  PublishModels();
+  PublishDecisions();
   std::lock_guard lock(stats_mutex_);
   published_ = stats_;
+}
+
+void EngineLoop::PublishModels() {
+  for (DeviceStats& device : stats_.devices) {
+    device.models.resize(slots_.size());
+    for (size_t lent = 0; lent < slots_.size(); ++lent) {
+      const StepTimeModel& model = scheduler_->step_time(device.id, lent);
+      StepModelStats& stats = device.models[lent];
+      if (stats.observed == model.observed() && stats.base > 0) continue;
+      // The model is linear: each of its terms is what one unit more costs.
+      const double base = model.Predict({});
+      const auto term = [&](const StepShape& shape, double units) {
+        return (model.Predict(shape) - base) / units;
+      };
+      stats = {.base = base,
+               .chunk_token = term({.chunk_tokens = 1024}, 1024),
+               .chunk_attended = term({.chunk_attended = 1 << 20}, 1 << 20),
+               .decode_row = term({.decode_rows = 64}, 64),
+               .decode_attended = term({.decode_attended = 1 << 20}, 1 << 20),
+               .relative_error = model.relative_error(),
+               .observed = model.observed()};
+    }
+  }
+}
+
+void EngineLoop::PublishDecisions() {
+  const DecisionLog& log = scheduler_->decisions();
+  if (log.last_sequence() == decisions_published_) return;
+  const std::vector<Decision> fresh = log.Since(decisions_published_);
+  decisions_published_ = log.last_sequence();
+  for (const Decision& decision : fresh) {
+    stats_.role_changes += decision.kind == DecisionKind::kRole;
+  }
+  std::lock_guard lock(stats_mutex_);
+  decisions_.insert(decisions_.end(), fresh.begin(), fresh.end());
+  while (decisions_.size() > kDecisionsKept) decisions_.pop_front();
+}
+
+DecisionPage EngineLoop::Decisions(uint64_t since, size_t limit) const {
+  DecisionPage page;
+  std::lock_guard lock(stats_mutex_);
+  if (!decisions_.empty()) page.last = decisions_.back().sequence;
+  const auto first =
+      std::ranges::upper_bound(decisions_, since, {}, &Decision::sequence);
+  const auto count =
+      std::min(limit, static_cast<size_t>(decisions_.end() - first));
+  page.decisions.assign(first, first + static_cast<std::ptrdiff_t>(count));
+  return page;
 }
 
 EngineStats EngineLoop::Snapshot() const {

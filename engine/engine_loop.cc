@@ -26,6 +26,11 @@ SchedulerConfig SchedulerConfigOf(const EngineConfig& config) {
                             .lend_cores = config.lend_cores,
                             .prefix_cache = config.prefix_cache,
                             .classes = config.classes};
+  scheduler.static_roles = config.static_roles;
+  scheduler.max_queued = 0;  // The classes have bounds of their own.
+  for (const ServiceClass& each : config.classes) {
+    scheduler.max_queued += each.max_queued;
+  }
   for (const EngineDevice& device : config.devices) {
     scheduler.devices.push_back({.id = device.id,
                                  .role = device.role,
@@ -90,7 +95,8 @@ EngineLoop::EngineLoop(EngineConfig config)
       handoff_(std::make_unique<KvHandoff>(transport_.get(),
                                            config_.arenas[0]->layout())) {
   for (EngineDevice& device : config_.devices) {
-    stats_.devices.push_back({.name = device.name, .role = device.role});
+    stats_.devices.push_back(
+        {.id = device.id, .name = device.name, .role = device.role});
     slots_.push_back({.device = std::move(device)});
   }
   for (size_t i = 0; i < slots_.size(); ++i) launch_order_.push_back(i);
@@ -244,6 +250,7 @@ void EngineLoop::Enqueue(Submission submission, TimePoint now) {
     Refuse(*refusal, now);
     return;
   }
+  Record(id)->Predicted(scheduler_->Find(id)->ttft);
   if (stopping_) {
     End(id, FinishReason::kFailed,
         absl::UnavailableError("the server is shutting down"), now);

@@ -6,11 +6,12 @@
 // every idle device. So what has
 // ended in a turn is back in the pools before the same turn plans.
 //
-// Threads: Submit, Cancel, Drain and Snapshot may be called by any thread; all
-// else by one thread, which owns all state but the mailbox and the copy of the
-// statistics.
+// Threads: Submit, Cancel, Drain, Snapshot and Decisions may be called by any
+// thread; all else by one thread, which owns all state but the mailbox and the
+// published copies.
 #pragma once
 
+#include <deque>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -41,6 +42,7 @@ class EngineLoop final {
   void Cancel(RequestId id) { mailbox_.Cancel(id); }
   bool Drain(Duration timeout);
   EngineStats Snapshot() const;
+  DecisionPage Decisions(uint64_t since, size_t limit) const;
   const std::vector<ServiceClass>& classes() const { return config_.classes; }
   void Wake() { mailbox_.Wake(); }
 
@@ -109,6 +111,8 @@ class EngineLoop final {
   void CountToken(const RequestRecord& record, TimePoint now);
   void CountFinished(uint32_t service_class, const Outcome& outcome);
   void PublishStats(TimePoint now, bool idle);
+  void PublishModels();
+  void PublishDecisions();
 
   EngineConfig config_;
   Mailbox mailbox_;
@@ -132,9 +136,11 @@ class EngineLoop final {
 
   EngineStats stats_;  // as it grows
   TimePoint stats_published_;
+  uint64_t decisions_published_ = 0;  // the last one's sequence
   bool stats_changed_ = true;
   mutable std::mutex stats_mutex_;
-  EngineStats published_;  // guarded by stats_mutex_
+  EngineStats published_;  // guarded by stats_mutex_, as is what follows
+  std::deque<Decision> decisions_;
 };
 
 }  // namespace braid

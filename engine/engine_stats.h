@@ -52,7 +52,16 @@ struct ClassStats {
   RatioHistogram time_to_first_token_error;
 };
 
+// What a device's step is believed to cost; seconds. See StepTimeModel.
+struct StepModelStats {
+  double base = 0, chunk_token = 0, chunk_attended = 0, decode_row = 0,
+         decode_attended = 0;
+  double relative_error = 0;  // lately, of steps before they were learned from
+  uint64_t observed = 0;      // steps
+};
+
 struct DeviceStats {
+  DeviceId id;
   std::string name;
   DeviceRole role = DeviceRole::kBoth;
   bool up = true;
@@ -63,6 +72,8 @@ struct DeviceStats {
   uint64_t decode_tokens = 0;
   uint64_t lent_steps = 0;  // ran with other devices' cores as well
   DurationHistogram step_seconds;
+  // By the number of other devices whose cores it was lent.
+  std::vector<StepModelStats> models;
 };
 
 struct EngineStats {
@@ -80,7 +91,8 @@ struct EngineStats {
   std::vector<PrefixIndexStats> prefix;
   TransportStats transport;
   std::string transport_name;
-  uint64_t pairs_avoided = 0;        // times that a pair of pools began to be
+  uint64_t role_changes = 0;   // devices that began to work for the other pool
+  uint64_t pairs_avoided = 0;  // times that a pair of pools began to be
   std::vector<AvoidedPair> avoided;  // now
 };
 

@@ -29,12 +29,8 @@ Stage RequestRecord::Enter(Stage stage, TimePoint now) {
 }
 
 void RequestRecord::Admitted(PlacementReport placement, uint32_t cached) {
-  // What counts is what it was promised when it came, and found then.
-  if (admitted_) {
-    placement.predicted_ttft = placement_.predicted_ttft;
-  } else {
-    cached_ = cached;
-  }
+  // What counts is what was found when it came.
+  if (!admitted_) cached_ = cached;
   placement_ = std::move(placement);
   admitted_ = true;
 }
@@ -113,12 +109,14 @@ Outcome RequestRecord::Finish(Outcome outcome, TimePoint now) {
     outcome.matched_stop = matched_stop_;
   }
   outcome.output_tokens = output_tokens_;
+  outcome.id = id_;
   outcome.prompt_tokens = prompt_tokens_;
   outcome.cached_tokens = cached_;
   outcome.split = handed_over_;
   outcome.preempted = preempted_;
   outcome.recomputed = recomputed_;
   outcome.placement = std::move(placement_);
+  outcome.placement.predicted_ttft = predicted_ttft_;
   outcome.times = stages_.Finish(now);
   sink_->OnFinish(outcome);
   sink_.reset();

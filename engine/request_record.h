@@ -47,7 +47,9 @@ class RequestRecord final {
   void Preempted();
   void DeviceLost();
   uint32_t recomputed() const { return recomputed_; }
-  double predicted_ttft() const { return placement_.predicted_ttft; }
+  // On arrival: when its first token is due to come, seconds from then.
+  void Predicted(double ttft) { predicted_ttft_ = ttft; }
+  double predicted_ttft() const { return predicted_ttft_; }
 
   // Scores of a chunk's rows. They are given to the sink when the prompt's are
   // complete.
@@ -91,6 +93,7 @@ class RequestRecord final {
   TimePoint last_token_;
   StageClock stages_;
   PlacementReport placement_;
+  double predicted_ttft_ = 0;
   bool admitted_ = false, handed_over_ = false;
   uint32_t cached_ = 0, preempted_ = 0, recomputed_ = 0;
 };

@@ -42,6 +42,7 @@ struct PlacementReport {
 };
 
 struct Outcome {
+  RequestId id;
   FinishReason reason = FinishReason::kStop;
   absl::Status status;
   double retry_after = 0;    // seconds; > 0 when refused

@@ -15,6 +15,7 @@
 #include "model/chat_template.h"
 #include "model/model_file.h"
 #include "server/backend.h"
+#include "server/debug_routes.h"
 #include "server/grpc/grpc_server.h"
 #include "server/http/http_server.h"
 #include "server/lifecycle.h"
@@ -72,6 +73,7 @@ EngineConfig MakeEngineConfig(const ServeOptions& options, Backend backend,
     return MakeTransport(kind, std::move(wake));
   };
   config.split = options.split;
+  config.static_roles = options.static_roles;
   config.max_context = backend.max_context;
   config.prefill_chunk = options.prefill_chunk;
   config.max_running = options.max_running;
@@ -150,6 +152,7 @@ absl::Status BringUp(const ServeOptions& options, Node& node) {
       std::make_unique<OpenAiApi>(*node.model, *node.engine, node.clock);
   node.openai->AddRoutes(*node.router);
   AddProbeRoutes(*node.router, *node.engine, node.lifecycle, *node.metrics);
+  AddDebugRoutes(*node.router, *node.engine, node.clock);
   node.http->Serve(node.router.get());
   node.grpc->Serve(*node.model, *node.engine, node.clock);
   return absl::OkStatus();

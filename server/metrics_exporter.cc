@@ -187,6 +187,22 @@ void AddDevices(Families& families, const EngineStats& stats) {
     Families::AddCounter(tokens, {{"device", device.name}, {"phase", "decode"}},
                          static_cast<double>(device.decode_tokens));
   }
+  MetricFamily& error = families.Add(
+      "braid_step_time_relative_error",
+      "Of the model of a device's step times, lately: |predicted - seen| / "
+      "seen; by the number of devices that lent it their cores.",
+      MetricType::Gauge);
+  for (const DeviceStats& device : stats.devices) {
+    for (size_t n = 0; n < device.models.size(); ++n) {
+      if (device.models[n].observed == 0) continue;
+      Families::AddGauge(error,
+                         {{"device", device.name}, {"lent", absl::StrCat(n)}},
+                         device.models[n].relative_error);
+    }
+  }
+  families.Counter("braid_role_changes_total",
+                   "Times that a device began to work for the other pool.",
+                   static_cast<double>(stats.role_changes));
   MetricFamily& lent = families.Add(
       "braid_lent_steps_total",
       "Steps that ran with other devices' cores as well.", MetricType::Counter);

@@ -29,7 +29,7 @@ struct RawOptions {
   uint32_t max_connections, max_context, default_max_tokens, max_running,
       max_queued, prefill_chunk, drain_timeout;
   bool no_prefix_cache = false, share_prefix_cache = false,
-       no_lend_cores = false, print_config = false;
+       static_roles = false, no_lend_cores = false, print_config = false;
 };
 
 RawOptions Defaults() {
@@ -102,6 +102,9 @@ void AddDevicesAndMemory(CLI::App& app, RawOptions& raw) {
                  "Hand requests from prefill to decode devices")
       ->capture_default_str()
       ->check(CLI::IsMember({"auto", "on", "off"}))
+      ->group("Devices");
+  app.add_flag("--static-roles", raw.static_roles,
+               "With --split auto: no device works for the other pool")
       ->group("Devices");
   app.add_flag("--no-lend-cores", raw.no_lend_cores,
                "Keep each step on its own device's cores")
@@ -284,6 +287,7 @@ absl::StatusOr<ServeOptions> Resolve(const RawOptions& raw) {
   options.split = raw.split == "on"    ? SplitMode::kOn
                   : raw.split == "off" ? SplitMode::kOff
                                        : SplitMode::kAuto;
+  options.static_roles = raw.static_roles;
   options.lend_cores = !raw.no_lend_cores;
   options.cpu_isa = raw.cpu_isa;
 
@@ -392,6 +396,7 @@ std::string ToConfigText(const ServeOptions& options) {
   text("split", options.split == SplitMode::kOn    ? "on"
                 : options.split == SplitMode::kOff ? "off"
                                                    : "auto");
+  line("static-roles", options.static_roles ? "true" : "false");
   line("no-lend-cores", options.lend_cores ? "false" : "true");
   text("cpu-isa", options.cpu_isa);
   text("kv-transport",

@@ -43,6 +43,7 @@ struct ServeOptions {
   // Devices
   std::vector<DeviceSpec> devices;
   SplitMode split = SplitMode::kAuto;
+  bool static_roles = false;  // with --split auto
   bool lend_cores = true;
   std::string cpu_isa = "auto";
 

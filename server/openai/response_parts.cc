@@ -72,7 +72,7 @@ void AppendUsageEvent(absl::string_view chunk_prefix, const Usage& usage,
 
 void AppendTimings(const Outcome& outcome, std::string& out) {
   const StageTimes& times = outcome.times;
-  out += '{';
+  absl::StrAppend(&out, "{\"request\":", outcome.id.value(), ",");
   for (int i = 0; i < kStageCount; ++i) {
     const auto stage = static_cast<Stage>(i);
     absl::StrAppendFormat(&out, "\"%s_ms\":%.3f,", ToString(stage),

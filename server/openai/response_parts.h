@@ -42,7 +42,8 @@ void AppendUsage(const Usage& usage, std::string& out);
 // `timings` is an object, or empty.
 void AppendUsageEvent(absl::string_view chunk_prefix, const Usage& usage,
                       absl::string_view timings, std::string& out);
-// Milliseconds of each stage, which sum to total_ms; where it ran and why.
+// The request's number in /debug/decisions; milliseconds of each stage, which
+// sum to total_ms; where it ran and why.
 void AppendTimings(const Outcome& outcome, std::string& out);
 // Shortest decimal that reads back as the same float; -9999 for what JSON
 // cannot say.

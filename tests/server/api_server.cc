@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "kvcache/transport/loopback_transport.h"
+#include "server/debug_routes.h"
 #include "server/probe_routes.h"
 
 namespace braid::server {
@@ -52,6 +53,7 @@ ApiServer::ApiServer(ApiServerOptions options)
                                      options_.max_waiting_tokens);
   api_->AddRoutes(router_);
   AddProbeRoutes(router_, *engine_, lifecycle_, metrics_);
+  AddDebugRoutes(router_, *engine_, clock_);
   HttpServerConfig http;
   http.limits = options_.limits;
   http.on_response = [this](absl::string_view route, int status) {

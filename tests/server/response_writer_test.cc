@@ -81,6 +81,7 @@ TEST(ResponsePartsTest, StagesAddUp) {
       .first_token = begin + microseconds(4000),
       .spent = {microseconds(1500), microseconds(500), microseconds(2000),
                 microseconds(1000), microseconds(250), microseconds(5750)}};
+  outcome.id = RequestId(17);
   outcome.split = true;
   outcome.preempted = 1;
   outcome.placement = {.prefill = "cpu:0",
@@ -89,13 +90,14 @@ TEST(ResponsePartsTest, StagesAddUp) {
                        .predicted_ttft = 0.0055};
   std::string out;
   AppendTimings(outcome, out);
-  EXPECT_EQ(out,
-            R"({"queue_ms":1.500,"prefill_wait_ms":0.500,"prefill_ms":2.000,)"
-            R"("transfer_ms":1.000,"decode_wait_ms":0.250,"decode_ms":5.750,)"
-            R"("total_ms":11.000,"time_to_first_token_ms":4.000,)"
-            R"("predicted_time_to_first_token_ms":5.500,"split":true,)"
-            R"("placement":{"prefill":"cpu:0","decode":"cpu:1",)"
-            R"("reason":"split-faster"},"preempted":1,"recomputed":0})");
+  EXPECT_EQ(
+      out,
+      R"({"request":17,"queue_ms":1.500,"prefill_wait_ms":0.500,"prefill_ms":2.000,)"
+      R"("transfer_ms":1.000,"decode_wait_ms":0.250,"decode_ms":5.750,)"
+      R"("total_ms":11.000,"time_to_first_token_ms":4.000,)"
+      R"("predicted_time_to_first_token_ms":5.500,"split":true,)"
+      R"("placement":{"prefill":"cpu:0","decode":"cpu:1",)"
+      R"("reason":"split-faster"},"preempted":1,"recomputed":0})");
 }
 
 TEST(ChatResponseTest, Events) {
