@@ -4,7 +4,7 @@
 // queueing, prompts that interrupt decode, and clients that run in lock-step
 // come out by themselves.
 //
-// Deterministic: lengths are spread evenly by a fixed sequence.
+// Deterministic: lengths are drawn with fixed seeds.
 #pragma once
 
 #include <cstdint>

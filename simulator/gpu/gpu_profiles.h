@@ -72,11 +72,15 @@ struct EngineHabits {
   // Multipliers of table times.
   double gemm = 1, expert = 1, decode_attention = 1, prefill_attention = 1,
          latent_decode = 1, latent_prefill = 1, collective = 1, elementwise = 1;
-  double request_overhead = 0;  // s of every request before it is queued
-  double request_spacing = 0;   // s the front end is busy with each
+  double request_overhead = 0;         // s of every request before it is queued
+  double latent_request_overhead = 0;  // more of it with latent attention
+  double request_spacing = 0;          // s the front end is busy with each
   // Decode steps that pass before the client has its first token.
   double first_token_steps = 0;
   double group_steps = 0;  // more of them where attention groups wait in turn
+  // More of them in the dated sweeps of dense models with 1,024 tokens in and
+  // out, where tokens reach the client in bundles.
+  double bundle_steps = 0;
   // An engine that looks for new requests only every so many steps: with fewer
   // than kManyClients, and with more.
   double poll_steps_few = 0, poll_steps_many = 0;

@@ -22,6 +22,12 @@ double FirstTokenSteps(const MeasuredRun& run, const EngineHabits& habits,
   if (!run.disaggregated && run.worker.attention_data_parallel > 1) {
     steps += habits.group_steps;
   }
+  const ModelShape* model = profiles.FindModel(run.model);
+  if (run.dated && !run.disaggregated && model != nullptr &&
+      model->experts == 0 && run.prompt_tokens == 1024 &&
+      run.answer_tokens == 1024) {
+    steps += habits.bundle_steps;
+  }
   const GpuSystem* system = profiles.FindSystem(run.system);
   if (run.dated && system != nullptr && system->fp4_flops > system->fp8_flops) {
     // On average half an interval is still to go.
@@ -52,7 +58,11 @@ absl::StatusOr<GpuStepTime> RunPredictor::WorkerOf(GpuServing s) {
 }
 
 absl::StatusOr<Prediction> RunPredictor::Predict(const MeasuredRun& run) {
-  const EngineHabits& habits = profiles_.habits(run.worker.engine);
+  EngineHabits habits = profiles_.habits(run.worker.engine);
+  const ModelShape* model = profiles_.FindModel(run.model);
+  if (model != nullptr && model->latent()) {
+    habits.request_overhead += habits.latent_request_overhead;
+  }
   ClosedLoop loop;
   loop.clients = run.clients;
   loop.prompt_tokens = run.prompt_tokens;
