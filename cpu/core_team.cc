@@ -12,12 +12,10 @@
 namespace braid::cpu {
 namespace {
 
-// Polls without a pause first: a barrier between threads that are in step takes
-// less than one pause instruction. Then with pauses, about 20 us; then giving
-// way to whoever else wants the core; then asleep.
-constexpr int kHotPolls = 200;
-constexpr int kPausedPolls = 500;
-constexpr int kYieldedPolls = 200;
+// Longer than threads of one step are ever apart on cores of their own. On a
+// core with a busy neighbour to wait longer is to lose: the one waited for gets
+// its turn while this one burns its own, and the other way round.
+constexpr std::chrono::microseconds kBarrierSpin{25};
 
 void Pause() {
 #if defined(__x86_64__)
@@ -58,40 +56,18 @@ void PinTo(std::thread& thread, int core) {
   (void)pthread_setaffinity_np(thread.native_handle(), sizeof(set), &set);
 }
 
-// Returns once `counter` is no longer `seen`. The one who changes it does so
-// sequentially consistently, so that the change cannot pass the look at the
-// sleepers inside notify.
-void AwaitChange(const std::atomic<uint32_t>& counter, uint32_t seen) {
-  const auto changed = [&] {
-    return counter.load(std::memory_order_acquire) != seen;
-  };
-  for (int i = 0; i < kHotPolls; ++i) {
-    if (changed()) return;
-  }
-  for (int i = 0; i < kPausedPolls; ++i) {
-    if (changed()) return;
-    Pause();
-  }
-  for (int i = 0; i < kYieldedPolls; ++i) {
-    if (changed()) return;
-    sched_yield();
-  }
-  counter.wait(seen, std::memory_order_acquire);
-}
-
 }  // namespace
 
 void SpinBarrier::Wait() {
   if (size_ == 1) return;
   // Read before arriving: the last to arrive moves it on.
-  const uint32_t generation = generation_.load(std::memory_order_relaxed);
+  const uint32_t generation = generation_.value();
   if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == size_) {
     arrived_.store(0, std::memory_order_relaxed);
-    generation_.store(generation + 1, std::memory_order_seq_cst);
-    generation_.notify_all();
+    generation_.Advance();
     return;
   }
-  AwaitChange(generation_, generation);
+  generation_.Await(generation, kBarrierSpin);
 }
 
 absl::StatusOr<std::unique_ptr<CoreThreads>> CoreThreads::Start(
@@ -113,8 +89,7 @@ absl::StatusOr<std::unique_ptr<CoreThreads>> CoreThreads::Start(
 CoreThreads::~CoreThreads() {
   for (Mailbox& mailbox : mailboxes_) {
     mailbox.stop.store(true, std::memory_order_relaxed);
-    mailbox.posted.fetch_add(1, std::memory_order_seq_cst);
-    mailbox.posted.notify_one();
+    mailbox.posted.Advance();
   }
   for (std::thread& thread : threads_) thread.join();
 }
@@ -124,16 +99,15 @@ void CoreThreads::Post(int core, Work work, void* context, int index) {
   mailbox.work = work;
   mailbox.context = context;
   mailbox.index = index;
-  mailbox.posted.fetch_add(1, std::memory_order_seq_cst);
-  mailbox.posted.notify_one();
+  mailbox.posted.Advance();
 }
 
 void CoreThreads::AwaitIdle(int core) const {
   const Mailbox& mailbox = mailboxes_[core];
-  const uint32_t posted = mailbox.posted.load(std::memory_order_relaxed);
-  for (uint32_t done = mailbox.done.load(std::memory_order_acquire);
-       done != posted; done = mailbox.done.load(std::memory_order_acquire)) {
-    AwaitChange(mailbox.done, done);
+  const uint32_t posted = mailbox.posted.value();
+  for (uint32_t done = mailbox.done.value(); done != posted;
+       done = mailbox.done.value()) {
+    mailbox.done.Await(done, kBarrierSpin);
   }
 }
 
@@ -142,15 +116,12 @@ void CoreThreads::Serve(Mailbox& mailbox) const {
     AwaitPost(mailbox, served);
     if (mailbox.stop.load(std::memory_order_relaxed)) return;
     mailbox.work(mailbox.context, mailbox.index);
-    mailbox.done.fetch_add(1, std::memory_order_seq_cst);
-    mailbox.done.notify_all();
+    mailbox.done.Advance();
   }
 }
 
 void CoreThreads::AwaitPost(const Mailbox& mailbox, uint32_t seen) const {
-  const auto posted = [&] {
-    return mailbox.posted.load(std::memory_order_acquire) != seen;
-  };
+  const auto posted = [&] { return mailbox.posted.value() != seen; };
   if (posted()) return;
   const auto sleep_at = std::chrono::steady_clock::now() + options_.spin;
   do {
@@ -161,7 +132,7 @@ void CoreThreads::AwaitPost(const Mailbox& mailbox, uint32_t seen) const {
     // The engine's thread may want this very core to launch the next step.
     sched_yield();
   } while (std::chrono::steady_clock::now() < sleep_at);
-  mailbox.posted.wait(seen, std::memory_order_acquire);
+  mailbox.posted.Await(seen, std::chrono::microseconds(0));
 }
 
 }  // namespace braid::cpu

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "cpu/event_count.h"
 
 namespace braid::cpu {
 
@@ -33,7 +34,7 @@ class SpinBarrier final {
 
  private:
   alignas(64) std::atomic<int> arrived_{0};
-  alignas(64) std::atomic<uint32_t> generation_{0};
+  alignas(64) EventCount generation_;
   alignas(64) int size_ = 1;
 };
 
@@ -64,8 +65,8 @@ class CoreThreads final {
 
  private:
   struct alignas(64) Mailbox {
-    std::atomic<uint32_t> posted{0};  // counts the jobs ...
-    std::atomic<uint32_t> done{0};    // ... and those that have returned
+    EventCount posted;  // the jobs ...
+    EventCount done;    // ... and those that have returned
     std::atomic<bool> stop{false};
     Work work = nullptr;
     void* context = nullptr;

@@ -19,6 +19,6 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64)$")
 endif()
 
 braid_library(braid_cpu
-  SRCS core_team.cc cpu_model.cc cpu_runner.cc forward.cc packed_model.cc
-       step_rows.cc
+  SRCS core_team.cc cpu_model.cc cpu_runner.cc event_count.cc forward.cc
+       packed_model.cc step_rows.cc
   DEPS braid_cpu_kernels braid_cpu_float_kernels braid_model)

@@ -1,7 +1,8 @@
 braid_test(cpu_float_kernels_test
   SRCS float_kernels_test.cc
   DEPS braid_cpu_float_kernels braid_cpu_kernels braid_cpu_reference)
-braid_test(cpu_core_team_test SRCS core_team_test.cc DEPS braid_cpu)
+braid_test(cpu_core_team_test
+  SRCS core_team_test.cc event_count_test.cc DEPS braid_cpu)
 braid_test(cpu_default_model_test
   SRCS default_model_run_test.cc runner_default_test.cc DEPS braid_cpu)
 braid_test(cpu_runner_test
