@@ -1,0 +1,223 @@
+// What the scheduler promises over time: nobody starves, nothing deadlocks,
+// what it admits keeps its targets, and a Retry-After comes true.
+#include <cmath>
+
+#include "base/rng.h"
+#include "tests/scheduler/timed_driver.h"
+
+namespace braid {
+namespace {
+
+using std::chrono::microseconds;
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+constexpr StepTimeModel::Prior kSteps = {.base = 0.002,
+                                         .chunk_token = 0.0005,
+                                         .chunk_attended = 1e-8,
+                                         .decode_row = 0.001,
+                                         .decode_attended = 1e-7};
+
+SchedulerConfig Config(int devices, SplitMode split, uint32_t blocks = 4096) {
+  SchedulerConfig config{
+      .pool_blocks = {blocks},
+      .split = split,
+      .max_context = 4096,
+      .prefill_chunk = 256,
+      .lend_cores = false,
+      .classes = {{"fast", seconds(2), milliseconds(100), 256},
+                  {"slow", seconds(60), milliseconds(500), 256}}};
+  for (int i = 0; i < devices; ++i) {
+    config.devices.push_back(
+        {.id = DeviceId(static_cast<uint32_t>(i)),
+         .role = i == 0 ? DeviceRole::kPrefill : DeviceRole::kDecode,
+         .max_rows = 256,
+         .prior = kSteps,
+         .prior_measured = true});
+  }
+  return config;
+}
+
+double Ttft(const TimedDriver::Client& client) {
+  return ToSeconds(client.first_token - client.arrival);
+}
+
+class EverySplitTest : public testing::TestWithParam<SplitMode> {};
+
+// Open loop at twice of what the devices can do: whoever is admitted keeps the
+// targets, the others are told at once.
+TEST_P(EverySplitTest, AtTwiceTheCapacityTheAdmittedKeepTheirTargets) {
+  const int devices = GetParam() == SplitMode::kOff ? 1 : 2;
+  TimedDriver driver(Config(devices, GetParam()));
+  Rng rng(1);
+  TimePoint next;
+  while (next < TimePoint(seconds(60))) {
+    driver.Run(next);
+    driver.Offer(driver.Input(300 + static_cast<uint32_t>(rng.Below(400)),
+                              10 + static_cast<uint32_t>(rng.Below(60))));
+    next += microseconds(static_cast<int64_t>(
+        1e6 * -std::log(1 - rng.Uniform()) / (8 * devices)));
+  }
+  driver.Run();
+  ASSERT_FALSE(driver.busy());
+  int admitted = 0, kept = 0, refused = 0;
+  for (const auto& [id, client] : driver.clients()) {
+    if (client.refused) {
+      ++refused;
+      continue;
+    }
+    ++admitted;
+    const double tpot = client.output > 1
+                            ? ToSeconds(client.finished - client.first_token) /
+                                  (client.output - 1)
+                            : 0;
+    kept += Ttft(client) <= 2 && tpot <= 0.1;
+  }
+  EXPECT_GT(refused, admitted / 3);
+  EXPECT_GT(admitted, 100);
+  EXPECT_GE(kept, admitted * 0.95) << admitted << " admitted, " << kept
+                                   << " kept, " << refused << " refused";
+}
+
+INSTANTIATE_TEST_SUITE_P(Modes, EverySplitTest,
+                         testing::Values(SplitMode::kAuto, SplitMode::kOn,
+                                         SplitMode::kOff));
+
+// A refused request that comes back a little later than it was told to is
+// taken, and one that comes back after half of that time is not.
+TEST(PromisesTest, RetryAfterComesTrue) {
+  for (const double share : {0.5, 1.2}) {
+    TimedDriver driver(Config(1, SplitMode::kOff));
+    std::optional<Refusal> refusal;
+    while (!refusal) {
+      refusal = driver.Offer(driver.Input(400, 5)).refused;
+    }
+    // One that is far from being taken.
+    for (int i = 0; i < 3; ++i) {
+      refusal = driver.Offer(driver.Input(1200, 5)).refused;
+      ASSERT_TRUE(refusal.has_value());
+    }
+    EXPECT_EQ(refusal->reason, RefusalReason::kOverload);
+    EXPECT_GT(refusal->retry_after, 0.2);
+    driver.Run(driver.now() + std::chrono::duration_cast<Duration>(
+                                  std::chrono::duration<double>(
+                                      refusal->retry_after * share)));
+    EXPECT_EQ(driver.Offer(driver.Input(1200, 5)).refused.has_value(),
+              share < 1);
+    driver.Run();
+  }
+}
+
+// A guess that is a thousand times too slow refuses nobody on an idle machine,
+// nor before there is more than a guess.
+TEST(PromisesTest, APessimisticGuessRefusesNobody) {
+  SchedulerConfig config = Config(2, SplitMode::kAuto);
+  for (SchedulerDevice& device : config.devices) {
+    device.prior_measured = false;
+    device.prior = {.base = 2, .chunk_token = 0.5, .decode_row = 1};
+  }
+  TimedDriver driver(config);
+  for (int i = 0; i < 4; ++i) {
+    EXPECT_FALSE(driver.Offer(driver.Input(100, 3)).refused.has_value());
+  }
+  driver.Run();
+  EXPECT_FALSE(driver.busy());
+}
+
+// A stream of a better class that never ends does not keep a request of a lower
+// one beyond its own target.
+TEST(PromisesTest, NobodyStarves) {
+  SchedulerConfig config = Config(1, SplitMode::kOff, /*blocks=*/64);
+  config.classes[1].ttft = seconds(5);
+  TimedDriver driver(config);
+  for (int i = 0; i < 5; ++i) driver.Offer(driver.Input(200, 100));
+  const RequestInput slow = driver.Input(500, 50, 1);
+  const RequestId id = slow.id;
+  driver.Offer(slow);
+  for (int i = 0; i < 300; ++i) {
+    driver.Run(driver.now() + milliseconds(100));
+    driver.Offer(driver.Input(200, 100));
+    driver.Offer(driver.Input(200, 100));
+  }
+  const TimedDriver::Client& client = driver.client(id);
+  EXPECT_FALSE(client.refused.has_value());
+  EXPECT_LE(client.preempted, 2u);
+  EXPECT_LT(client.first_token, TimePoint(seconds(8)));
+  EXPECT_LT(client.finished, TimePoint(seconds(25)));
+}
+
+// Pools that hold one request each, and requests that need both of them, in
+// either direction: they take turns.
+TEST(PromisesTest, NothingDeadlocksOnBlocks) {
+  for (const SplitMode split : {SplitMode::kAuto, SplitMode::kOn}) {
+    SchedulerConfig config = Config(2, split);
+    config.max_context = 128;
+    config.pool_blocks = {8, 8};
+    config.devices[1].pool = PoolId(1);
+    if (split == SplitMode::kAuto) {
+      for (SchedulerDevice& device : config.devices) {
+        device.role = DeviceRole::kBoth;
+      }
+    }
+    config.classes = {{"patient", seconds(600), seconds(1), 256}};
+    TimedDriver driver(config);
+    for (uint32_t i = 0; i < 60; ++i) {
+      EXPECT_FALSE(
+          driver.Offer(driver.Input(60 + i % 50, 17)).refused.has_value());
+    }
+    driver.Run();
+    EXPECT_FALSE(driver.busy()) << ToString(split);
+  }
+}
+
+// Long prompts beside running answers: no token comes later than its due
+// allows, and the prompts get on.
+TEST(PromisesTest, PromptsKeepTheTokenDues) {
+  TimedDriver driver(Config(1, SplitMode::kOff));
+  std::vector<RequestId> answers;
+  for (int i = 0; i < 8; ++i) {
+    RequestInput input = driver.Input(30, 400);
+    answers.push_back(input.id);
+    driver.Offer(std::move(input));
+  }
+  driver.Run(TimePoint(seconds(1)));
+  for (int i = 0; i < 4; ++i) {
+    EXPECT_FALSE(driver.Offer(driver.Input(1500, 5)).refused.has_value()) << i;
+    driver.Run(driver.now() + seconds(4));
+  }
+  driver.Run();
+  for (RequestId id : answers) {
+    const TimedDriver::Client& client = driver.client(id);
+    EXPECT_EQ(client.output, 400u);
+    EXPECT_LE(ToSeconds(client.longest_gap), 0.401);
+    EXPECT_LE(ToSeconds(client.finished - client.first_token), 399 * 0.1);
+  }
+}
+
+// A better class gets the blocks of a lower one when it would miss its target,
+// and all of them finish.
+TEST(PromisesTest, ThePreemptedFinish) {
+  SchedulerConfig config = Config(1, SplitMode::kOff, /*blocks=*/480);
+  TimedDriver driver(config);
+  for (int i = 0; i < 3; ++i) driver.Offer(driver.Input(400, 2000, 1));
+  driver.Run(TimePoint(milliseconds(900)));
+  for (int i = 0; i < 6; ++i) {
+    EXPECT_FALSE(driver.Offer(driver.Input(800, 40)).refused.has_value()) << i;
+    driver.Run(driver.now() + milliseconds(700));
+  }
+  driver.Run();
+  EXPECT_FALSE(driver.busy());
+  uint32_t preempted = 0;
+  for (const auto& [id, client] : driver.clients()) {
+    EXPECT_FALSE(client.refused.has_value());
+    EXPECT_LE(client.preempted, 2u);
+    preempted += client.preempted;
+    if (client.output == 40) {
+      EXPECT_LE(Ttft(client), 2.0) << id.value();
+    }
+  }
+  EXPECT_GT(preempted, 0u);
+}
+
+}  // namespace
+}  // namespace braid

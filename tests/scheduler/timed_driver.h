@@ -1,0 +1,181 @@
+// Turns a Scheduler in virtual time: steps take exactly what the devices'
+// priors say, hand-overs a fixed time, and every request runs to its full
+// length.
+#pragma once
+
+#include <algorithm>
+#include <map>
+#include <optional>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "scheduler/scheduler.h"
+
+namespace braid {
+
+class TimedDriver {
+ public:
+  struct Client {
+    TimePoint arrival, first_token = kNever, finished = kNever;
+    TimePoint last_token;
+    uint32_t output = 0, preempted = 0;
+    Duration longest_gap{0};
+    std::optional<Refusal> refused;
+  };
+
+  explicit TimedDriver(SchedulerConfig config)
+      : config_(std::move(config)), scheduler_(config_) {}
+
+  Scheduler& scheduler() { return scheduler_; }
+  TimePoint now() const { return now_; }
+  const Client& client(RequestId id) const { return clients_.at(id); }
+  const std::map<RequestId, Client>& clients() const { return clients_; }
+
+  // Of its own text, unless told otherwise.
+  RequestInput Input(uint32_t prompt, uint32_t output, uint32_t of_class = 0) {
+    RequestInput input{.id = RequestId(++last_id_),
+                       .max_output = output,
+                       .arrival = now_,
+                       .service_class = of_class};
+    for (uint32_t i = 0; i < prompt; ++i) {
+      input.prompt.push_back(static_cast<TokenId>(last_id_ * 1000 + i));
+    }
+    return input;
+  }
+  const Client& Offer(RequestInput input) {
+    Client& client = clients_[input.id];
+    client.arrival = now_;
+    client.refused = scheduler_.Offer(std::move(input), now_);
+    return client;
+  }
+
+  bool busy() const {
+    return std::ranges::any_of(clients_, [](const auto& item) {
+      return item.second.finished == kNever && !item.second.refused;
+    });
+  }
+
+  // Until nothing can happen any more, or `until`.
+  void Run(TimePoint until = kNever) {
+    for (int events = 0; events < 2000000; ++events) {
+      Turn();
+      const TimePoint next = NextEvent();
+      if (next == kNever || next > until) break;
+      now_ = next;
+      Fire();
+      // It counts everything.
+      if (events % 32 == 0) scheduler_.CheckInvariants();
+    }
+    if (until != kNever) now_ = std::max(now_, until);
+  }
+
+ private:
+  struct Step {
+    StepPlan plan;
+    TimePoint end;
+  };
+
+  void Turn() {
+    refused_.clear();
+    scheduler_.TakeRefused(now_, refused_);
+    for (const Refusal& refusal : refused_) {
+      clients_.at(refusal.request).refused = refusal;
+      scheduler_.Finish(refusal.request);
+    }
+    for (const SchedulerDevice& device : config_.devices) {
+      if (!scheduler_.available(device.id)) continue;
+      StepPlan plan = scheduler_.Plan(device.id, now_);
+      if (plan.empty()) continue;
+      scheduler_.Apply(plan, now_);
+      for (const Preemption& preemption : plan.preempted) {
+        ++clients_.at(preemption.request).preempted;
+      }
+      if (plan.rows.empty()) continue;
+      const double seconds = StepTimeModel(device.prior).Predict(Shape(plan));
+      const TimePoint end = now_ + std::chrono::duration_cast<Duration>(
+                                       std::chrono::duration<double>(seconds));
+      steps_.emplace(device.id, Step{std::move(plan), end});
+    }
+  }
+
+  static StepShape Shape(const StepPlan& plan) {
+    StepShape shape;
+    for (const PlannedRows& rows : plan.rows) {
+      if (rows.kind == RowKind::kDecode) {
+        shape.AddDecodeRow(rows.first + 1);
+      } else {
+        shape.AddChunk(rows.first, rows.count);
+      }
+    }
+    return shape;
+  }
+
+  TimePoint NextEvent() const {
+    TimePoint next = kNever;
+    for (const auto& [device, step] : steps_) next = std::min(next, step.end);
+    for (const auto& [id, at] : transfers_) next = std::min(next, at);
+    return next;
+  }
+
+  void Fire() {
+    for (auto it = steps_.begin(); it != steps_.end();) {
+      if (it->second.end > now_) {
+        ++it;
+        continue;
+      }
+      const StepPlan plan = std::move(it->second.plan);
+      it = steps_.erase(it);
+      End(plan);
+    }
+    for (auto it = transfers_.begin(); it != transfers_.end();) {
+      if (it->second > now_) {
+        ++it;
+        continue;
+      }
+      const Request* request = scheduler_.Find(it->first);
+      if (request != nullptr && request->state == RequestState::kTransferring) {
+        scheduler_.CompleteTransfer(it->first, now_);
+      }
+      it = transfers_.erase(it);
+    }
+  }
+
+  void End(const StepPlan& plan) {
+    std::vector<std::optional<TokenId>> drawn;
+    for (const PlannedRows& rows : plan.rows) {
+      drawn.push_back(rows.draws ? std::optional<TokenId>(1) : std::nullopt);
+    }
+    scheduler_.Commit(plan, drawn, 0, now_);
+    for (const PlannedRows& rows : plan.rows) {
+      const Request* request = scheduler_.Find(rows.request);
+      Client& client = clients_.at(rows.request);
+      if (rows.draws) {
+        if (client.first_token == kNever) {
+          client.first_token = now_;
+        } else {
+          client.longest_gap =
+              std::max(client.longest_gap, now_ - client.last_token);
+        }
+        client.last_token = now_;
+        ++client.output;
+      }
+      if (client.output == request->max_output) {
+        client.finished = now_;
+        scheduler_.Finish(rows.request);
+      } else if (request->state == RequestState::kTransferring) {
+        transfers_.emplace(rows.request, now_ + std::chrono::milliseconds(1));
+      }
+    }
+  }
+
+  const SchedulerConfig config_;
+  Scheduler scheduler_;
+  TimePoint now_;
+  uint64_t last_id_ = 0;
+  std::map<RequestId, Client> clients_;
+  std::map<DeviceId, Step> steps_;
+  std::map<RequestId, TimePoint> transfers_;
+  std::vector<Refusal> refused_;
+};
+
+}  // namespace braid
