@@ -12,7 +12,7 @@ namespace {
 // about costs more than staying. The roles' hysteresis.
 constexpr Duration kDwell = std::chrono::milliseconds(500);
 // Of the head of the queue, looked at in a turn.
-constexpr size_t kLookedAt = 64;
+constexpr size_t kLookedAt = 16;
 // Bound anew in a turn, and how often one request may be.
 constexpr int kRebindsPerTurn = 8;
 constexpr Duration kRebindInterval = std::chrono::milliseconds(50);
