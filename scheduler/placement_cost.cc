@@ -28,16 +28,19 @@ double StepWith(const PlacementQuery& query, const DeviceView& device,
   return device.time->Predict(rows);
 }
 
-// Share of a device's steps that are expected to carry prompts while a request
-// decodes there, though none queue there now. What the device is meant for says
-// so, where it is free to say it.
+// Share of the device's steps that will carry prompts to come while a request
+// decodes there: what the device is meant for says so, where it is free to. The
+// shares are what did best over mixes of prompts and answers
+// (tests/scheduler/placement_mix_test.cc): with less, rows spread over devices
+// that prompts would better have for themselves; with more, they crowd where
+// prompts are few.
 double ExpectedMix(const PlacementQuery& query, const DeviceView& device) {
   if (query.split != SplitMode::kAuto) return 0;
   switch (device.role) {
     case DeviceRole::kPrefill:
-      return 1;
+      return 0.7;
     case DeviceRole::kBoth:
-      return 0.5;
+      return 0.35;
     case DeviceRole::kDecode:
       return 0;
   }
@@ -107,7 +110,8 @@ DecodeCost DecodeCostOf(const PlacementQuery& query,
   const double step_before = time.Predict(before);
   const double step = time.Predict(with);
 
-  // Share of its steps that carry a chunk of the prompts that queue there.
+  // Share of its steps that carry a chunk of the prompts that queue there,
+  // which are taken to be like this one.
   const double mixed = std::min(1.0, device.prefill_wait / (tokens * step));
   double chunk_seconds = 0;
   if (mixed > 0) {
@@ -116,7 +120,8 @@ DecodeCost DecodeCostOf(const PlacementQuery& query,
       budget = budget > 0 ? std::min(budget, device.tightest_tpot)
                           : device.tightest_tpot;
     }
-    const uint32_t chunk = ChunkBeside(query, device, with, budget);
+    const uint32_t chunk =
+        std::min(query.prompt_tokens, ChunkBeside(query, device, with, budget));
     chunk_seconds = StepWith(query, device, with, chunk) - step;
   }
   cost.tpot = step + mixed * chunk_seconds;
