@@ -1,3 +1,5 @@
+// What the pieces of scheduling cost that are called for every request or step.
+//
 // Placement decisions per second at some numbers of devices: filter, score and
 // pick, with every prediction made anew. Half of the devices are meant for
 // prompts, all are busy with random work, each has a pool of its own; a prompt
@@ -6,6 +8,7 @@
 
 #include "base/rng.h"
 #include "benchmark/benchmark.h"
+#include "scheduler/admission_queue.h"
 #include "scheduler/placement_policy.h"
 
 namespace braid {
@@ -118,6 +121,34 @@ void BM_LargestChunk(benchmark::State& state) {
   state.SetItemsProcessed(state.iterations());
 }
 BENCHMARK(BM_LargestChunk);
+
+// One arrives, the first is served, with `range` others waiting, of as many
+// tenants as it says.
+void BM_Queue(benchmark::State& state) {
+  AdmissionQueue queue({{.name = "a",
+                         .ttft = std::chrono::seconds(2),
+                         .max_queued = 1'000'000}});
+  Rng rng(1);
+  uint64_t id = 0;
+  const auto push = [&] {
+    QueueKey key;
+    ++id;
+    benchmark::DoNotOptimize(
+        queue.Push({.id = RequestId(id),
+                    .tenant = rng.Below(static_cast<uint64_t>(state.range(1))),
+                    .arrival = TimePoint(std::chrono::milliseconds(id)),
+                    .seconds = 0.1 * rng.Uniform()},
+                   &key));
+  };
+  for (int64_t i = 0; i < state.range(0); ++i) push();
+  for (auto _ : state) {
+    push();
+    queue.Remove(*queue.begin(), true);
+  }
+  state.SetItemsProcessed(state.iterations());
+}
+BENCHMARK(BM_Queue)->Args({64, 1})->Args({64, 8})->Args({4096, 1})->Args({4096,
+                                                                          100});
 
 }  // namespace
 }  // namespace braid
