@@ -6,7 +6,7 @@
 //   ttft   = start + steps at p until the prompt is computed
 //   after  = hand-over + tokens after the first x tpot at d
 //   cost   = ttft + after + late x (what of them is beyond the targets)
-//          + others(p) + others(d)
+//          + credit x wait for credit + others(p) + others(d)
 //
 // A prompt on a device that decodes goes in chunks that its rows' token target
 // allows. A row on a device that computes prompts takes time from them and
@@ -33,6 +33,9 @@ struct PlacementWeights {
   double slack = 0.05, harm = 20;
   // A second of device time that other prompts could have had.
   double work = 1;
+  // A second until blocks or a row are free, beside the waiting itself: a full
+  // device is no place to gather on.
+  double credit = 4;
   // Seconds that an unusual role, and turning a device around, must gain.
   double role = 0.005, turn = 0.005;
 };
@@ -91,7 +94,8 @@ inline PairCost PairCostOf(const PlacementQuery& query,
     late += std::max(0.0, hand_over + tokens * each);
   }
   pair.own = pair.ttft + hand_over + decode.tokens + weights.late * late;
-  pair.cost = pair.own + prefill.others + decode.others;
+  pair.cost =
+      pair.own + weights.credit * credit + prefill.others + decode.others;
   return pair;
 }
 

@@ -62,7 +62,7 @@ enum class PlacementReason : uint8_t {
   kNoDecode,       // at most one token is wanted: nothing to hand over
   kSplitForced,    // the mode says so
   kSplitFaster,    // two devices have it done sooner, or nearly so
-  kSplitHarmless,  // one device would be faster, but stall running requests
+  kSplitHarmless,  // one device would be faster, but at others' cost
   kBypassFaster,   // one device has both done sooner, and nobody suffers
   kDecodeStays,    // decoded where it was prefilled: the others are full
   kCacheNear,      // a longer queue is worth the prefix that is known there
