@@ -1,5 +1,6 @@
 #include "bench/hit_share.h"
 
+#include <algorithm>
 #include <list>
 #include <memory>
 #include <set>
@@ -75,7 +76,11 @@ uint64_t CountBlocks(const BlockTrace& trace) {
 
 uint64_t IndexHits(const BlockTrace& trace, uint32_t capacity,
                    const EvictionConfig& eviction) {
-  BlockPool pool(PoolId(0), capacity);
+  uint32_t largest = 0;
+  for (const TraceRequest& request : trace) {
+    largest = std::max(largest, request.input_tokens / kTraceBlockTokens);
+  }
+  BlockPool pool(PoolId(0), capacity + largest);
   PrefixIndex index(pool, kTraceBlockTokens, eviction);
   std::vector<TokenId> tokens;
   uint64_t hits = 0;
@@ -92,10 +97,11 @@ uint64_t IndexHits(const BlockTrace& trace, uint32_t capacity,
     hits += match.blocks.size();
     BlockTable table = pool.Share(match.blocks);
     const auto more = static_cast<uint32_t>(full - match.blocks.size());
-    if (!index.MakeRoom(more)) continue;  // Larger than the pool.
     BRAID_CHECK(pool.Reserve(table, more));
     table.UseUpTo(full);
     index.Publish(keys, tokens, table);
+    table.Clear();
+    BRAID_CHECK(index.MakeRoom(largest));
   }
   return hits;
 }

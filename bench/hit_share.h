@@ -29,8 +29,10 @@ absl::StatusOr<BlockTrace> ReadMooncakeTrace(const std::string& path);
 
 uint64_t CountBlocks(const BlockTrace& trace);
 
-// A BlockPool of `capacity` blocks under a PrefixIndex. Full blocks only: what
-// is not full is not published, and counts as a miss.
+// A BlockPool under a PrefixIndex that keeps `capacity` blocks between
+// requests, with room for the largest request beside them, as the other two
+// have it. Full blocks only: what is not full is not published, and counts as a
+// miss.
 uint64_t IndexHits(const BlockTrace& trace, uint32_t capacity,
                    const EvictionConfig& eviction);
 // Textbook LRU over all blocks, leaves older than their roots.

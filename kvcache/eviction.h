@@ -18,7 +18,7 @@ struct EvictionConfig {
   EvictionOrder order = EvictionOrder::kExpectedReuse;
   // Leaves of chains that one eviction looks at. All of them are evictable and
   // each stands for the blocks above it, so a few tell about many.
-  uint32_t sample = 64;
+  uint32_t sample = 128;
   // Blocks, evicted ones too, whose next use is waited for; see ReuseHistory.
   uint32_t history = 1 << 17;
   uint64_t seed = 0;  // of the sample

@@ -7,6 +7,16 @@
 #include "kvcache/reuse_class.h"
 
 namespace braid {
+namespace {
+
+// A small pool needs no long memory.
+uint32_t HistoryFor(const EvictionConfig& eviction, uint32_t capacity) {
+  BRAID_CHECK(eviction.history > 0);
+  const uint64_t enough = std::max<uint64_t>(1024, uint64_t{capacity} * 32);
+  return static_cast<uint32_t>(std::min<uint64_t>(eviction.history, enough));
+}
+
+}  // namespace
 
 PrefixIndex::PrefixIndex(BlockPool& pool, uint32_t block_tokens,
                          const EvictionConfig& eviction, int key_bits)
@@ -18,7 +28,8 @@ PrefixIndex::PrefixIndex(BlockPool& pool, uint32_t block_tokens,
       entries_(pool.capacity()),
       tokens_(size_t{pool.capacity()} * block_tokens),
       model_(kReuseClasses),
-      history_(eviction.history, pool.capacity()),
+      history_(HistoryFor(eviction, pool.capacity()), pool.capacity(),
+               kReuseClasses),
       rng_(eviction.seed) {
   BRAID_CHECK(block_tokens > 0 && key_bits > 0 && key_bits <= 64);
   BRAID_CHECK(eviction.sample > 0);

@@ -7,6 +7,12 @@
 #include "kvcache/reuse_class.h"
 
 namespace braid {
+namespace {
+
+// In blocks used. A refit takes some 20 us.
+constexpr uint32_t kShortestRefit = 512;
+
+}  // namespace
 
 // The request behind `at.table` shows itself for the first time.
 void PrefixIndex::StartUse(const PrefixKeys& keys, const Publication& at) {
@@ -48,7 +54,9 @@ void PrefixIndex::Use(uint32_t block, uint32_t i, const BlockTable& table) {
     entry.uses = last ? last->uses : use.evicted_uses;
   }
   entry.uses += entry.uses < 255;
-  if (entry.uses > 1) {
+  if (entry.children >= kHubChildren) {
+    entry.reuse_class = kHubClass;
+  } else if (entry.uses > 1) {
     entry.reuse_class = UsedAgainClass(entry.uses, use.new_tokens);
   } else if (use.fresh) {
     entry.reuse_class = FreshClass(use.new_tokens);
@@ -89,9 +97,8 @@ void PrefixIndex::Supersede(uint32_t block, int children) {
 
 void PrefixIndex::AdvanceClock(uint32_t blocks) {
   clock_ += blocks;
-  // So that a refit, which reads the whole history, costs a few ns per block.
-  const uint32_t period = std::max(pool_.capacity() / 4, history_.size() / 8);
-  if (clock_ - refitted_ < std::max(period, 64u)) return;
+  const uint32_t period = std::max(pool_.capacity() / 16, kShortestRefit);
+  if (clock_ - refitted_ < period) return;
   refitted_ = clock_;
   history_.AddWaiting(clock_, model_);
   model_.Refit();

@@ -7,6 +7,9 @@
 //               question (short, comes back as history), or a document pasted
 //               for this turn alone (long, does not)
 //   used again  part of a known prefix: the more turns, the surer the next
+//   hub         a common root (a system prompt, a document that is asked
+//   about):
+//               used again at once, by anybody
 //   superseded  the sequence came back and took another branch here; what hung
 //               below has next to no future
 //
@@ -25,11 +28,12 @@ inline constexpr int kFreshClasses = 8;
 inline constexpr int kContinuedClasses = 4;
 inline constexpr int kUsedAgainClasses = 6;
 inline constexpr int kSupersededClasses = 3;
-inline constexpr int kReuseClasses =
-    kFreshClasses + kContinuedClasses + kUsedAgainClasses + kSupersededClasses;
+inline constexpr int kReuseClasses = kFreshClasses + kContinuedClasses +
+                                     kUsedAgainClasses + kSupersededClasses + 1;
+inline constexpr uint8_t kHubClass = kReuseClasses - 1;
 
-// A block with so many children or more is a common root (a system prompt):
-// who branches off there does not supersede anybody.
+// A block with so many children or more is a hub: who branches off there does
+// not supersede anybody.
 inline constexpr int kHubChildren = 4;
 // More new tokens than that are more than a turn of a conversation.
 inline constexpr uint64_t kTurnTokens = 4096;
@@ -54,7 +58,7 @@ inline ReuseClass UsedAgainClass(int uses, uint64_t new_tokens) {
 
 // `children`: how many the block above had before the new branch.
 inline ReuseClass SupersededClass(int children) {
-  return static_cast<ReuseClass>(kReuseClasses - kSupersededClasses +
+  return static_cast<ReuseClass>(kHubClass - kSupersededClasses +
                                  std::clamp(children, 1, 3) - 1);
 }
 

@@ -28,7 +28,7 @@ class ReuseHistory final {
 
   // `capacity` records, sampled so that `blocks` indexed blocks take no more
   // than a quarter of them.
-  ReuseHistory(uint32_t capacity, uint32_t blocks);
+  ReuseHistory(uint32_t capacity, uint32_t blocks, int classes);
 
   // Keys are hashes; the upper half decides, tables use the lower one.
   bool Samples(uint64_t key) const { return ((key >> 40) & stride_mask_) == 0; }
@@ -42,12 +42,13 @@ class ReuseHistory final {
   // The block's class has changed without a use. Does nothing if unknown.
   void Reclassify(uint64_t key, Use use, ReuseModel& model);
 
+  // Tells the model of all records, with ages rounded to an epoch's middle.
   void AddWaiting(uint32_t now, ReuseModel& model) const;
   void Clear();
 
-  uint32_t size() const { return static_cast<uint32_t>(ring_.size()); }
   size_t bytes() const {
-    return ring_.capacity() * sizeof(Entry) + table_.bytes();
+    return ring_.capacity() * sizeof(Entry) + table_.bytes() +
+           waiting_.size() * sizeof(float);
   }
 
  private:
@@ -56,9 +57,20 @@ class ReuseHistory final {
     Use use;  // uses == 0: dead
   };
 
+  // How many live records were last used in each epoch of the clock, by class:
+  // so that reading all ages does not take reading all records. The history
+  // spans about half of the epochs.
+  static constexpr uint32_t kEpochs = 1024;
+
+  float& Waiting(Use use) {
+    return waiting_[(use.when >> epoch_shift_) % kEpochs * classes_ + use.as];
+  }
   void Append(uint64_t key, Use use, ReuseModel& model);
 
+  const int classes_;
   uint64_t stride_mask_;
+  int epoch_shift_;
+  std::vector<float> waiting_;  // kEpochs * classes_
   uint32_t capacity_;
   // In order of last use. A key used again gets a new entry; its old one is
   // dead and is overwritten in its turn.

@@ -15,15 +15,25 @@ constexpr double kHighestRate = 0.95;  // of one bucket
 // What a class remembers, in blocks: beyond that, the old counts half.
 constexpr double kMemory = 1 << 20;
 
-// Where a bucket begins.
-double AgeOf(int bucket) {
-  if (bucket == 0) return 0;
-  const int octave = (bucket - 1) / 2;
-  return std::ldexp((bucket - 1) % 2 == 0 ? 1.0 : 1.5, octave);
-}
+using Table = std::array<double, ReuseModel::kBuckets + 1>;
+
+// Where each bucket begins, and where the last one ends.
+const Table kAges = [] {
+  Table ages{};
+  for (int i = 1; i <= ReuseModel::kBuckets; ++i) {
+    ages[i] = std::ldexp((i - 1) % 2 == 0 ? 1.0 : 1.5, (i - 1) / 2);
+  }
+  return ages;
+}();
 
 // Before anything is known: the older, the less likely.
-double PriorRate(int bucket) { return 0.3 * std::pow(0.93, bucket); }
+const Table kPriorRates = [] {
+  Table rates{};
+  for (int i = 0; i <= ReuseModel::kBuckets; ++i) {
+    rates[i] = 0.3 * std::pow(0.93, i);
+  }
+  return rates;
+}();
 
 }  // namespace
 
@@ -49,7 +59,7 @@ ReuseModel::Rates ReuseModel::CommonRates() const {
   }
   Rates rates;
   for (int i = 0; i < kBuckets; ++i) {
-    rates[i] = (sum[i].reused + kCommonWeight * PriorRate(i)) /
+    rates[i] = (sum[i].reused + kCommonWeight * kPriorRates[i]) /
                (at_risk + kCommonWeight);
     at_risk = std::max(0.0, at_risk - sum[i].left());
   }
@@ -79,17 +89,37 @@ ReuseModel::Rates ReuseModel::ClassRates(const Curve& curve,
   return rates;
 }
 
+// With H(t) = P(used again by t) and K(t) = E[time kept until then or until t],
+// the score at age a is the steepest slope from (K(a), H(a)) to a later point
+// of that curve: the first edge of the upper hull of what lies to its right.
 ReuseModel::Scores ReuseModel::ScoresOf(const Rates& rates) {
+  struct Point {
+    double kept, hit;
+  };
+  std::array<Point, kBuckets + 1> curve;
+  double alive = 1;
+  curve[0] = {0, 0};
+  for (int i = 0; i < kBuckets; ++i) {
+    const double next = alive * (1 - rates[i]);
+    const double width = kAges[i + 1] - kAges[i];
+    curve[i + 1] = {curve[i].kept + width * (alive + next) / 2, 1 - next};
+    alive = next;
+  }
+  const auto slope = [&](int from, int to) {
+    return (curve[to].hit - curve[from].hit) /
+           (curve[to].kept - curve[from].kept);
+  };
   Scores scores;
-  for (int from = 0; from < kBuckets; ++from) {
-    double alive = 1, kept = 0, best = 0;
-    for (int i = from; i < kBuckets; ++i) {
-      const double next = alive * (1 - rates[i]);
-      kept += (AgeOf(i + 1) - AgeOf(i)) * (alive + next) / 2;
-      best = std::max(best, (1 - next) / kept);
-      alive = next;
+  std::array<int, kBuckets + 1> hull;  // from the right; back is leftmost
+  int size = 1;
+  hull[0] = kBuckets;
+  for (int i = kBuckets - 1; i >= 0; --i) {
+    while (size > 1 &&
+           slope(i, hull[size - 1]) <= slope(hull[size - 1], hull[size - 2])) {
+      --size;
     }
-    scores[from] = static_cast<float>(best);
+    scores[i] = static_cast<float>(slope(i, hull[size - 1]));
+    hull[size++] = i;
   }
   return scores;
 }

@@ -39,9 +39,11 @@ class ReuseModel final {
   void AddLost(ReuseClass of, uint32_t age) { ++cell(of, age).lost; }
 
   // Blocks that still wait for their next use: they count as lost for one
-  // Refit. Refit forgets them.
-  void AddWaiting(ReuseClass of, uint32_t age) { ++cell(of, age).waiting; }
-  // Computes the scores anew. O(classes * ages^2).
+  // Refit, which forgets them.
+  void AddWaiting(ReuseClass of, uint32_t age, float blocks) {
+    cell(of, age).waiting += blocks;
+  }
+  // Computes the scores anew. O(classes * ages).
   void Refit();
 
   float Score(ReuseClass of, uint32_t age) const {
