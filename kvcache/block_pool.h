@@ -34,6 +34,7 @@
 #include <vector>
 
 #include "base/ids.h"
+#include "kvcache/huge_vector.h"
 
 namespace braid {
 
@@ -121,7 +122,7 @@ class BlockPool final {
   void CheckCachedList() const;
 
   PoolId id_;
-  std::vector<Block> blocks_;
+  HugeVector<Block> blocks_;
   std::vector<BlockId> free_;  // a stack: warm memory is handed out first
   std::array<uint32_t, kBlockStateCount> counts_{};
   uint32_t cached_head_ = kNone, cached_tail_ = kNone;

@@ -1,6 +1,7 @@
 #include "kvcache/prefix_index.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "base/check.h"
 #include "kvcache/block_table.h"
@@ -113,7 +114,8 @@ uint32_t PrefixIndex::Find(uint64_t key, uint64_t seed, uint32_t parent,
   });
   if (block == kNone) return kNone;
   if (Continues(entries_[block], seed, parent) &&
-      std::ranges::equal(TokensOf(block), tokens)) {
+      std::memcmp(TokensOf(block).data(), tokens.data(), tokens.size_bytes()) ==
+          0) {
     return block;
   }
   *collision = true;
@@ -179,7 +181,13 @@ void PrefixIndex::Publish(const PrefixKeys& keys,
     Use(table.blocks()[i].value(), i, table);
   }
   // Behind a collision nothing is findable.
-  while (at.blocks < full && PublishBlock(keys[at.blocks], at)) {
+  constexpr uint32_t kAhead = 8;
+  while (at.blocks < full) {
+    if (at.blocks + kAhead < full) {
+      by_key_.Prefetch(keys[at.blocks + kAhead] & key_mask_);
+      __builtin_prefetch(&entries_[table.blocks()[at.blocks + kAhead].value()]);
+    }
+    if (!PublishBlock(keys[at.blocks], at)) break;
   }
   use.published = at.blocks;
 }
@@ -216,9 +224,7 @@ void PrefixIndex::Insert(uint32_t block, uint64_t key, const Publication& at) {
 void PrefixIndex::Remove(uint32_t block) {
   Entry& entry = entries_[block];
   BRAID_CHECK(entry.indexed && entry.first_child == kNone);
-  by_key_.Erase(entry.key & key_mask_, block, [this](uint32_t other) {
-    return entries_[other].key & key_mask_;
-  });
+  by_key_.Erase(entry.key & key_mask_, block);
   pool_.SetIndexed(BlockId(block), false);
   if (!entry.root) {
     const auto parent = static_cast<uint32_t>(entry.origin);

@@ -15,7 +15,7 @@
 // with the lowest score (reuse_model.h) goes, with those above it that are no
 // different. Age is counted in blocks published, not in seconds.
 //
-// Memory per block of the pool: an entry of 40 bytes, 8 to 16 of the table, up
+// Memory per block of the pool: an entry of 40 bytes, 10 to 20 of the table, up
 // to 4 of the list of leaves; and beside that the block's own tokens, which are
 // content. The history is bounded by EvictionConfig.
 //
@@ -31,6 +31,7 @@
 #include "base/rng.h"
 #include "kvcache/block_pool.h"
 #include "kvcache/eviction.h"
+#include "kvcache/huge_vector.h"
 #include "kvcache/prefix_keys.h"
 #include "kvcache/reuse_history.h"
 #include "kvcache/reuse_model.h"
@@ -183,8 +184,8 @@ class PrefixIndex final {
   const EvictionConfig eviction_;
   const uint64_t key_mask_;
   SlotTable by_key_;
-  std::vector<Entry> entries_;    // by block id
-  std::vector<TokenId> tokens_;   // block_tokens_ per block id
+  HugeVector<Entry> entries_;     // by block id
+  HugeVector<TokenId> tokens_;    // block_tokens_ per block id
   std::vector<uint32_t> leaves_;  // cached blocks without children
   uint32_t clock_ = 0;            // blocks used; wraps
   uint32_t refitted_ = 0;         // when, by clock_

@@ -170,6 +170,11 @@ uint32_t PrefixIndex::LeastUsefulLeaf() {
 void PrefixIndex::EvictFrom(uint32_t leaf, uint32_t free_wanted) {
   for (uint32_t block = leaf;;) {
     const Entry entry = entries_[block];
+    if (!entry.root) {
+      const Entry& parent = entries_[entry.origin];
+      by_key_.Prefetch(parent.key & key_mask_);
+      if (!parent.root) __builtin_prefetch(&entries_[parent.origin]);
+    }
     Remove(block);
     ++stats_.blocks_evicted;
     if (entry.root || pool_.count(BlockState::kFree) >= free_wanted) return;

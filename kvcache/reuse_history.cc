@@ -46,8 +46,7 @@ void ReuseHistory::Reclassify(uint64_t key, Use use, ReuseModel& model) {
 void ReuseHistory::Append(uint64_t key, Use use, ReuseModel& model) {
   BRAID_CHECK(use.uses > 0);
   const auto erase = [this](uint32_t entry) {
-    table_.Erase(ring_[entry].key, entry,
-                 [this](uint32_t i) { return ring_[i].key; });
+    table_.Erase(ring_[entry].key, entry);
     --Waiting(ring_[entry].use);
     ring_[entry].use.uses = 0;
   };
