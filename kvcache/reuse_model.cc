@@ -21,7 +21,7 @@ using Table = std::array<double, ReuseModel::kBuckets + 1>;
 const Table kAges = [] {
   Table ages{};
   for (int i = 1; i <= ReuseModel::kBuckets; ++i) {
-    ages[i] = std::ldexp((i - 1) % 2 == 0 ? 1.0 : 1.5, (i - 1) / 2);
+    ages[i] = i == 1 ? 1 : std::ldexp(i % 2 == 0 ? 1.0 : 1.5, i / 2);
   }
   return ages;
 }();
@@ -40,7 +40,7 @@ const Table kPriorRates = [] {
 int ReuseModel::Bucket(uint32_t age) {
   const int width = std::bit_width(age);
   if (width < 2) return width;
-  return 2 * width - 1 + static_cast<int>((age >> (width - 2)) & 1);
+  return 2 * width - 2 + static_cast<int>((age >> (width - 2)) & 1);
 }
 
 ReuseModel::ReuseModel(int classes) : curves_(classes), scores_(classes) {

@@ -10,6 +10,7 @@
 #include "base/rng.h"
 #include "kvcache/block_lease.h"
 #include "kvcache/block_table.h"
+#include "tests/kvcache/random_operations.h"
 
 namespace braid {
 namespace {
@@ -304,9 +305,10 @@ class RandomPoolTest {
 };
 
 TEST(BlockPoolTest, RandomOperationsAgreeWithWhoHoldsWhat) {
+  const int operations = RandomOperations(10'000);
   for (uint64_t seed = 1; seed <= 10; ++seed) {
     SCOPED_TRACE(::testing::Message() << "seed " << seed);
-    RandomPoolTest(seed).Run(1000);
+    RandomPoolTest(seed).Run(operations / 10);
     if (HasFailure()) return;
   }
 }

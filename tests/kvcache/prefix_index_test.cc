@@ -46,7 +46,7 @@ class PrefixIndexTest : public ::testing::Test {
   }
 
   BlockPool pool_{PoolId(0), 8};
-  PrefixIndex index_{pool_, 2};
+  PrefixIndex index_{pool_, 2, {.order = EvictionOrder::kLru}};
 };
 
 TEST_F(PrefixIndexTest, FindsTheLongestPrefixOfFullBlocks) {
