@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "simulator/replayed_text.h"
 
 namespace braid {
 namespace {
@@ -16,40 +15,8 @@ constexpr uint32_t kMostTriesOfReplay = 12;
 constexpr Duration kRetryAfter = std::chrono::milliseconds(20);
 // How long a gateway takes to see that a node is gone.
 constexpr Duration kDetection = std::chrono::milliseconds(5);
-// A deadline is seen by the turn that it wakes.
-constexpr Duration kDeadlineSlack = std::chrono::milliseconds(2);
 
 }  // namespace
-
-struct Clients::Client {
-  const RequestScenario* scenario = nullptr;
-  hash_model::Answer expected;
-  TimePoint arrived;
-
-  // Where it is now. An attempt is over when its node is gone.
-  SimulatedNode* node = nullptr;
-  uint32_t incarnation = 0;  // of the node
-  RequestId id;
-  uint32_t attempt = 0;
-  TimePoint submitted;          // by the node's clock
-  TimePoint deadline = kNever;  // by the node's clock
-  uint32_t tries = 0;
-
-  // What it was told.
-  std::vector<TokenId> ids;
-  std::string text;
-  std::optional<std::vector<SampledToken>> scores;
-  bool finished = false;
-
-  bool cancelled = false;   // it has asked for it
-  bool too_slow = false;    // it has refused tokens
-  bool cancel_due = false;  // by its stage
-  uint32_t replay_count = 0;
-  size_t replayed_from = 0;
-  // Set once it was replayed with tokens.
-  std::unique_ptr<ReplayedText> replayed;
-  std::optional<std::string> matched_stop;  // by `replayed`
-};
 
 class Clients::Sink final : public TokenSink {
  public:
@@ -63,7 +30,8 @@ class Clients::Sink final : public TokenSink {
     return !current() || clients_->OnTokens(*client_, delta);
   }
   void OnFinish(Outcome outcome) override {
-    if (finished_) clients_->Violate(*client_, "a second terminal event");
+    if (finished_)
+      clients_->judge_.Violate(*client_, "a second terminal event");
     finished_ = true;
     if (current()) clients_->OnFinish(*client_, std::move(outcome));
   }
@@ -78,7 +46,12 @@ class Clients::Sink final : public TokenSink {
 
 Clients::Clients(World& world, const Scenario& scenario,
                  std::vector<std::unique_ptr<SimulatedNode>>& nodes)
-    : world_(world), scenario_(scenario), nodes_(nodes), events_(world.queue) {
+    : world_(world),
+      scenario_(scenario),
+      nodes_(nodes),
+      judge_(world),
+      events_(world.queue),
+      placement_(scenario, nodes) {
   for (const RequestScenario& request : scenario_.requests) {
     auto client = std::make_unique<Client>();
     client->scenario = &request;
@@ -106,7 +79,10 @@ void Clients::Arrive(size_t index) {
   Submit(client);
 }
 
-SimulatedNode* Clients::PickNode() {
+SimulatedNode* Clients::PickNode(const Client& client) {
+  if (scenario_.placed_by_policy) {
+    if (SimulatedNode* node = placement_.Pick(RequestOf(client))) return node;
+  }
   for (size_t i = 0; i < nodes_.size(); ++i) {
     SimulatedNode* node = nodes_[next_node_++ % nodes_.size()].get();
     if (node->up()) return node;
@@ -138,7 +114,7 @@ void Clients::Submit(Client& client) {
     Finished(client);
     return;
   }
-  SimulatedNode* node = PickNode();
+  SimulatedNode* node = PickNode(client);
   ++client.tries;
   if (node == nullptr) {
     Refused(client, absl::UnavailableError("no node is up"));
@@ -169,7 +145,7 @@ void Clients::Refused(Client& client, const absl::Status& status,
   Log(client, LogKind::kRefused, static_cast<int64_t>(status.code()));
   if (status.code() != absl::StatusCode::kResourceExhausted &&
       status.code() != absl::StatusCode::kUnavailable) {
-    Violate(client, absl::StrCat("refused: ", status.ToString()));
+    judge_.Violate(client, absl::StrCat("refused: ", status.ToString()));
   }
   client.node = nullptr;
   client.cancel_due = false;
@@ -249,12 +225,12 @@ void Clients::Replay(uint32_t node) {
       std::string text;
       for (TokenId id : client.ids) {
         if (client.replayed->Push(id, text)) {
-          Violate(client, "a stop string was not seen");
+          judge_.Violate(client, "a stop string was not seen");
         }
       }
       if (text != client.text) {
-        Violate(client, absl::StrCat("was told '", client.text,
-                                     "', its tokens say '", text, "'"));
+        judge_.Violate(client, absl::StrCat("was told '", client.text,
+                                            "', its tokens say '", text, "'"));
       }
     }
     events_.After(kDetection, [this, &client] { Submit(client); });
@@ -263,28 +239,30 @@ void Clients::Replay(uint32_t node) {
 
 void Clients::OnScores(Client& client, std::vector<SampledToken> scores) {
   Log(client, LogKind::kScores, static_cast<int64_t>(scores.size()));
-  if (client.finished) Violate(client, "scores after the end");
-  if (!client.ids.empty()) Violate(client, "scores after tokens");
+  if (client.finished) judge_.Violate(client, "scores after the end");
+  if (!client.ids.empty()) judge_.Violate(client, "scores after tokens");
   // A node that died may have sent them.
-  if (client.scores && client.attempt == 0) Violate(client, "scored twice");
-  if (scores != client.expected.scores) Violate(client, "wrong scores");
+  if (client.scores && client.attempt == 0)
+    judge_.Violate(client, "scored twice");
+  if (scores != client.expected.scores) judge_.Violate(client, "wrong scores");
   client.scores = std::move(scores);
 }
 
 bool Clients::OnTokens(Client& client, const TokenDelta& delta) {
-  if (client.finished) Violate(client, "tokens after the end");
-  if (client.too_slow) Violate(client, "tokens after it was too slow");
+  if (client.finished) judge_.Violate(client, "tokens after the end");
+  if (client.too_slow) judge_.Violate(client, "tokens after it was too slow");
   for (const SampledToken& token : delta.tokens) {
     const size_t number = client.ids.size();
     Log(client, LogKind::kToken, static_cast<int64_t>(number), token.token);
     if (client.matched_stop) continue;  // Its cancellation is on its way.
     const auto& expected = client.expected.ids;
     if (number >= expected.size()) {
-      Violate(client, absl::StrCat("a token more than the ", expected.size(),
-                                   " there are"));
+      judge_.Violate(client, absl::StrCat("a token more than the ",
+                                          expected.size(), " there are"));
     } else if (expected[number] != token.token) {
-      Violate(client, absl::StrCat("token number ", number, " is ", token.token,
-                                   " but must be ", expected[number]));
+      judge_.Violate(client,
+                     absl::StrCat("token number ", number, " is ", token.token,
+                                  " but must be ", expected[number]));
     }
     client.ids.push_back(token.token);
   }
@@ -293,7 +271,7 @@ bool Clients::OnTokens(Client& client, const TokenDelta& delta) {
   } else {
     client.text += delta.text;
   }
-  CheckText(client);
+  judge_.CheckText(client);
   client.too_slow |= client.ids.size() > client.scenario->takes;
   return !client.too_slow;
 }
@@ -307,16 +285,10 @@ void Clients::AddText(Client& client, const TokenDelta& delta) {
   if (client.matched_stop) client.node->loop().Cancel(client.id);
 }
 
-void Clients::CheckText(Client& client) {
-  if (client.expected.text.starts_with(client.text)) return;
-  Violate(client, absl::StrCat("text is '", client.text, "' but must be '",
-                               client.expected.text, "'"));
-}
-
 void Clients::OnFinish(Client& client, Outcome outcome) {
   Log(client, LogKind::kFinish, static_cast<int64_t>(outcome.reason),
       static_cast<int64_t>(client.ids.size()));
-  if (client.finished) Violate(client, "finished twice");
+  if (client.finished) judge_.Violate(client, "finished twice");
   if (client.replayed) {
     const bool over = outcome.reason == FinishReason::kStop ||
                       outcome.reason == FinishReason::kLength;
@@ -330,116 +302,26 @@ void Clients::OnFinish(Client& client, Outcome outcome) {
     }
     outcome.output_tokens += static_cast<uint32_t>(client.replayed_from);
   }
-  CheckTimes(client, outcome);
+  judge_.CheckTimes(client, outcome);
   if (outcome.reason == FinishReason::kRefused) {
     OnRefused(client, outcome);
     return;
   }
-  CheckReason(client, outcome);
-  CheckAnswer(client, outcome);
+  judge_.CheckReason(client, outcome);
+  judge_.CheckAnswer(client, outcome);
   Finished(client);
 }
 
 // After it was queued, or in the turn that took it.
 void Clients::OnRefused(Client& client, const Outcome& outcome) {
   if (outcome.status.ok() || outcome.retry_after <= 0) {
-    Violate(client, "refused without saying why, or for how long");
+    judge_.Violate(client, "refused without saying why, or for how long");
   }
   if (client.ids.size() > client.replayed_from) {
-    Violate(client, "refused after tokens of it were sent");
+    judge_.Violate(client, "refused after tokens of it were sent");
   }
   ++client.attempt;
   Refused(client, outcome.status, outcome.retry_after);
-}
-
-void Clients::CheckAnswer(Client& client, const Outcome& outcome) {
-  CheckText(client);
-  if (outcome.reason != FinishReason::kStop &&
-      outcome.reason != FinishReason::kLength) {
-    if (outcome.status.ok()) Violate(client, "failed without a status");
-    return;
-  }
-  const hash_model::Answer& expected = client.expected;
-  if (client.ids != expected.ids) {
-    Violate(client, absl::StrCat("has ", client.ids.size(), " tokens of ",
-                                 expected.ids.size()));
-  }
-  if (client.text != expected.text) {
-    Violate(client, absl::StrCat("text is '", client.text, "' but must be '",
-                                 expected.text, "'"));
-  }
-  if (outcome.reason != expected.reason ||
-      outcome.matched_stop != expected.matched_stop) {
-    Violate(client, absl::StrCat("ended with ", ToString(outcome.reason), " '",
-                                 outcome.matched_stop, "' but must with ",
-                                 ToString(expected.reason), " '",
-                                 expected.matched_stop, "'"));
-  }
-  if (!client.replayed && outcome.output_tokens != expected.output_tokens) {
-    Violate(client, absl::StrCat("counts ", outcome.output_tokens,
-                                 " tokens, not ", expected.output_tokens));
-  }
-  const bool wanted = client.scenario->request.prompt_logprobs >= 0;
-  if (client.scores.has_value() != wanted) {
-    Violate(client, wanted ? "was not scored" : "was scored");
-  }
-}
-
-// Whether the world gave a reason for this end.
-void Clients::CheckReason(Client& client, const Outcome& outcome) {
-  const FaultSource& faults = world_.faults;
-  switch (outcome.reason) {
-    case FinishReason::kStop:
-    case FinishReason::kLength:
-      return;
-    case FinishReason::kCancelled:
-      if (!client.cancelled && !client.too_slow) {
-        Violate(client, "cancelled, but nobody asked for it");
-      }
-      return;
-    case FinishReason::kDeadline:
-      if (client.deadline == kNever) Violate(client, "it has no deadline");
-      // Before it, only without any work.
-      if (client.node->clock().Now() < client.deadline &&
-          client.ids.size() > client.replayed_from) {
-        Violate(client, "ended with deadline before it, after work");
-      }
-      return;
-    case FinishReason::kFailed:
-      // A device that is lost is survived twice.
-      if (faults.injected(FaultKind::kStepFailure) == 0 &&
-          outcome.recomputed <= 2) {
-        Violate(client, absl::StrCat("failed without a reason: ",
-                                     outcome.status.ToString()));
-      }
-      return;
-    case FinishReason::kRefused:
-      return;
-  }
-}
-
-void Clients::CheckTimes(Client& client, const Outcome& outcome) {
-  const StageTimes& t = outcome.times;
-  const TimePoint now = client.node->clock().Now();
-  Duration sum{0};
-  for (Duration stage : t.spent) {
-    if (stage < Duration{0}) Violate(client, "a stage of negative length");
-    sum += stage;
-  }
-  if (t.received != client.submitted || t.finished != now ||
-      sum != t.finished - t.received) {
-    Violate(client, "stages do not sum to the request's time");
-  }
-  if (t.first_token < t.received || t.first_token > t.finished) {
-    Violate(client, "the first token is outside of the request's time");
-  }
-  // One that is late already when it is submitted again ends at once.
-  const TimePoint due = std::max(client.deadline, client.submitted);
-  const bool late = now - kDeadlineSlack > due;
-  if (late && world_.faults.injected(FaultKind::kClockJump) == 0) {
-    Violate(client, absl::StrCat("ended ", ToSeconds(now - due),
-                                 " s after its deadline"));
-  }
 }
 
 void Clients::Finished(Client& client) {
@@ -456,21 +338,11 @@ void Clients::CheckAtRest() {
         client.node == nullptr || !client.node->up()
             ? nullptr
             : client.node->loop().scheduler().Find(client.id);
-    Violate(client,
-            absl::StrCat(
-                "never ended; its state is ",
-                request == nullptr ? "unknown" : ToString(request->state)));
+    judge_.Violate(
+        client, absl::StrCat(
+                    "never ended; its state is ",
+                    request == nullptr ? "unknown" : ToString(request->state)));
   }
-}
-
-void Clients::Violate(const Client& client, const std::string& what) {
-  world_.log.Violate(
-      absl::StrCat("request ", client.scenario->number,
-                   client.node == nullptr
-                       ? std::string()
-                       : absl::StrCat(" (r", client.id.value(), " of node ",
-                                      client.node->index(), ")"),
-                   ": ", what));
 }
 
 void Clients::Log(const Client& client, LogKind kind, int64_t b, int64_t c) {

@@ -12,14 +12,12 @@
 #pragma once
 
 #include <memory>
-#include <optional>
-#include <string>
 #include <vector>
 
-#include "engine/stop_matcher.h"
 #include "engine/token_sink.h"
-#include "model/tokenizer.h"
-#include "simulator/hash_model.h"
+#include "simulator/answer_judge.h"
+#include "simulator/client.h"
+#include "simulator/gateway_placement.h"
 #include "simulator/scenario.h"
 #include "simulator/simulated_node.h"
 #include "simulator/world.h"
@@ -44,8 +42,8 @@ class Clients final {
   bool all_finished() const { return unfinished_ == 0; }
 
  private:
+  using Client = SimulatedClient;
   class Sink;
-  struct Client;
 
   void Arrive(size_t index);
   void Submit(Client& client);
@@ -54,28 +52,25 @@ class Clients final {
   GenerateRequest RequestOf(const Client& client) const;
   void ScheduleCancel(Client& client);
   void Cancel(Client& client);
-  SimulatedNode* PickNode();
+  SimulatedNode* PickNode(const Client& client);
 
   void OnScores(Client& client, std::vector<SampledToken> scores);
   bool OnTokens(Client& client, const TokenDelta& delta);
   void OnFinish(Client& client, Outcome outcome);
   void OnRefused(Client& client, const Outcome& outcome);
   void AddText(Client& client, const TokenDelta& delta);
-  void CheckText(Client& client);
-  void CheckAnswer(Client& client, const Outcome& outcome);
-  void CheckReason(Client& client, const Outcome& outcome);
-  void CheckTimes(Client& client, const Outcome& outcome);
   void Finished(Client& client);
-  void Violate(const Client& client, const std::string& what);
   void Log(const Client& client, LogKind kind, int64_t b = 0, int64_t c = 0);
 
   World& world_;
   const Scenario& scenario_;
   std::vector<std::unique_ptr<SimulatedNode>>& nodes_;
+  const AnswerJudge judge_;
   EventScope events_;
   std::vector<std::unique_ptr<Client>> clients_;
   size_t unfinished_ = 0;
   uint32_t next_node_ = 0;
+  GatewayPlacement placement_;
 };
 
 }  // namespace braid

@@ -193,6 +193,7 @@ Scenario DrawScenario(uint64_t seed, const SimulationOptions& options,
   }
   const double gap = Scale(rng, 300, 30'000);  // microseconds
   const uint64_t texts = 1 + rng.Below(4);
+  scenario.placed_by_policy = rng.Below(2) == 0;
   const uint32_t drawn_requests = Between(rng, 10, 50);
   uint32_t requests = options.requests > 0 ? options.requests : drawn_requests;
   const Duration horizon = Micros(options.minutes * 60e6);

@@ -85,7 +85,8 @@ struct Scenario {
   uint32_t max_context = 0;
   std::vector<NodeScenario> nodes;
   std::vector<RequestScenario> requests;
-  Duration length{0};  // until the last arrival
+  bool placed_by_policy = false;  // else nodes take turns
+  Duration length{0};             // until the last arrival
 };
 
 Scenario DrawScenario(uint64_t seed, const SimulationOptions& options,

@@ -224,7 +224,10 @@ class Swarm {
                  worker.text.c_str(), replay.c_str());
     std::fflush(out_);
     if (!options_.shrink) return;
-    const Shrunk shrunk = Shrink(worker.seed, options_.simulation);
+    const Shrunk shrunk = Shrink(worker.seed, options_.simulation,
+                                 [&](const SimulationOptions& smaller) {
+                                   return RunAlone(worker.seed, smaller);
+                                 });
     std::fprintf(out_, "shrunk in %u runs:\n%sreplay with: %s\n", shrunk.runs,
                  shrunk.text.c_str(),
                  ReplayCommand(worker.seed, shrunk.options).c_str());

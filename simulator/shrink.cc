@@ -5,8 +5,6 @@
 #include <utility>
 #include <vector>
 
-#include "simulator/seed_swarm.h"
-
 namespace braid {
 namespace {
 
@@ -14,7 +12,9 @@ constexpr uint32_t kMostRuns = 400;
 
 class Shrinker {
  public:
-  Shrinker(uint64_t seed, const SimulationOptions& options) : seed_(seed) {
+  Shrinker(uint64_t seed, const SimulationOptions& options,
+           const Violation& violation)
+      : seed_(seed), violation_(violation) {
     shrunk_.options = options;
     (void)Try(options);
   }
@@ -33,7 +33,7 @@ class Shrinker {
   bool Try(const SimulationOptions& options) {
     if (shrunk_.runs >= kMostRuns) return false;
     ++shrunk_.runs;
-    std::optional<std::string> text = RunAlone(seed_, options);
+    std::optional<std::string> text = violation_(options);
     if (!text) return false;
     shrunk_.options = options;
     shrunk_.text = *std::move(text);
@@ -103,13 +103,15 @@ class Shrinker {
   }
 
   const uint64_t seed_;
+  const Violation& violation_;
   Shrunk shrunk_;
 };
 
 }  // namespace
 
-Shrunk Shrink(uint64_t seed, const SimulationOptions& options) {
-  return Shrinker(seed, options).Run();
+Shrunk Shrink(uint64_t seed, const SimulationOptions& options,
+              const Violation& violation) {
+  return Shrinker(seed, options, violation).Run();
 }
 
 }  // namespace braid

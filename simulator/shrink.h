@@ -3,6 +3,8 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <optional>
 #include <string>
 
 #include "simulator/scenario.h"
@@ -15,7 +17,12 @@ struct Shrunk {
   uint32_t runs = 0;  // that it took; bounded
 };
 
-// REQUIRES: the seed violates with these options.
-Shrunk Shrink(uint64_t seed, const SimulationOptions& options);
+// What is wrong with the seed under these options; nothing: it passes.
+using Violation =
+    std::function<std::optional<std::string>(const SimulationOptions&)>;
+
+// REQUIRES: there is one with these options.
+Shrunk Shrink(uint64_t seed, const SimulationOptions& options,
+              const Violation& violation);
 
 }  // namespace braid

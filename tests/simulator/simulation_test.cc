@@ -2,9 +2,12 @@
 // command itself.
 #include "simulator/simulation.h"
 
+#include <algorithm>
+
 #include <gtest/gtest.h>
 
 #include "simulator/seed_swarm.h"
+#include "simulator/shrink.h"
 
 namespace braid {
 namespace {
@@ -99,6 +102,34 @@ TEST(FaultSourceTest, AKindStrikesTheSameWithoutTheOthers) {
     losses += lost;
   }
   EXPECT_GT(losses, 0);
+}
+
+// Violated as long as requests 2 and 7, losses and four faults are there.
+TEST(ShrinkTest, KeepsWhatTheViolationNeeds) {
+  int violated = 0;
+  const Shrunk shrunk = Shrink(
+      3, {},
+      [&](const SimulationOptions& options) -> std::optional<std::string> {
+        const auto has = [&](uint32_t number) {
+          return options.only.empty() ||
+                 std::ranges::count(options.only, number) > 0;
+        };
+        if (!has(2) || !has(7) || options.max_faults < 4 ||
+            !options.faults.contains(FaultKind::kMessageLoss)) {
+          return std::nullopt;
+        }
+        ++violated;
+        return "bad";
+      });
+  EXPECT_EQ(shrunk.text, "bad");
+  EXPECT_EQ(shrunk.options.only, (std::vector<uint32_t>{2, 7}));
+  EXPECT_EQ(ToString(shrunk.options.faults), "message-loss");
+  EXPECT_EQ(shrunk.options.max_faults, 4u);
+  EXPECT_EQ(shrunk.options.nodes, 1u);
+  EXPECT_GT(static_cast<int>(shrunk.runs), violated);
+  EXPECT_EQ(ReplayCommand(3, shrunk.options),
+            "braid simulate --seeds 3:3 --faults message-loss --max-faults 4 "
+            "--nodes 1 --only 2,7");
 }
 
 TEST(SwarmTest, CountsWhatItsWorkersDid) {
