@@ -80,7 +80,10 @@ std::optional<Refusal> Scheduler::Consider(Request& request) {
   }
   if (queue_.size() >= config_.max_queued) {
     const QueueKey* victim = queue_.Victim(request.service_class);
-    if (victim == nullptr) return refuse(RefusalReason::kQueueFull, next_place);
+    // One that came back to the queue with tokens of it sent is not refused.
+    if (victim == nullptr || !Find(victim->id)->output().empty()) {
+      return refuse(RefusalReason::kQueueFull, next_place);
+    }
     Shed(*Find(victim->id));
   }
   BRAID_CHECK(queue_.Push(entry, &request.key));
@@ -149,7 +152,7 @@ bool Scheduler::ShedFor(const Request& request, const Placement& placement,
     if (!(key < request.key) || ++looked_at > kShedLookahead) break;
     Request* other = requests_.Find(key.id);
     if (other->service_class > request.service_class && other->bound &&
-        other->prefill_device == placement.prefill) {
+        other->prefill_device == placement.prefill && other->output().empty()) {
       before.push_back(other);
     }
   }
