@@ -450,10 +450,10 @@ KernelTimes::OfSize KernelTimes::Experts(const ExpertShape& shape) const {
       }
     }
   }
-  if (ratio.empty()) ratio.assign(table.sizes.size(), kUnmeasured);
-  return [system = system_, shape,
-          curve = Curve(table.sizes, ratio)](double tokens) {
-    return curve.At(tokens, 0) * ExpertRoofline(system, shape, tokens);
+  const Curve curve = ratio.empty() ? Curve() : Curve(table.sizes, ratio);
+  return [system = system_, shape, curve](double tokens) {
+    const double over = curve.empty() ? kUnmeasured : curve.At(tokens, 0);
+    return over * ExpertRoofline(system, shape, tokens);
   };
 }
 
