@@ -82,6 +82,21 @@ class LlamaServer:
         self.log.close()
 
 
+def nan_for_null(value):
+    """JSON has no NaN, which is what is known of a distribution of nothing."""
+    if isinstance(value, dict):
+        return {k: nan_for_null(v) for k, v in value.items()}
+    return math.nan if value is None else value
+
+
+def null_for_nan(value):
+    if isinstance(value, dict):
+        return {k: null_for_nan(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [null_for_nan(v) for v in value]
+    return value if not isinstance(value, float) or math.isfinite(value) else None
+
+
 def busy_seconds():
     """Processor time that the machine has spent, what was stolen included."""
     fields = [int(f) for f in open("/proc/stat").readline().split()[1:]]
@@ -119,7 +134,7 @@ class Load:
         out, err = self.process.communicate()
         if self.process.returncode:
             sys.exit(f"{shlex.join(self.command)}\nfailed: {err}")
-        summary = json.loads(out)
+        summary = nan_for_null(json.loads(out))
         sender = os.times().children_user + os.times().children_system - before
         wall = time.monotonic() - self.started
         own = process_seconds(self.server.process.pid) - self.own + sender
@@ -213,9 +228,9 @@ class Report:
                     if "model name" in line), "?")
         machine = {"commit": commit, "processor": cpu, "cores": os.cpu_count(),
                    "command": self.command}
-        out.with_suffix(".json").write_text(json.dumps(
+        out.with_suffix(".json").write_text(json.dumps(null_for_nan(
             {**machine, "claims": self.claims,
-             "tables": {title: rows for title, rows in self.tables}, "data": self.data},
+             "tables": {title: rows for title, rows in self.tables}, "data": self.data}),
             indent=1) + "\n")
         lines = [f"# {self.title}", "", self.what, "",
                  f"`{self.command}`, commit {commit}, {os.cpu_count()} cores of {cpu}.", "",

@@ -13,6 +13,7 @@ and two devices that each do both; auto must keep up with the better.
 """
 import argparse
 import contextlib
+import math
 import os
 import shlex
 import statistics
@@ -40,18 +41,22 @@ METRICS = {"TTFT ms": lambda s: s["ttft_ms"]["mean"], "TPOT ms": lambda s: s["tp
 
 
 def relative(metric, figures, name, others):
-    """`name` over the better of `others`; above 1 is worse, whatever the metric."""
-    if metric == "goodput/s":
-        best = max(figures[o][metric] for o in others)
-        return best / figures[name][metric] if figures[name][metric] else float("inf")
-    return figures[name][metric] / min(figures[o][metric] for o in others)
+    """`name` over the better of `others`; above 1 is worse, whatever the metric.
+    Nothing answered is infinitely bad."""
+    own = figures[name][metric]
+    theirs = [v for o in others if not math.isnan(v := figures[o][metric])]
+    if math.isnan(own) or not own:
+        return math.inf
+    if not theirs:
+        return 0.0
+    return max(theirs) / own if metric == "goodput/s" else own / min(theirs)
 
 
 def measure_mix(options, servers, mix, seed):
     """Per round, {layout: {metric: value}}."""
     prompt, output = MIXES[mix]
     common = {"prompt_tokens": prompt, "output_tokens": output, "ttft": options.ttft,
-              "tpot": options.tpot, "patience": 60}
+              "tpot": options.tpot, "patience": options.patience}
     capacity = 0
     for name, server in servers.items():
         summary, _ = load(server, arrivals=f"closed:{options.clients}", rate=100,
@@ -93,6 +98,8 @@ def main():
     parser.add_argument("--hot", type=float, default=1.3, help="of capacity, for goodput")
     parser.add_argument("--ttft", type=float, default=2, help="target, seconds")
     parser.add_argument("--tpot", type=float, default=0.1, help="target, seconds")
+    parser.add_argument("--patience", type=float, default=60,
+                        help="seconds to wait for answers after a load")
     parser.add_argument("--mixes", default=",".join(MIXES), help="comma-separated")
     parser.add_argument("--server-flags", default="", help="more of braid serve's")
     parser.add_argument("--seed", type=int, default=1)
