@@ -12,7 +12,7 @@ build=(
   libabsl-dev libgrpc++-dev libprotobuf-dev protobuf-compiler
   protobuf-compiler-grpc prometheus-cpp-dev libpcre2-dev libsimdjson-dev
   libcli11-dev libxxhash-dev libgtest-dev libgmock-dev libbenchmark-dev
-  libutf8proc-dev
+  libutf8proc-dev zlib1g-dev
   python3 python3-pip
 )
 tests=(clang clang-format curl python3-venv python3-jinja2 python3-grpcio)

@@ -17,6 +17,8 @@ struct Mode {
 constexpr Mode kModes[] = {
     {"--seeds", "--seeds FROM:TO    clusters under faults, by seed",
      SimulateSeeds},
+    {"--trace", "--trace FILE       a recorded workload on a described cluster",
+     SimulateTrace},
     {"--validate", "--validate FILE    step times of GPUs against hardware",
      SimulateValidate},
 };

@@ -14,6 +14,9 @@ int RunSimulate(const std::vector<std::string>& args);
 // --seeds: whole clusters under faults, by seed (simulate_seeds.cc).
 int SimulateSeeds(const std::vector<std::string>& args);
 
+// --trace: a recorded workload on a described cluster (simulate_trace.cc).
+int SimulateTrace(const std::vector<std::string>& args);
+
 // --validate: step times of GPUs against hardware (simulate_validate.cc).
 int SimulateValidate(const std::vector<std::string>& args);
 

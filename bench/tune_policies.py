@@ -1,0 +1,117 @@
+#!/usr/bin/env python3
+"""Finds each placement policy's best settings, with equal effort: eight trials
+each over the grid below, one replay a trial, the most requests within both
+targets wins.
+
+  bench/tune_policies.py --binary build/release/tests/simulator/braid_simulate \
+      [--trace bench/traces/conversation_trace.jsonl.gz] \
+      [--cluster bench/clusters/h200x16_qwen3_32b.json] [--requests 4000] \
+      [--scale 1.4] [--out bench/results/replay_tuning.json]
+
+The load is above what the recorded rate asks of the cluster, so that policies
+differ; the first 4,000 requests, so that what is compared later is mostly not
+what was tuned on. compare_policies.py reads the result.
+"""
+import argparse
+import itertools
+import json
+import pathlib
+import subprocess
+import tempfile
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+
+def grid(policy, layouts, **parameters):
+    names = list(parameters)
+    for layout, *values in itertools.product(layouts, *parameters.values()):
+        settings = ",".join(f"{n}={v}" for n, v in zip(names, values))
+        yield (f"{policy}:{settings}" if settings else policy), layout
+
+
+def grids(workers):
+    """Eight trials a policy. Layouts keep the shares of 8 workers."""
+    def split(decode):
+        d = max(1, round(decode * workers / 8))
+        return f"{workers - d}P{d}D"
+    p7, p6, p5, p4 = split(1), split(2), split(3), split(4)
+    refuse = [0, 1]
+    return {
+        # Ours chooses the split itself; what it is tuned on are its weights.
+        "braid": list(grid("braid", ["auto"], work=[0.5, 1, 2, 4],
+                           late=[8, 24])),
+        "round-robin": list(grid("round-robin", [p7, p6, p5, p4],
+                                 refuse=refuse)),
+        "least-load": list(grid("least-load", [p7, p6, p5, p4],
+                                refuse=refuse)),
+        "dynamo": list(grid("dynamo", [p6, p5], overlap=[1, 3],
+                            refuse=refuse)),
+        "mooncake": list(grid("mooncake", [p7, p6, p5, p4], refuse=refuse)),
+        "sticky": list(grid("sticky", [p6, p5],
+                            saturation=[32768, 131072], refuse=refuse)),
+        "aggregated": list(grid(
+            "aggregated", ["off"],
+            router=["round-robin", "least-load", "dynamo", "sticky"],
+            refuse=refuse)),
+    }
+
+
+def replay(binary, trace, cluster, policy, layout, *more):
+    with tempfile.TemporaryDirectory() as out:
+        subprocess.run(
+            [binary, "--trace", trace, "--cluster", cluster, "--policy", policy,
+             "--layout", layout, "--out", out, *map(str, more)],
+            check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        name = "capacity.json" if "--goodput-search" in more else "result.json"
+        return json.loads((pathlib.Path(out) / name).read_text())
+
+
+def workers_of(cluster):
+    nodes = json.loads(pathlib.Path(cluster).read_text())["nodes"]
+    return sum(n.get("count", 1) * (n.get("both", 0) + n.get("prefill", 0) +
+                                    n.get("decode", 0)) for n in nodes)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--binary", required=True)
+    parser.add_argument("--trace", default=str(
+        ROOT / "bench/traces/conversation_trace.jsonl.gz"))
+    parser.add_argument("--cluster", default=str(
+        ROOT / "bench/clusters/h200x16_qwen3_32b.json"))
+    parser.add_argument("--requests", type=int, default=4000)
+    parser.add_argument("--scale", type=float, default=1.4)
+    parser.add_argument("--policies", default="")
+    parser.add_argument("--out", default=str(
+        ROOT / "bench/results/replay_tuning.json"))
+    args = parser.parse_args()
+
+    chosen = {}
+    path = pathlib.Path(args.out)
+    for name, trials in grids(workers_of(args.cluster)).items():
+        if args.policies and name not in args.policies.split(","):
+            continue
+        assert len(trials) == 8, name
+        rows = []
+        for policy, layout in trials:
+            result = replay(args.binary, args.trace, args.cluster, policy,
+                            layout, "--max-requests", args.requests,
+                            "--scale", args.scale)
+            rows.append({"policy": policy, "layout": layout,
+                         "met": result["met"], "refused": result["refused"],
+                         "met_ttft": result["met_ttft"],
+                         "met_tpot": result["met_tpot"],
+                         "hit_share": result["hit_share"]})
+            print(f"{policy:40} {layout:6} met {result['met']:5} "
+                  f"refused {result['refused']:4}", flush=True)
+        best = max(rows, key=lambda row: row["met"])
+        chosen[name] = {"best": best, "trials": rows}
+        path.write_text(json.dumps(
+            {"trace": pathlib.Path(args.trace).name,
+             "cluster": pathlib.Path(args.cluster).name,
+             "requests": args.requests, "scale": args.scale,
+             "policies": chosen}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,39 @@
+// `braid simulate --trace`: a recorded workload through the scheduler, in
+// virtual time.
+#include <algorithm>
+#include <cstdio>
+#include <iostream>
+#include <string>
+#include <vector>
+
+#include <unistd.h>
+
+#include "server/simulate_command.h"
+#include "simulator/replay/replay_command.h"
+
+namespace braid::server {
+namespace {
+
+constexpr int kUsageError = 2;
+
+}  // namespace
+
+int SimulateTrace(const std::vector<std::string>& args) {
+  if (std::ranges::any_of(args, [](const std::string& arg) {
+        return arg == "--help" || arg == "-h";
+      })) {
+    std::fputs(kReplayHelp, stdout);
+    return 0;
+  }
+  const absl::StatusOr<ReplayOptions> options = ParseReplayFlags(args);
+  if (!options.ok()) {
+    const std::string message(options.status().message());
+    std::fprintf(stderr,
+                 "braid: %s; see `braid simulate --trace FILE --help`\n",
+                 message.c_str());
+    return kUsageError;
+  }
+  return RunReplay(*options, std::cout, std::cerr, isatty(STDERR_FILENO) == 1);
+}
+
+}  // namespace braid::server
