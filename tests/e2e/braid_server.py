@@ -32,11 +32,18 @@ def wait_until(condition, what, seconds=30):
     return value
 
 
+# A test's requests are to be answered, however slow the build and crowded the
+# machine: refusals have a test of their own.
+PATIENT = ("--class", "any:ttft=1440m,tpot=1m")
+
+
 class BraidServer:
-    """with BraidServer("--split", "on") as server: ... server.url"""
+    """with BraidServer("--split", "on") as server: ... server.url
+
+    Its one service class is patient, unless flags name others."""
 
     def __init__(self, *flags, env=None):
-        self.flags = flags
+        self.flags = flags if "--class" in flags else (*PATIENT, *flags)
         self.env = {**os.environ, **(env or {})}
 
     def __enter__(self):

@@ -99,7 +99,8 @@ class Terms(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.server = cls.enterClassContext(BraidServer(
-            "--kv-memory", "512MiB", "--api-key", "a=key-a", "--api-key", "b=key-b"))
+            "--kv-memory", "512MiB", "--api-key", "a=key-a", "--api-key", "b=key-b",
+            "--class", "interactive:ttft=1440m", "--class", "batch:ttft=1440m"))
         cls.channel = cls.enterClassContext(grpc.insecure_channel(cls.server.grpc))
         cls.stub = pb_grpc.InferenceStub(cls.channel)
 
