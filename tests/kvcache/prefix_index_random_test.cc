@@ -72,7 +72,9 @@ class RandomIndexTest {
       case 6:
         return Lease();
       default:
-        if (rng_.Below(50) == 0) {
+        // A table that is published again after Clear may exchange a block
+        // that is leased; the twin does not know the order that this leads to.
+        if (rng_.Below(50) == 0 && (!exact_ || leases_.empty())) {
           index_.Clear();
           published_.clear();
           lru_.clear();
