@@ -194,6 +194,14 @@ void SimulatedNode::Turn() {
 void SimulatedNode::Check() {
   const Scheduler& scheduler = loop_->scheduler();
   scheduler.CheckInvariants();
+  const uint32_t waiting = scheduler.count(RequestState::kWaiting);
+  // What was admitted may come back to the queue.
+  uint32_t most = spec_.max_running;
+  for (const ServiceClass& served : spec_.classes) most += served.max_queued;
+  if (waiting > most) {
+    Violate(absl::StrCat(waiting, " requests are queued, at most ", most,
+                         " may be"));
+  }
   for (uint32_t i = 0; i < scheduler.pool_count(); ++i) {
     const BlockPool& pool = scheduler.pool(PoolId(i));
     uint32_t sum = 0;
