@@ -196,6 +196,7 @@ absl::StatusOr<std::array<EngineHabits, kServingEngines>> ReadEngines(
       {"first_token_steps", &EngineHabits::first_token_steps, 1},
       {"group_steps", &EngineHabits::group_steps, 1},
       {"bundle_steps", &EngineHabits::bundle_steps, 1},
+      {"undated_prompts", &EngineHabits::undated_prompts, 1},
       {"poll_steps_few", &EngineHabits::poll_steps_few, 1},
       {"poll_steps_many", &EngineHabits::poll_steps_many, 1},
       {"prefill", &EngineHabits::prefill, 1},

@@ -81,6 +81,9 @@ struct EngineHabits {
   // More of them in the dated sweeps of dense models with 1,024 tokens in and
   // out, where tokens reach the client in bundles.
   double bundle_steps = 0;
+  // The undated sweeps see a first token later by so many times what its
+  // prompt takes alone, whatever the length and the load.
+  double undated_prompts = 0;
   // An engine that looks for new requests only every so many steps: with fewer
   // than kManyClients, and with more.
   double poll_steps_few = 0, poll_steps_many = 0;

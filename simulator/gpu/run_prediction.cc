@@ -77,6 +77,11 @@ absl::StatusOr<Prediction> RunPredictor::Predict(const MeasuredRun& run) {
   if (!run.disaggregated) {
     BRAID_ASSIGN_OR_RETURN(const GpuStepTime worker, WorkerOf(run.worker));
     result = RunAggregated(worker, habits, loop);
+    if (!run.dated) {
+      const PromptChunk prompt{0, run.prompt_tokens};
+      result.ttft +=
+          habits.undated_prompts * worker.Seconds({&prompt, 1}, 0, 0);
+    }
   } else {
     BRAID_ASSIGN_OR_RETURN(const GpuStepTime prefill,
                            WorkerOf(run.prefill_worker));
