@@ -47,7 +47,8 @@ TEST(Validate, GroupsKeptOutOfFittingArePredicted) {
   EXPECT_GT(last.tpot, 0);
   EXPECT_LE(last.tpot, 12);
   EXPECT_GT(last.ttft, 0);
-  // The aim of 15 is not reached yet: bench/results/gpu_validation.md.
+  // The bound wanted is 15: bench/results/gpu_validation.md says where it is
+  // missed.
   EXPECT_LE(last.ttft, 18);
   EXPECT_THAT(output, testing::HasSubstr("rule: "));
   EXPECT_EQ(output,
