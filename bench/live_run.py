@@ -97,11 +97,11 @@ def null_for_nan(value):
     return value if not isinstance(value, float) or math.isfinite(value) else None
 
 
-def busy_seconds():
-    """Processor time that the machine has spent, what was stolen included."""
-    fields = [int(f) for f in open("/proc/stat").readline().split()[1:]]
+def processor_seconds():
+    """(spent, passed) on all processors; what was stolen is spent."""
+    fields = [int(f) for f in open("/proc/stat").readline().split()[1:9]]
     idle = fields[3] + fields[4]
-    return (sum(fields[:8]) - idle) / TICKS
+    return (sum(fields) - idle) / TICKS, sum(fields) / TICKS
 
 
 def process_seconds(pid):
@@ -124,7 +124,7 @@ class Load:
         self.command = command
         self.started = time.monotonic()
         self.own = process_seconds(server.process.pid)
-        self.all = busy_seconds()
+        self.all = processor_seconds()
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE,
                                         stderr=subprocess.PIPE, text=True)
 
@@ -139,8 +139,8 @@ class Load:
         wall = time.monotonic() - self.started
         own = process_seconds(self.server.process.pid) - self.own + sender
         summary["server_cpu"] = (process_seconds(self.server.process.pid) - self.own) / wall
-        summary["taken_by_others"] = max(
-            0.0, (busy_seconds() - self.all - own) / (wall * os.cpu_count()))
+        spent, passed = (now - then for now, then in zip(processor_seconds(), self.all))
+        summary["taken_by_others"] = max(0.0, spent - own) / passed
         records = []
         if self.records_file:
             records = [json.loads(line) for line in self.records_file]
@@ -150,10 +150,9 @@ class Load:
         return summary, records
 
     def stop(self):
-        """Ends it early; what it was sending is cancelled."""
+        """Ends it early, as finish() does; what it was sending is cancelled."""
         self.process.send_signal(signal.SIGTERM)
-        self.process.communicate()
-        self.server.settle()
+        return self.finish()
 
 
 def load(server, **flags):

@@ -117,7 +117,7 @@ def main():
     parser.add_argument("--output", default="20-100", help="tokens")
     parser.add_argument("--ttft", type=float, default=2, help="target, seconds")
     parser.add_argument("--tpot", type=float, default=0.1, help="target, seconds")
-    parser.add_argument("--episodes", type=int, default=8, help="bursts")
+    parser.add_argument("--episodes", type=int, default=12, help="bursts")
     parser.add_argument("--burst", type=float, default=6, help="seconds")
     parser.add_argument("--probe-tokens", type=int, default=350)
     parser.add_argument("--server-flags", default="", help="more of braid serve's")

@@ -2,13 +2,14 @@
 
 #include <algorithm>
 #include <chrono>
-#include <memory>
+#include <csignal>
 
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/connect.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/redirect_error.hpp>
+#include <boost/asio/signal_set.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/write.hpp>
@@ -50,7 +51,8 @@ class Run final {
         options_(options),
         records_(plan.size()),
         schedule_(io_),
-        give_up_(io_) {}
+        give_up_(io_),
+        signals_(io_, SIGINT, SIGTERM) {}
 
   std::vector<Record> Go();
 
@@ -81,6 +83,7 @@ class Run final {
   size_t begun_ = 0;  // of the plan
   asio::io_context io_{1};
   asio::steady_timer schedule_, give_up_;
+  asio::signal_set signals_;  // end the run early
   tcp::resolver::results_type endpoints_;
   steady_clock::time_point start_;
   size_t tasks_ = 0;  // coroutines that have not ended
@@ -100,6 +103,9 @@ std::vector<Record> Run::Go() {
   give_up_.async_wait([this](error_code cancelled) {
     if (!cancelled) io_.stop();
   });
+  signals_.async_wait([this](error_code cancelled, int) {
+    if (!cancelled) io_.stop();
+  });
   io_.run();
   records_.resize(begun_);
   return std::move(records_);
@@ -108,7 +114,9 @@ std::vector<Record> Run::Go() {
 void Run::Spawn(asio::awaitable<void> task) {
   ++tasks_;
   asio::co_spawn(io_, std::move(task), [this](std::exception_ptr) {
-    if (--tasks_ == 0) give_up_.cancel();
+    if (--tasks_ > 0) return;
+    give_up_.cancel();
+    signals_.cancel();
   });
 }
 

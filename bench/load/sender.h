@@ -51,7 +51,8 @@ struct SendOptions {
 std::string RequestBody(const Target& target, uint32_t index,
                         const PlannedRequest& request);
 
-// A record for each request of the plan that was due, in its order.
+// A record for each request of the plan that was due, in its order. SIGINT and
+// SIGTERM end the run early.
 std::vector<Record> Send(const Target& target,
                          std::span<const PlannedRequest> plan,
                          const SendOptions& options);
