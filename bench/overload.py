@@ -25,8 +25,8 @@ import live_run
 from live_run import Braid, Load, Report, load
 
 TIMED = '"return_timings":true'
-# Stages: every "..._ms" of the server's timings but these, which span several.
-SPANS = ("total_ms", "time_to_first_token_ms")
+# Stages: every "..._ms" of the server's timings but these, which span several or are guesses.
+SPANS = ("total_ms", "time_to_first_token_ms", "predicted_time_to_first_token_ms")
 
 
 def offer(server, options, seed):
