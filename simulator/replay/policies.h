@@ -21,6 +21,11 @@
 //   aggregated   both phases on one worker, in mixed steps (layout off), by
 //                router=round-robin|least-load|dynamo|sticky
 //
+// Shared machinery also helps baselines where their papers have none: a request
+// that waits may be placed anew when another worker is idle or has room, steps
+// cut prompts to what running requests' token targets allow, and with refuse=1
+// whoever would miss the TTFT target is refused on arrival.
+//
 // What the papers have and the shared machinery has not: Mooncake may also pull
 // a prefix from another prefill worker's memory (its balancing threshold).
 #pragma once

@@ -169,6 +169,23 @@ TEST(ReplayDriverTest, AHookMayEndIt) {
   EXPECT_LT(result->end, 3000);
 }
 
+TEST(ReplayDriverTest, TellsEveryDecision) {
+  const ClusterSpec cluster = OneWorker();
+  const auto times = LoadWorkerTimes(cluster, "");
+  ASSERT_TRUE(times.ok());
+  std::vector<std::string> lines;
+  ReplayHooks hooks;
+  hooks.decision = [&](const std::string& line) { lines.push_back(line); };
+  ASSERT_TRUE(
+      Replay(
+          Requests({{.prompt_tokens = 16, .output_tokens = 2},
+                    {.arrival = 9, .prompt_tokens = 16, .output_tokens = 2}}),
+          cluster, *times, MakePolicy(*ParsePolicy("braid"), 16), hooks)
+          .ok());
+  ASSERT_EQ(lines.size(), 2u);
+  EXPECT_NE(lines[1].find("placed r2 d0"), std::string::npos) << lines[1];
+}
+
 struct Case {
   const char* policy;
   const char* layout;
