@@ -37,12 +37,22 @@ def cluster_path(name):
     return str(ROOT / "bench/clusters" / name)
 
 
-def capacity(binary, requests, tuning, save):
+def done(out, part, requests, key):
+    """What an earlier run that was interrupted has left."""
+    path = pathlib.Path(f"{out}_{part}.json")
+    if not path.exists():
+        return []
+    found = json.loads(path.read_text())
+    return found[key] if found["requests"] == requests else []
+
+
+def capacity(binary, requests, tuning, rows, save):
     runs = {"braid, untuned": ("braid", "auto")}
     for name, tuned in tuning["policies"].items():
         runs[name] = (tuned["best"]["policy"], tuned["best"]["layout"])
-    rows = []
     for name, (policy, layout) in runs.items():
+        if any(row["name"] == name for row in rows):
+            continue
         found = replay(binary, trace_path(SCENARIO_A[0]),
                        cluster_path(SCENARIO_A[1]), policy, layout,
                        "--goodput-search", "--attainments", "0.9",
@@ -56,13 +66,16 @@ def capacity(binary, requests, tuning, save):
     return rows
 
 
-def regret(binary, requests, save):
-    cells = []
+def regret(binary, requests, cells, save):
     for cluster in CLUSTERS:
         n = workers_of(cluster_path(cluster))
         static = ["off"] + [f"{n - d}P{d}D" for d in range(1, n)
                             if d in (1, 2, 3, n // 2, 3 * n // 4)]
         for trace in TRACES:
+            if any((c["trace"], c["cluster"]) == (trace, cluster)
+                   for c in cells):
+                continue
+
             def met(layout, scale):
                 return replay(binary, trace_path(trace), cluster_path(cluster),
                               "braid", layout, "--scale", scale,
@@ -170,6 +183,8 @@ def main():
     parser.add_argument("--parts", default="capacity,regret")
     parser.add_argument("--requests", type=int, default=4000,
                         help="the first N of each trace; 0: all")
+    parser.add_argument("--resume", action="store_true",
+                        help="keep what OUT_*.json hold already")
     parser.add_argument("--tuning", default=str(
         ROOT / "bench/results/replay_tuning.json"))
     parser.add_argument("--out", default=str(ROOT / "bench/results/replay"))
@@ -178,11 +193,16 @@ def main():
     def save(part, value):
         pathlib.Path(f"{args.out}_{part}.json").write_text(
             json.dumps(value, indent=1) + "\n")
+
+    def kept(part, key):
+        return (done(args.out, part, args.requests, key) if args.resume
+                else [])
     if "capacity" in args.parts:
         capacity(args.binary, args.requests,
-                 json.loads(pathlib.Path(args.tuning).read_text()), save)
+                 json.loads(pathlib.Path(args.tuning).read_text()),
+                 kept("capacity", "rows"), save)
     if "regret" in args.parts:
-        regret(args.binary, args.requests, save)
+        regret(args.binary, args.requests, kept("regret", "cells"), save)
     commit = subprocess.run(["git", "-C", str(ROOT), "rev-parse", "--short",
                              "HEAD"], capture_output=True, text=True,
                             check=False).stdout.strip()
