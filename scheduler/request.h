@@ -20,6 +20,7 @@
 #include "base/clock.h"
 #include "base/ids.h"
 #include "kvcache/block_table.h"
+#include "kvcache/prefix_keys.h"
 #include "scheduler/admission_queue.h"
 #include "scheduler/placement_policy.h"
 
@@ -106,6 +107,10 @@ struct alignas(64) Request {
   TimePoint bound_at;
   double ttft = 0;          // predicted from then on
   TimePoint prefill_ended;  // its last chunk's end
+
+  // Of its full blocks: all of the prompt's, and of what follows as it is
+  // computed.
+  PrefixKeys keys;
 
   // What steps run on. The decode credit is in it, or in `landing`.
   BlockTable blocks;

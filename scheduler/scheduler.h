@@ -258,6 +258,7 @@ class Scheduler final {
   Need NeedOf(const Request& request, uint32_t shared, uint32_t landing) const;
   std::optional<Admission> Exact(const Request& request, const Need& guess,
                                  Ledger& ledger) const;
+  bool MaySkip(const Request& request, uint32_t tokens) const;
   std::vector<BlockId> MatchPrefix(const Request& request, PoolId pool,
                                    uint32_t tokens) const;
 

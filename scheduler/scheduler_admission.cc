@@ -160,14 +160,19 @@ std::optional<Admission> Scheduler::Exact(const Request& request,
 
 std::vector<BlockId> Scheduler::MatchPrefix(const Request& request, PoolId id,
                                             uint32_t tokens) const {
+  if (!MaySkip(request, tokens)) return {};
+  return index(id)
+      .Match(request.keys, std::span(request.tokens).first(tokens))
+      .blocks;
+}
+
+// Whether KV of its first `tokens` may be taken from a cache.
+bool Scheduler::MaySkip(const Request& request, uint32_t tokens) const {
   // A landing prefix is only not sent again; nothing is skipped because of it.
   // What was computed again has been scored before.
   const bool computes_all = !request.skip_cached && request.output().empty() &&
                             tokens < request.size();
-  if (!config_.prefix_cache || computes_all) return {};
-  return index(id)
-      .Match(request.prefix_seed, std::span(request.tokens).first(tokens))
-      .blocks;
+  return config_.prefix_cache && !computes_all;
 }
 
 }  // namespace braid

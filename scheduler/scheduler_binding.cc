@@ -26,11 +26,14 @@ bool Lately(TimePoint at, TimePoint now) {
 // The policy's choice for a request that would stand at its key.
 std::optional<Placement> Scheduler::Choose(const Request& request) {
   // The last token is always computed: its logits are wanted.
+  const uint32_t most = request.size() - 1;
   for (uint32_t i = 0; i < pools_.size(); ++i) {
     matched_[i] =
-        config_.block_tokens *
-        static_cast<uint32_t>(
-            MatchPrefix(request, PoolId(i), request.size() - 1).size());
+        MaySkip(request, most)
+            ? index(PoolId(i)).CountMatch(
+                  request.keys, std::span(request.tokens).first(most)) *
+                  config_.block_tokens
+            : 0;
   }
   const Queued ahead = AheadOf(request.key);
   views_.clear();

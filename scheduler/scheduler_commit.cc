@@ -333,10 +333,9 @@ void Scheduler::Unlist(Request& request) {
 // step in flight: this runs in Commit and after a transfer's end only.
 void Scheduler::Publish(Request& request) {
   if (!config_.prefix_cache) return;
-  PoolOf(request.blocks)
-      .index.Publish(request.prefix_seed,
-                     std::span(request.tokens).first(request.computed),
-                     request.blocks);
+  const std::span computed = std::span(request.tokens).first(request.computed);
+  request.keys.Extend(computed);
+  PoolOf(request.blocks).index.Publish(request.keys, computed, request.blocks);
 }
 
 void Scheduler::MoveTo(Request& request, RequestState next) {

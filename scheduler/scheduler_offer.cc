@@ -33,6 +33,8 @@ std::optional<Refusal> Scheduler::Offer(RequestInput input, TimePoint now) {
   BRAID_CHECK(input.service_class < config_.classes.size());
   now_ = now;
   Request& request = requests_.Add(std::move(input));
+  request.keys = PrefixKeys(request.prefix_seed, config_.block_tokens);
+  if (config_.prefix_cache) request.keys.Extend(request.tokens);
   std::optional<Refusal> refusal = Consider(request);
   if (refusal) {
     Log(DecisionKind::kRefused, ToString(refusal->reason), request,
@@ -206,6 +208,7 @@ void Scheduler::TakeRefused(TimePoint now, std::vector<Refusal>& out) {
 
 // Puts one back that was admitted before.
 void Scheduler::Restore(Request& request) {
+  if (config_.prefix_cache) request.keys.Extend(request.tokens);
   queue_.Restore(request.key, request.service_class, request.tenant);
   ++unbound_;
   Rebind(request);
