@@ -155,6 +155,14 @@ void EngineLoop::FinishStep(size_t index, ForwardResult result, TimePoint now) {
 // step's.
 void EngineLoop::FailStep(Slot& slot, const absl::Status& why, TimePoint now) {
   if (absl::IsUnavailable(why)) {
+    // Some had lost their decode device while the step ran, and are in the
+    // queue since it was committed.
+    for (const PlannedRows& rows : slot.plan.rows) {
+      const Request* request = scheduler_->Find(rows.request);
+      if (request != nullptr && request->state == RequestState::kWaiting) {
+        Record(rows.request)->DropScores();
+      }
+    }
     LoseDevice(slot, why, now);
     return;
   }
