@@ -55,6 +55,9 @@ std::unique_ptr<KvTransport> SimulatedNode::MakeTransport(
     }
     return true;
   };
+  options.awaited = [this](PoolId pool, BlockId block) {
+    return loop_->scheduler().pool(pool).state(block) == BlockState::kReserved;
+  };
   auto transport =
       std::make_unique<SimulatedTransport>(std::move(options), world_);
   transport_ = transport.get();

@@ -188,6 +188,7 @@ void SimulatedTransport::Deliver(std::shared_ptr<Message> message) {
     return;
   }
   Log(LogKind::kDelivered, id, message->number);
+  CheckAwaited(*transfer, message->piece);
   const uint64_t checksum = Hash64(
       Sample(message->bytes, id, message->number, options_.checked_share));
   size_t offset = 0;
@@ -219,6 +220,19 @@ void SimulatedTransport::Arrived(Transfer& transfer, const Message& message) {
   if (transfer.finished || transfer.stopping) return;
   CheckLanded(transfer);
   Finish(transfer, Outcome::kComplete, absl::OkStatus());
+}
+
+void SimulatedTransport::CheckAwaited(const Transfer& transfer,
+                                      const TransferPiece& piece) {
+  const TransferSpec& spec = transfer.spec;
+  for (uint32_t i = piece.first_pair; i < piece.end_pair; ++i) {
+    const BlockId block = spec.pairs[i].destination;
+    if (options_.awaited(spec.destination, block)) continue;
+    world_.log.Violate(absl::StrCat(
+        "node ", options_.node, ": transfer ", spec.id.value(),
+        " writes into block ", block.value(), " of pool ",
+        spec.destination.value(), ", which is not its own any more"));
+  }
 }
 
 void SimulatedTransport::CheckLanded(const Transfer& transfer) {

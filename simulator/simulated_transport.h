@@ -12,7 +12,8 @@
 //   late        the id is dead: dropped and counted, never written
 //
 // It watches its callers too: bytes that are posted must not change until they
-// have left, nor those that have arrived before the transfer is over.
+// have left, nor those that have arrived before the transfer is over, and
+// blocks that bytes arrive in must not have been given to anybody.
 //
 // Within one pool nothing moves: the blocks change their owner.
 //
@@ -42,6 +43,10 @@ struct SimulatedTransportOptions {
   uint32_t checked_share = 4;  // one byte in that many is checksummed
   // False: the pool's device is gone, nothing goes to it or from it.
   std::function<bool(PoolId)> reachable = [](PoolId) { return true; };
+  // Whether a block still waits for bytes: nobody may have it yet.
+  std::function<bool(PoolId, BlockId)> awaited = [](PoolId, BlockId) {
+    return true;
+  };
 };
 
 class SimulatedTransport final : public KvTransport {
@@ -78,6 +83,7 @@ class SimulatedTransport final : public KvTransport {
   void Leave(std::shared_ptr<Message> message);
   void Deliver(std::shared_ptr<Message> message);
   void Arrived(Transfer& transfer, const Message& message);
+  void CheckAwaited(const Transfer& transfer, const TransferPiece& piece);
   void CheckLanded(const Transfer& transfer);
   // The terminal event, once: now, or after a while when it is reported late.
   void Finish(Transfer& transfer, Outcome outcome, absl::Status status);
