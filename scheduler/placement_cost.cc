@@ -87,7 +87,10 @@ PrefillCost PrefillCostOf(const PlacementQuery& query,
     const double harm =
         std::min(cost.damage, device.decode_rows * steps *
                                   BeyondTarget(device, step, step_before));
-    cost.others += weights.slack * cost.damage + weights.harm * harm;
+    const bool guarded = query.split == SplitMode::kAuto &&
+                         device.role == DeviceRole::kDecode;
+    cost.others += (guarded ? weights.guard : weights.slack) * cost.damage +
+                   weights.harm * harm;
   }
   if (query.split != SplitMode::kOff) {
     if (device.role == DeviceRole::kDecode) cost.others += weights.role;

@@ -31,6 +31,9 @@ struct PlacementWeights {
   // A second by which a running request's token comes later: within its target,
   // and beyond it.
   double slack = 0.05, harm = 20;
+  // The same within its target, where a prompt comes to a device that is meant
+  // to decode: its rows are there to be left alone, until targets are at stake.
+  double guard = 1;
   // A second of device time that other prompts could have had.
   double work = 1;
   // A second until blocks or a row are free, beside the waiting itself: a full

@@ -62,6 +62,20 @@ TEST_F(PlacementPolicyTest, ABusyDecodeDeviceIsSparedALongPrompt) {
   EXPECT_EQ(placement->prefill, DeviceId(0));
 }
 
+// A prompt that would be done sooner among the rows of the decode device waits
+// for its own turn, as long as nobody's target is at stake.
+TEST_F(PlacementPolicyTest, DecodeDevicesAreBorrowedForTargetsOnly) {
+  Decoding(devices_[1], 4);
+  devices_[0].prefill_wait = 1.6;
+  devices_[0].prefilling = true;
+  for (const double target : {60.0, 1.2}) {
+    query_.ttft_target = target;
+    const auto placement = Choose();
+    ASSERT_TRUE(placement);
+    EXPECT_EQ(placement->prefill, DeviceId(target > 2 ? 0 : 1)) << target;
+  }
+}
+
 TEST_F(PlacementPolicyTest, AShortTailBypassesABusyPrefillDevice) {
   Decoding(devices_[1], 4);
   devices_[1].cached_tokens = 980;
@@ -117,7 +131,7 @@ TEST_F(PlacementPolicyTest, ShortPromptsStayWhereTheyAreDecoded) {
   query_.prompt_tokens = 1000;
   query_.expected_output = 50;
   query_.max_chunk = 2048;
-  for (const uint32_t rows : {0, 4}) {
+  for (const uint32_t rows : {0, 1}) {
     if (rows > 0) Decoding(devices_[1], rows);
     const auto placement = Choose();
     ASSERT_TRUE(placement);
