@@ -40,7 +40,7 @@ double ExpectedMix(const PlacementQuery& query, const DeviceView& device) {
     case DeviceRole::kPrefill:
       return 0.7;
     case DeviceRole::kBoth:
-      return 0.35;
+      return 0.7;
     case DeviceRole::kDecode:
       return 0;
   }

@@ -48,7 +48,7 @@ std::optional<Placement> Scheduler::Choose(const Request& request) {
            left <= 1 ? left : std::max(2u, ExpectedOutput(request)),
        .blocks = BlocksFor(request.positions()),
        .ttft_target = ToSeconds(ClassOf(request).ttft),
-       .tpot_target = ToSeconds(ClassOf(request).tpot),
+       .tpot_target = ToSeconds(ClassOf(request).pace()),
        .split = split(),
        .max_chunk = config_.prefill_chunk,
        .min_chunk = config_.block_tokens,

@@ -167,7 +167,7 @@ void Scheduler::CommitRows(DeviceState& own, Request& request,
 
 // When its next token is due.
 TimePoint Scheduler::DueOf(const Request& request, TimePoint last) const {
-  const Duration tpot = ClassOf(request).tpot;
+  const Duration tpot = ClassOf(request).pace();
   const auto drawn = request.size() - request.prompt_size;
   if (drawn == 0) return last + kMostTpots * tpot;
   return std::min(request.first_token + drawn * tpot, last + kMostTpots * tpot);

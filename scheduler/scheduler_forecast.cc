@@ -32,7 +32,7 @@ double Scheduler::TightestTpot(const DeviceState& device) const {
   double tightest = 0;
   for (size_t i = 0; i < device.bound_by_class.size(); ++i) {
     if (device.bound_by_class[i] == 0) continue;
-    const double tpot = ToSeconds(config_.classes[i].tpot);
+    const double tpot = ToSeconds(config_.classes[i].pace());
     if (tightest == 0 || tpot < tightest) tightest = tpot;
   }
   return tightest;
@@ -118,7 +118,7 @@ double Scheduler::CreditWait(const DeviceState& device, const Request& request,
 
 double Scheduler::TpotWith(const DeviceState& device,
                            const Request& request) const {
-  const double own = ToSeconds(ClassOf(request).tpot);
+  const double own = ToSeconds(ClassOf(request).pace());
   const double tightest = TightestTpot(device);
   return tightest > 0 ? std::min(own, tightest) : own;
 }
