@@ -29,18 +29,17 @@ double StepWith(const PlacementQuery& query, const DeviceView& device,
 }
 
 // Share of the device's steps that will carry prompts to come while a request
-// decodes there: what the device is meant for says so, where it is free to. The
-// shares are what did best over mixes of prompts and answers
-// (tests/scheduler/placement_mix_test.cc): with less, rows spread over devices
-// that prompts would better have for themselves; with more, they crowd where
-// prompts are few.
+// decodes there: what the device is meant for says so, where it is free to, and
+// else what prompts have taken lately. With less, rows spread over devices that
+// prompts would better have for themselves; with more, they crowd where prompts
+// are few (tests/scheduler/placement_mix_test.cc).
 double ExpectedMix(const PlacementQuery& query, const DeviceView& device) {
   if (query.split != SplitMode::kAuto) return 0;
   switch (device.role) {
     case DeviceRole::kPrefill:
       return 0.7;
     case DeviceRole::kBoth:
-      return 0.7;
+      return query.prompt_share;
     case DeviceRole::kDecode:
       return 0;
   }
@@ -87,8 +86,8 @@ PrefillCost PrefillCostOf(const PlacementQuery& query,
     const double harm =
         std::min(cost.damage, device.decode_rows * steps *
                                   BeyondTarget(device, step, step_before));
-    const bool guarded = query.split == SplitMode::kAuto &&
-                         device.role == DeviceRole::kDecode;
+    const bool guarded =
+        query.split == SplitMode::kAuto && device.role == DeviceRole::kDecode;
     cost.others += (guarded ? weights.guard : weights.slack) * cost.damage +
                    weights.harm * harm;
   }

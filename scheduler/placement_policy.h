@@ -47,6 +47,9 @@ struct PlacementQuery {
   uint32_t blocks = 0;                      // that it needs where it decodes
   double ttft_target = 0, tpot_target = 0;  // seconds
   SplitMode split = SplitMode::kAuto;
+  // Of the devices' time lately, what prompts have taken; the rest went to
+  // rows.
+  double prompt_share = 0.35;
   uint32_t max_chunk = 0;  // most prompt tokens in a step
   // Prompt tokens that a step takes at least, though its decode rows be late.
   uint32_t min_chunk = 16;

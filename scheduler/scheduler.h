@@ -274,6 +274,8 @@ class Scheduler final {
 
   // scheduler_commit.cc
   void Admit(const std::vector<Admission>& admissions);
+  void NotePromptShare(const DeviceState& device, const StepShape& shape,
+                       double seconds);
   void CommitRows(DeviceState& device, Request& request,
                   const PlannedRows& rows, std::optional<TokenId> drawn);
   TimePoint DueOf(const Request& request, TimePoint last) const;
@@ -335,6 +337,7 @@ class Scheduler final {
   std::set<std::pair<TimePoint, RequestId>> latest_starts_;
   uint32_t unbound_ = 0;             // waiting, bound to no device
   std::vector<Refusal> refused_;     // not yet taken by the caller
+  double prompt_share_ = 0.35;       // of all devices' time lately
   std::vector<double> forecast_;     // output tokens, by class; 0: none seen
   TimePoint now_;                    // as the last verb was told
   std::vector<uint32_t> matched_;    // by Choose: cached tokens, by pool

@@ -50,6 +50,7 @@ std::optional<Placement> Scheduler::Choose(const Request& request) {
        .ttft_target = ToSeconds(ClassOf(request).ttft),
        .tpot_target = ToSeconds(ClassOf(request).pace()),
        .split = split(),
+       .prompt_share = prompt_share_,
        .max_chunk = config_.prefill_chunk,
        .min_chunk = config_.block_tokens,
        .devices = views_,

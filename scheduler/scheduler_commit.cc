@@ -15,6 +15,8 @@ constexpr int kMostTpots = 4;
 // Weight of the newest measurement of a hand-over, and of an answer's length.
 constexpr double kLinkGain = 0.1;
 constexpr double kForecastGain = 0.05;
+// Seconds of every device over which the share of prompts is averaged.
+constexpr double kShareMemory = 30;
 
 Duration FromSeconds(double seconds) {
   return std::chrono::duration_cast<Duration>(
@@ -133,7 +135,25 @@ void Scheduler::Commit(const StepPlan& plan,
   }
   if (!failed && seconds > 0) {
     own.time[plan.lent.size()].Observe(shape, seconds);
+    NotePromptShare(own, shape, seconds);
   }
+}
+
+// What of the step went to prompts: all that its rows alone would not have
+// taken.
+void Scheduler::NotePromptShare(const DeviceState& own, const StepShape& shape,
+                                double seconds) {
+  double rows = 0;
+  if (shape.decode_rows > 0) {
+    rows =
+        shape.chunk_tokens == 0
+            ? seconds
+            : TimeOf(own).Predict({.decode_rows = shape.decode_rows,
+                                   .decode_attended = shape.decode_attended});
+  }
+  const double weight = std::min(
+      1.0, seconds / (kShareMemory * static_cast<double>(devices_.size())));
+  prompt_share_ += weight * (std::max(0.0, 1 - rows / seconds) - prompt_share_);
 }
 
 void Scheduler::CommitRows(DeviceState& own, Request& request,
