@@ -1,16 +1,15 @@
 #!/usr/bin/env python3
 """Finds each placement policy's best settings, with equal effort: eight trials
-each over the grid below, one replay a trial, the most requests within both
-targets wins.
+each over the grid below, one search for the capacity a trial, the most requests
+per second within both targets wins: what compare_policies.py compares.
 
   bench/tune_policies.py --binary build/release/tests/simulator/braid_simulate \
       [--trace bench/traces/conversation_trace.jsonl.gz] \
       [--cluster bench/clusters/h200x16_qwen3_32b.json] [--requests 4000] \
-      [--scale 1.4] [--out bench/results/replay_tuning.json]
+      [--out bench/results/replay_tuning.json]
 
-The load is above what the recorded rate asks of the cluster, so that policies
-differ; the first 4,000 requests, so that what is compared later is mostly not
-what was tuned on. compare_policies.py reads the result.
+The first 4,000 requests, so that what is compared later is mostly not what was
+tuned on. compare_policies.py reads the result.
 """
 import argparse
 import itertools
@@ -80,7 +79,6 @@ def main():
     parser.add_argument("--cluster", default=str(
         ROOT / "bench/clusters/h200x16_qwen3_32b.json"))
     parser.add_argument("--requests", type=int, default=4000)
-    parser.add_argument("--scale", type=float, default=1.4)
     parser.add_argument("--policies", default="")
     parser.add_argument("--out", default=str(
         ROOT / "bench/results/replay_tuning.json"))
@@ -96,20 +94,17 @@ def main():
         for policy, layout in trials:
             result = replay(args.binary, args.trace, args.cluster, policy,
                             layout, "--max-requests", args.requests,
-                            "--scale", args.scale)
-            rows.append({"policy": policy, "layout": layout,
-                         "met": result["met"], "refused": result["refused"],
-                         "met_ttft": result["met_ttft"],
-                         "met_tpot": result["met_tpot"],
-                         "hit_share": result["hit_share"]})
-            print(f"{policy:40} {layout:6} met {result['met']:5} "
-                  f"refused {result['refused']:4}", flush=True)
-        best = max(rows, key=lambda row: row["met"])
+                            "--goodput-search", "--attainments", "0.9")
+            at = result["capacity"][0]
+            rows.append({"policy": policy, "layout": layout, **at})
+            print(f"{policy:40} {layout:6} scale {at['scale']:.3f} goodput "
+                  f"{at['goodput_requests_per_s']:.3f}/s", flush=True)
+        best = max(rows, key=lambda row: row["goodput_requests_per_s"])
         chosen[name] = {"best": best, "trials": rows}
         path.write_text(json.dumps(
             {"trace": pathlib.Path(args.trace).name,
              "cluster": pathlib.Path(args.cluster).name,
-             "requests": args.requests, "scale": args.scale,
+             "requests": args.requests,
              "policies": chosen}, indent=1) + "\n")
 
 
