@@ -189,6 +189,8 @@ def main():
         ROOT / "bench/results/replay_tuning.json"))
     parser.add_argument("--out", default=str(ROOT / "bench/results/replay"))
     args = parser.parse_args()
+    if "capacity" in args.parts and not pathlib.Path(args.tuning).exists():
+        parser.error(f"no {args.tuning}: run bench/tune_policies.py first")
 
     def save(part, value):
         pathlib.Path(f"{args.out}_{part}.json").write_text(

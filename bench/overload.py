@@ -2,7 +2,7 @@
 """Braid at half, full and twice its capacity, in open loop.
 
   bench/overload.py [--seconds 120] [--out bench/results/overload]
-                    [--server-flags='--ttft-target 2s']
+                    [--server-flags='--split on']
 
 Capacity is what a closed loop of many clients gets through. Then the same mix
 arrives by Poisson at 0.5x, 1x and 2x of it. At 2x, what is let in must keep its

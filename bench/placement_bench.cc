@@ -43,7 +43,6 @@ Fleet MakeFleet(int devices, SplitMode split) {
           .pool = PoolId(static_cast<uint32_t>(i)),
           .role = prefill ? DeviceRole::kPrefill : DeviceRole::kDecode,
           .cached_tokens = static_cast<uint32_t>(rng.Below(512)) * 16,
-          .free_blocks = 10000,
           .time = &fleet.models[i]};
       if (prefill || rng.Below(8) == 0) {
         view.prefill_wait = 0.5 * rng.Uniform();

@@ -28,7 +28,6 @@ struct DeviceView {
   // Seconds until blocks and a row for it are likely to be free here.
   double credit_wait = 0;
   uint32_t cached_tokens = 0;  // of this prompt, in the device's pool
-  uint32_t free_blocks = 0;    // free or evictable, and promised to nobody
   uint32_t all_blocks = ~0u;   // the pool's capacity
   uint64_t queued_tokens = 0;  // of prompts, bound here and not computed
   uint32_t decode_rows = 0;    // requests that decode here or are on their way

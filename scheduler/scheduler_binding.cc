@@ -63,8 +63,6 @@ std::optional<Placement> Scheduler::Choose(const Request& request) {
 
 DeviceView Scheduler::ViewOf(const DeviceState& device, const Request& request,
                              const Queued& ahead) const {
-  const uint32_t available = index(device.config.pool).available();
-  const uint64_t promised = PromisedBlocks(device.config.pool, ahead);
   return {
       .id = device.config.id,
       .pool = device.config.pool,
@@ -73,8 +71,6 @@ DeviceView Scheduler::ViewOf(const DeviceState& device, const Request& request,
       .prefill_wait = PrefillWait(device, ahead[device.index].prompts),
       .credit_wait = CreditWait(device, request, ahead),
       .cached_tokens = CachedFor(device),
-      .free_blocks = static_cast<uint32_t>(
-          available - std::min<uint64_t>(available, promised)),
       .all_blocks = pool(device.config.pool).capacity(),
       .queued_tokens =
           device.prefill_left.tokens + device.queued.prompts.tokens,

@@ -83,8 +83,6 @@ void GatewayPlacement::AddViews(SimulatedNode& node,
                      seed,
                      std::span(request.prompt).first(request.prompt.size() - 1))
                  .tokens,
-         .free_blocks = blocks.count(BlockState::kFree) +
-                        blocks.count(BlockState::kCached),
          .all_blocks = blocks.capacity(),
          .queued_tokens = queued,
          .decode_rows = decoding / count,

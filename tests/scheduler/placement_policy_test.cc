@@ -21,12 +21,10 @@ class PlacementPolicyTest : public testing::Test {
     devices_ = {{.id = DeviceId(0),
                  .pool = PoolId(0),
                  .role = DeviceRole::kPrefill,
-                 .free_blocks = 1000,
                  .time = &time_},
                 {.id = DeviceId(1),
                  .pool = PoolId(1),
                  .role = DeviceRole::kDecode,
-                 .free_blocks = 1000,
                  .time = &time_}};
     query_ = {.prompt_tokens = 1000,
               .expected_output = 100,
@@ -189,7 +187,6 @@ TEST_F(PlacementPolicyTest, ABypassThatHurtsOthersIsNotDone) {
 
 TEST_F(PlacementPolicyTest, AFullDecodeDeviceLeavesDecodeWhereThePromptIs) {
   devices_[1].credit_wait = 30;
-  devices_[1].free_blocks = 0;
   Decoding(devices_[1], 60);
   const auto placement = Choose();
   ASSERT_TRUE(placement);
@@ -295,7 +292,6 @@ struct World {
                         .node = static_cast<uint32_t>(rng.Below(5) / 4),
                         .role = static_cast<DeviceRole>(rng.Below(3)),
                         .up = rng.Below(10) != 0,
-                        .free_blocks = static_cast<uint32_t>(rng.Below(300)),
                         .time = &models[even ? 0 : rng.Below(models.size())]};
       device.pool =
           PoolId(device.node * 4 + static_cast<uint32_t>(rng.Below(4)));

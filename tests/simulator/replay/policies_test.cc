@@ -13,7 +13,6 @@ class PoliciesTest : public ::testing::Test {
           {.id = DeviceId(i),
            .pool = PoolId(i),
            .role = i < 2 ? DeviceRole::kPrefill : DeviceRole::kDecode,
-           .free_blocks = 1000,
            .time = &time_});
     }
   }
