@@ -42,6 +42,7 @@
 #include "scheduler/admission_queue.h"
 #include "scheduler/decision_log.h"
 #include "scheduler/device_state.h"
+#include "scheduler/link_time_model.h"
 #include "scheduler/placement_policy.h"
 #include "scheduler/refusal.h"
 #include "scheduler/request.h"
@@ -162,7 +163,7 @@ class Scheduler final {
   };
   // From one pool to another.
   struct Link {
-    double seconds = 0.001;  // from the last chunk's end to the arrival
+    LinkTimeModel time;
     TimePoint avoided_until = TimePoint::min();
   };
   // What an admission round may still take.

@@ -57,7 +57,7 @@ std::optional<Placement> Scheduler::Choose(const Request& request) {
        .transfer = [this](PoolId from, PoolId to, uint32_t tokens) {
          if (from == to || tokens == 0) return 0.0;
          const Link& link = LinkOf(from, to);
-         return link.avoided_until > now_ ? kNoLink : link.seconds;
+         return link.avoided_until > now_ ? kNoLink : link.time.Predict(tokens);
        }});
 }
 

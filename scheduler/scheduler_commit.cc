@@ -12,8 +12,7 @@ namespace {
 // No token comes later than that many targets after the one before, however
 // early that one was.
 constexpr int kMostTpots = 4;
-// Weight of the newest measurement of a hand-over, and of an answer's length.
-constexpr double kLinkGain = 0.1;
+// Weight of the newest answer's length.
 constexpr double kForecastGain = 0.05;
 // Seconds of every device over which the share of prompts is averaged.
 constexpr double kShareMemory = 30;
@@ -237,10 +236,11 @@ void Scheduler::CompleteTransfer(RequestId id, TimePoint now) {
   BRAID_CHECK(request.state == RequestState::kTransferring);
   --StateOf(request.decode_device).transferring;
   if (request.landing.pool() != nullptr) {
-    double& seconds =
-        LinkOf(request.blocks.pool()->id(), request.landing.pool()->id())
-            .seconds;
-    seconds += kLinkGain * (ToSeconds(now - request.prefill_ended) - seconds);
+    const uint32_t known = request.landing_cached * config_.block_tokens;
+    LinkOf(request.blocks.pool()->id(), request.landing.pool()->id())
+        .time.Observe(
+            request.prefill_size - std::min(request.prefill_size, known),
+            ToSeconds(now - request.prefill_ended));
     request.landing.UseUpTo(BlocksFor(request.computed));
     request.blocks = std::move(request.landing);
     request.landing = BlockTable();
