@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "base/status_macros.h"
+#include "simulator/replay/capacity_bound.h"
 #include "simulator/replay/goodput_search.h"
 #include "simulator/replay/json_writer.h"
 #include "simulator/replay/replay_driver.h"
@@ -105,20 +106,22 @@ absl::Status RunOnce(const ReplayOptions& options, std::ostream& out,
                MakePolicy(options.policy, place.cluster.block_tokens), hooks);
   }
   BRAID_RETURN_IF_ERROR(result.status());
-  const ReplayNumbers numbers =
+  ReplayNumbers numbers =
       Count(*result, place.trace, place.cluster, place.feasible);
+  numbers.bound = BoundOf(place.trace, place.cluster, place.times).met();
   BRAID_RETURN_IF_ERROR(WriteReport(options.out, *result, numbers, place.trace,
                                     place.cluster,
                                     {.command = options.command,
                                      .policy = options.policy,
                                      .scale = options.arrivals.scale}));
   out << absl::StrFormat(
-      "policy %s layout %s requests %d feasible %d met %d attainment %.4f of "
+      "policy %s layout %s requests %d feasible %d bound %d met %d "
+      "attainment %.4f of "
       "feasible %.4f goodput %.4f/s "
       "ttft_p50 %.3f ttft_p99 %.3f tpot_p50 %.4f tpot_p99 %.4f hit %.4f "
       "wall %.2f s (%.0f requests/s)\n",
       options.policy.ToString(), LayoutOf(place.cluster), numbers.requests,
-      numbers.feasible, numbers.met, numbers.attainment,
+      numbers.feasible, numbers.bound, numbers.met, numbers.attainment,
       numbers.attainment_of_feasible, numbers.goodput, numbers.ttft.p50,
       numbers.ttft.p99, numbers.tpot.p50, numbers.tpot.p99, numbers.hit_share,
       result->wall_seconds,
@@ -152,6 +155,29 @@ absl::StatusOr<SearchStep> RunAt(double scale, double attainment,
   return step;
 }
 
+// The load up to which the bound allows such a share.
+absl::Status SearchBound(double attainment, const Workplace& place,
+                         JsonWriter& json) {
+  Trace trace = place.trace;
+  BRAID_ASSIGN_OR_RETURN(
+      const SearchResult found,
+      SearchGoodput(attainment, kPrecision,
+                    [&](double scale) -> absl::StatusOr<SearchStep> {
+                      trace.requests = place.trace.requests;
+                      ScaleArrivals(trace, scale);
+                      const auto met = static_cast<double>(
+                          BoundOf(trace, place.cluster, place.times).met());
+                      return SearchStep{
+                          .scale = scale,
+                          .attainment =
+                              met / static_cast<double>(place.feasible),
+                          .goodput = met / std::max(trace.seconds(), 1e-9)};
+                    }));
+  json.Field("bound_scale", found.scale);
+  json.Field("bound_requests_per_s", found.goodput);
+  return absl::OkStatus();
+}
+
 absl::Status RunSearch(const ReplayOptions& options, std::ostream& out,
                        std::ostream& err) {
   BRAID_ASSIGN_OR_RETURN(const Workplace place, Prepare(options));
@@ -181,6 +207,7 @@ absl::Status RunSearch(const ReplayOptions& options, std::ostream& out,
     json.Field("scale", found.scale);
     json.Field("goodput_requests_per_s", found.goodput);
     json.Field("offered_requests_per_s", found.offered_rate);
+    BRAID_RETURN_IF_ERROR(SearchBound(attainment, place, json));
     json.Key("steps").BeginArray();
     for (const SearchStep& step : found.steps) {
       json.BeginObject().Field("scale", step.scale);

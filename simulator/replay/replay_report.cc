@@ -57,7 +57,7 @@ void WriteNumbers(JsonWriter& json, const ReplayNumbers& numbers) {
   json.Field("too_long", numbers.too_long);
   json.Field("met_ttft", numbers.met_ttft).Field("met_tpot", numbers.met_tpot);
   json.Field("met", numbers.met).Field("attainment", numbers.attainment);
-  json.Field("feasible", numbers.feasible);
+  json.Field("feasible", numbers.feasible).Field("bound", numbers.bound);
   json.Field("attainment_of_feasible", numbers.attainment_of_feasible);
   json.Field("offered_requests_per_s", numbers.offered_rate);
   json.Field("goodput_requests_per_s", numbers.goodput);

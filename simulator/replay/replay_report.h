@@ -22,6 +22,7 @@ struct ReplayNumbers {
   // share of them that was: met / feasible.
   uint64_t feasible = 0;
   double attainment_of_feasible = 0;
+  uint64_t bound = 0;       // that no policy exceeds (CapacityBound)
   double offered_rate = 0;  // requests per second over the time of arrivals
   double goodput = 0;       // of them, those that met both
   double goodput_per_gpu = 0;
