@@ -22,6 +22,9 @@ constexpr Vec kLargeStep = {1, 1e3, 1e6, 1e2, 1e5};
 // condition, and in an hour of steps amounts to nothing.
 constexpr double kRidge = 1e-9;
 
+// Of the overlap's gradient. Slow: the linear terms must not chase it.
+constexpr double kOverlapGain = 0.1;
+
 // Share of what is known along a step that the step replaces.
 constexpr double kForget = 0.03;
 
@@ -91,7 +94,9 @@ constexpr unsigned kAll = (1u << kN) - 1;
 StepTimeModel::StepTimeModel(const Prior& prior)
     : weights_{prior.base, prior.chunk_token, prior.chunk_attended,
                prior.decode_row, prior.decode_attended},
-      information_{} {
+      information_{},
+      overlap_(prior.overlap) {
+  BRAID_CHECK(overlap_ >= 0 && overlap_ <= 1);
   const double base = prior.base > 0 ? prior.base : Prior().base;
   for (int i = 0; i < kTerms; ++i) {
     BRAID_CHECK(weights_[i] >= 0 && std::isfinite(weights_[i]));
@@ -119,8 +124,18 @@ void StepTimeModel::Observe(const StepShape& shape, double seconds) {
   // The prior knows how the terms relate; how fast the device is, the first
   // step tells.
   if (observed_ == 1) Calibrate(seconds / Predict(shape));
-  Learn(TermsOf(shape), Predict(shape), seconds);
+  LearnOverlap(shape, seconds);
+  Learn(TermsOf(shape), Predict(shape), seconds, overlap_ * Hidden(shape));
   UpdateWeights();
+}
+
+// The gradient of the squared relative error; only steps in which the overlap
+// is a good part count.
+void StepTimeModel::LearnOverlap(const StepShape& shape, double seconds) {
+  const double predicted = Predict(shape);
+  const double share = Hidden(shape) / predicted;
+  const double error = std::clamp((predicted - seconds) / predicted, -1.0, 1.0);
+  overlap_ = std::clamp(overlap_ + kOverlapGain * share * error, 0.0, 1.0);
 }
 
 void StepTimeModel::Calibrate(double factor) {
@@ -130,8 +145,8 @@ void StepTimeModel::Calibrate(double factor) {
   }
 }
 
-void StepTimeModel::Learn(const Vector& terms, double predicted,
-                          double seconds) {
+void StepTimeModel::Learn(const Vector& terms, double predicted, double seconds,
+                          double hidden) {
   Vector direction;
   const auto set_direction = [&](double unit) {
     for (int i = 0; i < kTerms; ++i) direction[i] = terms[i] * scale_[i] / unit;
@@ -172,7 +187,7 @@ void StepTimeModel::Learn(const Vector& terms, double predicted,
   for (int i = 0; i < kTerms; ++i) information_[i][i] += kRidge * largest;
   Vector step;
   BRAID_CHECK(Solve(information_, direction, kAll, step));
-  const double residual = seconds / unit - Dot(direction, optimum_);
+  const double residual = (seconds + hidden) / unit - Dot(direction, optimum_);
   for (int i = 0; i < kTerms; ++i) optimum_[i] += step[i] * residual;
 }
 
@@ -207,12 +222,21 @@ uint32_t StepTimeModel::LargestChunk(const StepShape& shape, uint32_t before,
   };
   if (max == 0 || !fits(1)) return 0;
   if (fits(max)) return max;
-  // square/2 n^2 + linear n = room, solved so that nothing cancels.
+  // square/2 n^2 + linear n = room, solved so that nothing cancels: beyond the
+  // tokens that hide behind the base, or among them.
   const double square = weights_[2];
   const double linear = weights_[1] + square * (before + 0.5);
   const double room = budget - Dot(weights_, TermsOf(shape));
-  const double root =
-      2 * room / (linear + std::sqrt(linear * linear + 2 * square * room));
+  const auto solve = [&](double slope, double left) -> double {
+    left = std::max(left, 0.0);
+    const double divisor = slope + std::sqrt(slope * slope + 2 * square * left);
+    return divisor > 0 ? 2 * left / divisor : max;
+  };
+  double root = solve(linear, room + overlap_ * weights_[0]);
+  if (overlap_ > 0 && weights_[1] * (shape.chunk_tokens + root) < weights_[0]) {
+    root = solve(linear - overlap_ * weights_[1],
+                 room + overlap_ * weights_[1] * shape.chunk_tokens);
+  }
   // Predict rounds; its word is final. Between `low`, which fits, and `high`,
   // which does not, look beside the root first.
   uint32_t low = 1, high = max;

@@ -3,14 +3,22 @@
 //
 //   seconds = base + chunk_tokens x c1 + chunk_attended x c2
 //                  + decode_rows x c3 + decode_attended x c4
+//                  - overlap x min(base, chunk_tokens x c1)
 //
-// fitted by recursive least squares on relative errors, so that a decode step
-// of 3 ms weighs as much as a prefill step of 300; no coefficient is ever
-// negative. What was seen is forgotten, so the model follows a device that
-// grows slower; but only in the direction of the step that was seen (Cao and
-// Schwartz, Automatica 36, 2000): an hour of decode steps takes nothing from
-// what is known of prompts, and what is known stays bounded on both sides.
-// Where errors keep one sign the device has changed, and all is held less dear.
+// The last term is what a roofline does to a step: its base is for the greatest
+// part the reading of weights, which costs nothing more while the arithmetic of
+// enough tokens hides it. Where that holds, some prompt tokens beside decode
+// rows are nearly free.
+//
+// The linear terms are fitted by recursive least squares on relative errors, so
+// that a decode step of 3 ms weighs as much as a prefill step of 300; no
+// coefficient is ever negative. What was seen is forgotten, so the model
+// follows a device that grows slower; but only in the direction of the step
+// that was seen (Cao and Schwartz, Automatica 36, 2000): an hour of decode
+// steps takes nothing from what is known of prompts, and what is known stays
+// bounded on both sides. Where errors keep one sign the device has changed, and
+// all is held less dear. The overlap, a share, follows slowly what the linear
+// terms cannot explain.
 //
 // Thread safety: not thread-safe; engine thread only.
 #pragma once
@@ -49,6 +57,7 @@ class StepTimeModel final {
     double base = 0.002;
     double chunk_token = 0.0005, chunk_attended = 1e-7;
     double decode_row = 0.001, decode_attended = 1e-7;
+    double overlap = 0;  // share, 0 to 1
   };
   StepTimeModel() : StepTimeModel(Prior()) {}
   explicit StepTimeModel(const Prior& prior);
@@ -63,7 +72,8 @@ class StepTimeModel final {
         (weights_[1] * shape.chunk_tokens +
          weights_[2] * static_cast<double>(shape.chunk_attended)) +
         (weights_[3] * shape.decode_rows +
-         weights_[4] * static_cast<double>(shape.decode_attended));
+         weights_[4] * static_cast<double>(shape.decode_attended)) -
+        overlap_ * Hidden(shape);
     return std::max(kLeastSeconds, seconds);
   }
 
@@ -85,8 +95,15 @@ class StepTimeModel final {
   using Matrix = std::array<Vector, kTerms>;
 
   static Vector TermsOf(const StepShape& shape);
+  // Seconds that base and prompt tokens could share.
+  double Hidden(const StepShape& shape) const {
+    return std::min(weights_[0], weights_[1] * shape.chunk_tokens);
+  }
   void Calibrate(double factor);
-  void Learn(const Vector& terms, double predicted, double seconds);
+  void LearnOverlap(const StepShape& shape, double seconds);
+  // `hidden`: seconds of the linear terms that the step did not take.
+  void Learn(const Vector& terms, double predicted, double seconds,
+             double hidden);
   void UpdateWeights();
 
   // Seconds per unit of each term; what Predict uses.
@@ -97,6 +114,7 @@ class StepTimeModel final {
   // matrix around it: positive definite, bounded.
   Vector optimum_;
   Matrix information_;
+  double overlap_;
   double bias_ = 0;  // signed mean of recent relative errors
   double relative_error_ = 0;
   uint64_t observed_ = 0;

@@ -47,6 +47,13 @@ StepTimeModel::Prior FitPrior(const WorkerTimes& times) {
                         prior.decode_attended * 1024);
   prior.base =
       std::max(1e-6, decode(1, 1) - prior.decode_row - prior.decode_attended);
+  // A chunk that takes about as long as the base, beside rows.
+  const ChunkRows beside{
+      0, static_cast<uint32_t>(std::clamp(
+             prior.base / std::max(prior.chunk_token, 1e-9), 16.0, 4096.0))};
+  const double apart = decode(16, 1024) + prior.chunk_token * beside.count;
+  const double together = times.seconds(std::span(&beside, 1), 16, 16 * 1024);
+  prior.overlap = std::clamp((apart - together) / prior.base, 0.0, 1.0);
   return prior;
 }
 
