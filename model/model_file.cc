@@ -1,41 +1,19 @@
 #include "model/model_file.h"
 
 #include <filesystem>
-#include <initializer_list>
 #include <span>
 #include <utility>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "base/hash.h"
 #include "base/status_macros.h"
+#include "model/fingerprint.h"
 #include "model/gguf_model.h"
 #include "model/huggingface_model.h"
 #include "model/mapped_file.h"
 
 namespace braid {
 namespace {
-
-// Chains the fields one by one, since padding between them is not a value.
-class Fingerprint final {
- public:
-  void Add(std::span<const std::byte> bytes) { hash_ = Hash64(bytes, hash_); }
-  void AddIntegers(std::initializer_list<int64_t> values) {
-    Add(std::as_bytes(std::span(values.begin(), values.size())));
-  }
-  void AddFloats(std::initializer_list<float> values) {
-    Add(std::as_bytes(std::span(values.begin(), values.size())));
-  }
-  void AddTensor(const Tensor& tensor) {
-    AddIntegers(
-        {static_cast<int64_t>(tensor.dtype), tensor.rows, tensor.columns});
-    if (!tensor.empty()) Add(std::span(tensor.data, tensor.bytes()));
-  }
-  uint64_t hash() const { return hash_; }
-
- private:
-  uint64_t hash_ = 0;
-};
 
 // Everything that decides which KV a token leaves behind and which logits
 // follow: not the name, not the tokenizer.
@@ -98,6 +76,7 @@ ModelFile::ModelFile(Parts parts)
       tokenizer_(std::move(parts.tokenizer)),
       chat_template_(std::move(parts.chat_template)),
       fingerprint_(parts.fingerprint),
+      parscale_(std::move(parts.parscale)),
       files_(std::move(parts.files)) {}
 
 ModelFile::~ModelFile() = default;

@@ -7,12 +7,14 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "model/mapped_file.h"
 #include "model/model_config.h"
+#include "model/parscale.h"
 #include "model/tensor.h"
 #include "model/tokenizer_spec.h"
 
@@ -52,6 +54,11 @@ class ModelFile final {
   const std::string& chat_template() const { return chat_template_; }
   // Hash of configuration and weights: equal means the KV may be shared.
   uint64_t fingerprint() const { return fingerprint_; }
+  // The streams that the file itself has weights for (Qwen2ParScale); null:
+  // none.
+  const ParscaleSet* parscale() const {
+    return parscale_ ? &*parscale_ : nullptr;
+  }
 
   // Drops the resident pages of the weights, which come back on a later read.
   // For after they were repacked.
@@ -64,6 +71,7 @@ class ModelFile final {
     TokenizerSpec tokenizer;
     std::string chat_template;
     uint64_t fingerprint = 0;
+    std::optional<ParscaleSet> parscale;
     std::vector<std::unique_ptr<MappedFile>> files;
   };
   explicit ModelFile(Parts parts);
@@ -74,6 +82,7 @@ class ModelFile final {
   TokenizerSpec tokenizer_;
   std::string chat_template_;
   uint64_t fingerprint_;
+  std::optional<ParscaleSet> parscale_;
   std::vector<std::unique_ptr<MappedFile>> files_;
 };
 
