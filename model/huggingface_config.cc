@@ -6,26 +6,35 @@
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "model/json_fields.h"
+#include "model/parscale.h"
+#include "model/parscale_tensors.h"
 
 namespace braid {
 namespace {
 
 constexpr char kFile[] = "config.json";
 
-absl::StatusOr<Architecture> ReadArchitecture(const JsonFields& fields) {
-  std::string name;
+// The class of the model, or its type where there is no class.
+absl::StatusOr<std::string> ReadName(const JsonFields& fields) {
   if (const JsonValue* list = fields.Find("architectures");
       list != nullptr && list->array() != nullptr &&
       list->array()->size() == 1 && list->array()->front().string()) {
-    name = *list->array()->front().string();
-  } else {
-    BRAID_ASSIGN_OR_RETURN(name, fields.String("model_type"));
+    return *list->array()->front().string();
   }
+  return fields.String("model_type");
+}
+
+bool IsParscale(const std::string& name) {
+  return name == "Qwen2ParScaleForCausalLM" || name == "qwen2_parscale";
+}
+
+absl::StatusOr<Architecture> ReadArchitecture(const JsonFields& fields) {
+  BRAID_ASSIGN_OR_RETURN(const std::string name, ReadName(fields));
   if (name == "LlamaForCausalLM" || name == "MistralForCausalLM" ||
       name == "llama" || name == "mistral") {
     return Architecture::kLlama;
   }
-  if (name == "Qwen2ForCausalLM" || name == "qwen2") {
+  if (name == "Qwen2ForCausalLM" || name == "qwen2" || IsParscale(name)) {
     return Architecture::kQwen2;
   }
   if (name == "Qwen3ForCausalLM" || name == "qwen3") {
@@ -34,7 +43,8 @@ absl::StatusOr<Architecture> ReadArchitecture(const JsonFields& fields) {
   return absl::UnimplementedError(
       absl::StrCat("architecture ", name,
                    " is not supported; LlamaForCausalLM, MistralForCausalLM, "
-                   "Qwen2ForCausalLM and Qwen3ForCausalLM are"));
+                   "Qwen2ForCausalLM, Qwen2ParScaleForCausalLM and "
+                   "Qwen3ForCausalLM are"));
 }
 
 absl::Status ReadLlama3(const JsonFields& scaling, RopeConfig& rope) {
@@ -165,6 +175,26 @@ absl::StatusOr<ModelConfig> ReadHuggingFaceConfig(const JsonValue& json,
                          fields.Boolean("tie_word_embeddings", !has_output));
   BRAID_RETURN_IF_ERROR(Validate(config));
   return config;
+}
+
+absl::StatusOr<std::optional<ParscaleFields>> ReadParscaleFields(
+    const JsonValue& json) {
+  const JsonFields fields(json, kFile);
+  BRAID_ASSIGN_OR_RETURN(const std::string name, ReadName(fields));
+  if (!IsParscale(name)) return std::nullopt;
+  ParscaleFields parscale;
+  BRAID_RETURN_IF_ERROR(fields.Get("parscale_n", parscale.streams));
+  BRAID_RETURN_IF_ERROR(
+      CheckField("parscale_n", parscale.streams, 1, kMaxStreams));
+  if (parscale.streams == 1) return std::nullopt;
+  BRAID_RETURN_IF_ERROR(
+      fields.Get("parscale_n_tokens", parscale.prefix_tokens));
+  BRAID_RETURN_IF_ERROR(CheckField("parscale_n_tokens", parscale.prefix_tokens,
+                                   1, kMaxPrefixTokens));
+  BRAID_RETURN_IF_ERROR(fields.Get("parscale_attn_smooth", parscale.smoothing));
+  BRAID_RETURN_IF_ERROR(
+      CheckField("parscale_attn_smooth", parscale.smoothing, 0, 1));
+  return parscale;
 }
 
 absl::StatusOr<std::vector<TokenId>> ReadEosIds(const JsonValue& json,

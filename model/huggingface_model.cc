@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -13,6 +14,7 @@
 #include "model/huggingface_config.h"
 #include "model/json_value.h"
 #include "model/mapped_file.h"
+#include "model/parscale_published.h"
 #include "model/safetensors.h"
 #include "model/tokenizer_json.h"
 #include "model/weight_binding.h"
@@ -24,6 +26,7 @@ namespace fs = std::filesystem;
 
 constexpr size_t kMaxTextBytes = size_t{256} << 20;
 constexpr size_t kMaxShards = 1024;
+constexpr char kSingleFile[] = "model.safetensors";
 
 absl::Status In(const fs::path& file, const absl::Status& status) {
   if (status.ok()) return status;
@@ -59,32 +62,36 @@ absl::StatusOr<JsonValue> ReadOptionalJson(const fs::path& path) {
   return ReadJson(path);
 }
 
-absl::Status AddShard(const fs::path& path, NamedTensors& tensors,
+// Adds a file's tensors to those of the files before it.
+absl::Status AddShard(const fs::path& path, SafetensorsFile& all,
                       ModelFile::Parts& parts) {
   BRAID_ASSIGN_OR_RETURN(std::unique_ptr<MappedFile> file,
                          MappedFile::Open(path.string()));
-  absl::StatusOr<NamedTensors> shard = ParseSafetensors(file->bytes());
+  absl::StatusOr<SafetensorsFile> shard = ParseSafetensors(file->bytes());
   BRAID_RETURN_IF_ERROR(In(path, shard.status()));
-  for (const auto& [name, tensor] : *shard) {
-    if (!tensors.emplace(name, tensor).second) {
+  for (const auto& [name, tensor] : shard->tensors) {
+    if (!all.tensors.emplace(name, tensor).second) {
       return absl::InvalidArgumentError(
           absl::StrCat("tensor ", name, " is in two shards"));
     }
+    all.shapes.emplace(name, std::move(shard->shapes.at(name)));
   }
   parts.files.push_back(std::move(file));
   return absl::OkStatus();
 }
 
+// Tensors by the file that an index says they are in.
+using ShardMap = std::map<std::string, std::vector<std::string>>;
+
 // model.safetensors.index.json: {"weight_map": {tensor: file}}.
-absl::Status AddIndexed(const fs::path& index, NamedTensors& tensors,
-                        ModelFile::Parts& parts) {
+absl::StatusOr<ShardMap> ReadIndex(const fs::path& index) {
   BRAID_ASSIGN_OR_RETURN(const JsonValue json, ReadJson(index));
   const JsonValue* map = json.Find("weight_map");
   if (map == nullptr || map->object() == nullptr) {
     return absl::InvalidArgumentError(absl::StrCat(
         index.filename().string(), ": \"weight_map\" is not an object"));
   }
-  std::map<std::string, std::vector<std::string>> shards;
+  ShardMap shards;
   for (const auto& [tensor, file] : *map->object()) {
     // A plain name: an index must not lead out of its directory.
     if (file.string() == nullptr ||
@@ -101,10 +108,25 @@ absl::Status AddIndexed(const fs::path& index, NamedTensors& tensors,
         absl::StrCat(index.filename().string(), " names ", shards.size(),
                      " files, more than ", kMaxShards));
   }
+  return shards;
+}
+
+// A directory's files: the index where it has one and no single file.
+absl::StatusOr<ShardMap> FindShards(const fs::path& directory) {
+  const fs::path index = directory / "model.safetensors.index.json";
+  if (!Exists(directory / kSingleFile) && Exists(index)) {
+    return ReadIndex(index);
+  }
+  return ShardMap{{kSingleFile, {}}};
+}
+
+absl::Status AddShards(const fs::path& directory, SafetensorsFile& all,
+                       ModelFile::Parts& parts) {
+  BRAID_ASSIGN_OR_RETURN(const ShardMap shards, FindShards(directory));
   for (const auto& [file, names] : shards) {
-    BRAID_RETURN_IF_ERROR(AddShard(index.parent_path() / file, tensors, parts));
+    BRAID_RETURN_IF_ERROR(AddShard(directory / file, all, parts));
     for (const std::string& name : names) {
-      if (!tensors.contains(name)) {
+      if (!all.tensors.contains(name)) {
         return absl::InvalidArgumentError(absl::StrCat(
             "tensor ", name, " is not in ", file, ", as the index says"));
       }
@@ -143,38 +165,78 @@ absl::Status ReadTokenizer(const fs::path& directory,
   return FinishTokenizerSpec(parts.config.vocabulary, spec);
 }
 
-}  // namespace
-
-absl::StatusOr<ModelFile::Parts> ReadHuggingFace(const std::string& path) {
+// The last part of the path, of "folder/" and "." too.
+std::string FolderName(const fs::path& directory) {
   std::error_code error;
-  const bool is_directory = fs::is_directory(path, error);
-  const fs::path directory =
-      is_directory ? fs::path(path) : fs::path(path).parent_path();
-  BRAID_ASSIGN_OR_RETURN(const JsonValue config,
-                         ReadJson(directory / "config.json"));
+  const fs::path whole = fs::absolute(directory / ".", error);
+  return whole.lexically_normal().parent_path().filename().string();
+}
+
+// All but tokenizer and chat template.
+absl::StatusOr<ModelFile::Parts> ReadWeights(const std::string& path,
+                                             const fs::path& directory,
+                                             const JsonValue& config) {
   ModelFile::Parts parts;
-  NamedTensors tensors;
-  const fs::path single = directory / "model.safetensors";
-  const fs::path index = directory / "model.safetensors.index.json";
-  if (!is_directory) {
-    BRAID_RETURN_IF_ERROR(AddShard(path, tensors, parts));
-  } else if (!Exists(single) && Exists(index)) {
-    BRAID_RETURN_IF_ERROR(AddIndexed(index, tensors, parts));
+  SafetensorsFile file;
+  if (fs::path(path) == directory) {
+    BRAID_RETURN_IF_ERROR(AddShards(directory, file, parts));
   } else {
-    BRAID_RETURN_IF_ERROR(AddShard(single, tensors, parts));
+    BRAID_RETURN_IF_ERROR(AddShard(path, file, parts));
   }
   BRAID_ASSIGN_OR_RETURN(
       parts.config,
-      ReadHuggingFaceConfig(config, tensors.contains("lm_head.weight")));
+      ReadHuggingFaceConfig(config, file.tensors.contains("lm_head.weight")));
   // Some files repeat the embedding here although it is tied.
-  if (parts.config.tied_embeddings) tensors.erase("lm_head.weight");
-  BRAID_ASSIGN_OR_RETURN(
-      parts.weights,
-      BindWeights(parts.config, std::move(tensors), kHuggingFaceWeightNames));
+  if (parts.config.tied_embeddings) file.tensors.erase("lm_head.weight");
+  BRAID_ASSIGN_OR_RETURN(const std::optional<ParscaleFields> streams,
+                         ReadParscaleFields(config));
+  if (streams) {
+    BRAID_ASSIGN_OR_RETURN(parts.parscale,
+                           TakePublishedStreams(*streams, parts.config,
+                                                FolderName(directory), file));
+  }
+  BRAID_ASSIGN_OR_RETURN(parts.weights,
+                         BindWeights(parts.config, std::move(file.tensors),
+                                     kHuggingFaceWeightNames));
+  return parts;
+}
+
+fs::path DirectoryOf(const std::string& path) {
+  std::error_code error;
+  return fs::is_directory(path, error) ? fs::path(path)
+                                       : fs::path(path).parent_path();
+}
+
+}  // namespace
+
+absl::StatusOr<ModelFile::Parts> ReadHuggingFaceWeights(
+    const std::string& path) {
+  const fs::path directory = DirectoryOf(path);
+  BRAID_ASSIGN_OR_RETURN(const JsonValue config,
+                         ReadJson(directory / "config.json"));
+  return ReadWeights(path, directory, config);
+}
+
+absl::StatusOr<ModelFile::Parts> ReadHuggingFace(const std::string& path) {
+  const fs::path directory = DirectoryOf(path);
+  BRAID_ASSIGN_OR_RETURN(const JsonValue config,
+                         ReadJson(directory / "config.json"));
+  BRAID_ASSIGN_OR_RETURN(ModelFile::Parts parts,
+                         ReadWeights(path, directory, config));
   BRAID_ASSIGN_OR_RETURN(const std::vector<TokenId> eos,
                          ReadEosIds(config, "config.json"));
   BRAID_RETURN_IF_ERROR(ReadTokenizer(directory, eos, parts));
   return parts;
+}
+
+absl::StatusOr<std::vector<std::string>> HuggingFaceWeightFiles(
+    const std::string& directory) {
+  BRAID_ASSIGN_OR_RETURN(const ShardMap shards, FindShards(directory));
+  std::vector<std::string> files;
+  for (const auto& [file, names] : shards) {
+    files.push_back((fs::path(directory) / file).string());
+  }
+  return files;
 }
 
 }  // namespace braid

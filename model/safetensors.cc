@@ -48,6 +48,7 @@ std::optional<std::vector<int64_t>> Extents(const JsonValue* value) {
 
 struct Placed {
   Tensor tensor;
+  std::vector<int64_t> shape;
   uint64_t begin, end;
 };
 
@@ -69,6 +70,7 @@ absl::StatusOr<Placed> Place(const std::string& name, const JsonValue& entry,
       return Corrupt(absl::StrCat("tensor ", name, " has extent ", extent));
     }
   }
+  placed.shape = *shape;
   placed.tensor.columns = shape->back();
   placed.tensor.rows = elements / shape->back();
   placed.begin = static_cast<uint64_t>((*offsets)[0]);
@@ -83,9 +85,21 @@ absl::StatusOr<Placed> Place(const std::string& name, const JsonValue& entry,
   return placed;
 }
 
+absl::Status ReadMetadata(const JsonValue& entry, SafetensorsFile& parsed) {
+  if (entry.object() == nullptr) return Corrupt("__metadata__ is no object");
+  for (const auto& [key, value] : *entry.object()) {
+    if (value.string() == nullptr) {
+      return Corrupt(absl::StrCat("\"", key, "\" in __metadata__ is no text"));
+    }
+    parsed.metadata.emplace(key, *value.string());
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
-absl::StatusOr<NamedTensors> ParseSafetensors(std::span<const std::byte> file) {
+absl::StatusOr<SafetensorsFile> ParseSafetensors(
+    std::span<const std::byte> file) {
   uint64_t header_bytes = 0;
   if (file.size() < sizeof(header_bytes)) return Corrupt("it is too short");
   std::memcpy(&header_bytes, file.data(), sizeof(header_bytes));
@@ -99,12 +113,16 @@ absl::StatusOr<NamedTensors> ParseSafetensors(std::span<const std::byte> file) {
                                     static_cast<size_t>(header_bytes)}));
   if (header.object() == nullptr) return Corrupt("the header is no object");
   const std::span<const std::byte> data = rest.subspan(header_bytes);
-  NamedTensors tensors;
+  SafetensorsFile parsed;
   std::vector<std::pair<uint64_t, uint64_t>> ranges;
   for (const auto& [name, entry] : *header.object()) {
-    if (name == "__metadata__") continue;  // free text of whoever saved it
-    BRAID_ASSIGN_OR_RETURN(const Placed placed, Place(name, entry, data));
-    tensors.emplace(name, placed.tensor);
+    if (name == "__metadata__") {
+      BRAID_RETURN_IF_ERROR(ReadMetadata(entry, parsed));
+      continue;
+    }
+    BRAID_ASSIGN_OR_RETURN(Placed placed, Place(name, entry, data));
+    parsed.tensors.emplace(name, placed.tensor);
+    parsed.shapes.emplace(name, std::move(placed.shape));
     ranges.emplace_back(placed.begin, placed.end);
   }
   std::sort(ranges.begin(), ranges.end());
@@ -113,7 +131,7 @@ absl::StatusOr<NamedTensors> ParseSafetensors(std::span<const std::byte> file) {
       return Corrupt(absl::StrCat("two tensors overlap at ", ranges[i].first));
     }
   }
-  return tensors;
+  return parsed;
 }
 
 }  // namespace braid

@@ -36,18 +36,30 @@ TEST(SafetensorsTest, ReadsShapesFormatsAndOffsets) {
                  R"("b":{"dtype":"F32","shape":[2],"data_offsets":[12,20]}})",
                  20);
   const auto bytes = std::as_bytes(std::span(file));
-  const auto tensors = ParseSafetensors(bytes);
-  ASSERT_TRUE(tensors.ok()) << tensors.status();
-  ASSERT_EQ(tensors->size(), 2u);
-  const Tensor& a = tensors->at("a");
+  const auto parsed = ParseSafetensors(bytes);
+  ASSERT_TRUE(parsed.ok()) << parsed.status();
+  const NamedTensors& tensors = parsed->tensors;
+  ASSERT_EQ(tensors.size(), 2u);
+  const Tensor& a = tensors.at("a");
   EXPECT_EQ(a.dtype, DType::kBF16);
   EXPECT_EQ(a.rows, 2);
   EXPECT_EQ(a.columns, 3);
   EXPECT_EQ(a.data, bytes.data() + bytes.size() - 20);
-  const Tensor& b = tensors->at("b");
+  const Tensor& b = tensors.at("b");
   EXPECT_EQ(b.rows, 1);
   EXPECT_EQ(b.columns, 2);
   EXPECT_EQ(b.data, a.data + 12);
+  EXPECT_EQ(parsed->metadata.at("format"), "pt");
+}
+
+TEST(SafetensorsTest, FoldsLeadingExtentsIntoRowsAndKeepsTheShape) {
+  const std::string file = WithHeader(
+      R"({"a":{"dtype":"F16","shape":[2,1,3,4],"data_offsets":[0,48]}})", 48);
+  const auto parsed = ParseSafetensors(std::as_bytes(std::span(file)));
+  ASSERT_TRUE(parsed.ok()) << parsed.status();
+  EXPECT_EQ(parsed->tensors.at("a").rows, 6);
+  EXPECT_EQ(parsed->tensors.at("a").columns, 4);
+  EXPECT_THAT(parsed->shapes.at("a"), testing::ElementsAre(2, 1, 3, 4));
 }
 
 TEST(SafetensorsTest, RefusesWhatDoesNotFitTogether) {
@@ -63,6 +75,8 @@ TEST(SafetensorsTest, RefusesWhatDoesNotFitTogether) {
       {WithHeader("[]", 0), "no object"},
       {WithHeader("{\"a\":", 0), ""},
       {WithHeader("{\"a\":1}", 0), "dtype"},
+      {WithHeader("{\"__metadata__\":1}", 0), "__metadata__ is no object"},
+      {WithHeader("{\"__metadata__\":{\"k\":1}}", 0), "\"k\" in __metadata__"},
       {one("I8", "[16]", "[0,16]"), "format I8"},
       {one("F8_E4M3", "[16]", "[0,16]"), "format F8_E4M3"},
       {one("F32", "[]", "[0,4]"), "shape"},
