@@ -11,6 +11,7 @@
 #include "server/backend.h"
 #include "server/daemon.h"
 #include "server/options.h"
+#include "server/parscale_command.h"
 #include "server/simulate_command.h"
 #include "server/version.h"
 
@@ -25,6 +26,8 @@ constexpr char kHelp[] =
     "       braid serve --help     list the flags\n"
     "       braid simulate MODE    simulate clusters in virtual time\n"
     "       braid simulate --help  list the modes\n"
+    "       braid parscale MODE    look at a model's parallel streams\n"
+    "       braid parscale --help  list the modes\n"
     "       braid --version\n";
 
 int Fail(absl::string_view message) {
@@ -67,6 +70,9 @@ int main(int argc, char** argv) {
   if (args[0] == "serve") return RunServe({args.begin() + 1, args.end()});
   if (args[0] == "simulate") {
     return braid::server::RunSimulate({args.begin() + 1, args.end()});
+  }
+  if (args[0] == "parscale") {
+    return braid::server::RunParscale({args.begin() + 1, args.end()});
   }
   return Fail("unknown command '" + args[0] + "'; try `braid serve --help`");
 }
