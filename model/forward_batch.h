@@ -27,6 +27,20 @@ struct SequenceRows {
   const SamplingParams* sampling = nullptr;
   SamplingContext context;  // when `sampling` is set
 
+  // PARSCALE (model/parscale.h): the rows are of this stream of one of the
+  // runner's sets, which count from 1; 0 is the plain model.
+  uint32_t set = 0;
+  uint32_t stream = 0;
+  // The blocks of stream 0, for another one: what layer 0 writes is the same
+  // for all streams, and is written and kept there alone. Stream 0 has the KV
+  // of these positions, or its rows are in this step.
+  std::span<const BlockId> stream0_blocks;
+  // Of stream 0: that many streams answer together. The `gang` - 1 sequences
+  // behind this one are streams 1, 2 ... of the same request, with equal ends,
+  // and their hidden states are weighed into one before the head. Only stream 0
+  // draws and scores; a gang that scores has equal rows.
+  uint32_t gang = 1;
+
   // >= 0: score the prompt as well (echo). Row i is scored against
   // score_targets[i] with that many alternatives; the spans have equal length,
   // except that the last row of a prompt has no target.
