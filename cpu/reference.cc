@@ -98,14 +98,14 @@ void NormAndRotateHeads(const ModelConfig& config, const RopeTable& table,
   }
 }
 
-// softmax(q k^T / sqrt(head_dim)) v of one head of one token over the tokens
-// up to itself.
+// softmax(q k^T / sqrt(head_dim)) v of one head of one token over the first
+// `seen` keys and values.
 void AttendHead(std::span<const float> q, const Rows& k, const Rows& v,
-                size_t token, size_t kv_column, std::span<float> out) {
+                size_t seen, size_t kv_column, std::span<float> out) {
   const double scale = 1.0 / std::sqrt(static_cast<double>(q.size()));
-  std::vector<double> scores(token + 1);
+  std::vector<double> scores(seen);
   double max = -std::numeric_limits<double>::infinity();
-  for (size_t s = 0; s <= token; ++s) {
+  for (size_t s = 0; s < seen; ++s) {
     scores[s] = Dot(q, k.row(s).subspan(kv_column, q.size())) * scale;
     max = std::max(max, scores[s]);
   }
@@ -115,7 +115,7 @@ void AttendHead(std::span<const float> q, const Rows& k, const Rows& v,
     sum += score;
   }
   std::vector<double> mix(q.size());
-  for (size_t s = 0; s <= token; ++s) {
+  for (size_t s = 0; s < seen; ++s) {
     const std::span<const float> value = v.row(s).subspan(kv_column, q.size());
     for (size_t i = 0; i < mix.size(); ++i) {
       mix[i] += scores[s] * static_cast<double>(value[i]);
@@ -126,15 +126,18 @@ void AttendHead(std::span<const float> q, const Rows& k, const Rows& v,
   }
 }
 
-// Causal attention; heads / kv_heads query heads share one KV head (GQA).
+// Causal attention; heads / kv_heads query heads share one KV head (GQA). Keys
+// and values that are before those of the first token are a prefix, which all
+// tokens see.
 Rows Attend(const ModelConfig& config, const Rows& q, const Rows& k,
             const Rows& v) {
+  const size_t prefix = k.rows() - q.rows();
   const auto head_dim = static_cast<size_t>(config.head_dim);
   const auto group = static_cast<size_t>(config.heads / config.kv_heads);
   Rows out(q.rows(), q.columns);
   for (size_t t = 0; t < q.rows(); ++t) {
     for (size_t h = 0; h < static_cast<size_t>(config.heads); ++h) {
-      AttendHead(q.row(t).subspan(h * head_dim, head_dim), k, v, t,
+      AttendHead(q.row(t).subspan(h * head_dim, head_dim), k, v, prefix + t + 1,
                  h / group * head_dim,
                  out.row(t).subspan(h * head_dim, head_dim));
     }
@@ -146,14 +149,73 @@ void Add(const Rows& from, Rows& to) {
   for (size_t i = 0; i < to.values.size(); ++i) to.values[i] += from.values[i];
 }
 
+// Learned keys and values that stand before all tokens of a stream, one row per
+// prefix token: [prefix_tokens][kv_heads * head_dim]. No rows: no prefix.
+struct Prefix {
+  Rows k{0, 1}, v{0, 1};
+};
+
+Rows PrefixRows(const ModelConfig& config, const Tensor& from, int32_t tokens) {
+  const auto head_dim = static_cast<size_t>(config.head_dim);
+  Rows rows(static_cast<size_t>(tokens), config.kv_heads * head_dim);
+  for (size_t t = 0; t < rows.rows(); ++t) {
+    for (size_t h = 0; h < static_cast<size_t>(config.kv_heads); ++h) {
+      DequantizeRow(
+          from.dtype, from.row(static_cast<int64_t>(h * rows.rows() + t)),
+          config.head_dim, rows.row(t).subspan(h * head_dim, head_dim).data());
+    }
+  }
+  return rows;
+}
+
+// From pairs (2i, 2i + 1) to pairs (i, i + head_dim / 2), or back.
+void RepairHeads(RopePairing from, size_t head_dim, Rows& rows) {
+  for (size_t at = 0; at < rows.values.size(); at += head_dim) {
+    const std::span<float> head = std::span(rows.values).subspan(at, head_dim);
+    const std::vector<float> old(head.begin(), head.end());
+    for (size_t i = 0; i < head_dim; ++i) {
+      const size_t adjacent = i;
+      const size_t halves = i / 2 + i % 2 * (head_dim / 2);
+      if (from == RopePairing::kAdjacent) {
+        head[halves] = old[adjacent];
+      } else {
+        head[adjacent] = old[halves];
+      }
+    }
+  }
+}
+
+Prefix PrefixOf(const ModelConfig& config, const ParscaleSet& set,
+                int32_t stream, size_t layer) {
+  if (set.PrefixOf(stream) == 0) return {};
+  const auto s = static_cast<size_t>(stream);
+  Prefix prefix{
+      .k = PrefixRows(config, set.prefix_k[s][layer], set.prefix_tokens),
+      .v = PrefixRows(config, set.prefix_v[s][layer], set.prefix_tokens)};
+  if (set.key_layout != config.rope.pairing) {
+    RepairHeads(set.key_layout, static_cast<size_t>(config.head_dim), prefix.k);
+  }
+  return prefix;
+}
+
+// `rows` before `x`.
+Rows Behind(const Rows& rows, Rows x) {
+  x.values.insert(x.values.begin(), rows.values.begin(), rows.values.end());
+  return x;
+}
+
 void AttentionBlock(const ModelConfig& config, const LayerWeights& layer,
-                    const RopeTable& table, LinearInputs inputs, Rows& x) {
+                    const RopeTable& table, const Prefix& prefix,
+                    LinearInputs inputs, Rows& x) {
   const Rows normed = NormAll(layer.attention_norm, config.rms_epsilon, x);
   Rows q = LinearAll(layer.q, layer.q_bias, normed, inputs);
   Rows k = LinearAll(layer.k, layer.k_bias, normed, inputs);
-  const Rows v = LinearAll(layer.v, layer.v_bias, normed, inputs);
+  Rows v = LinearAll(layer.v, layer.v_bias, normed, inputs);
   NormAndRotateHeads(config, table, layer.q_norm, q);
   NormAndRotateHeads(config, table, layer.k_norm, k);
+  // The prefix is not rotated, and takes no positions.
+  k = Behind(prefix.k, std::move(k));
+  v = Behind(prefix.v, std::move(v));
   Add(LinearAll(layer.o, {}, Attend(config, q, k, v), inputs), x);
 }
 
@@ -169,12 +231,11 @@ void FeedForwardBlock(const ModelConfig& config, const LayerWeights& layer,
   Add(LinearAll(layer.down, {}, gate, inputs), x);
 }
 
-}  // namespace
-
-std::vector<float> Forward(const ModelConfig& config,
-                           const ModelWeights& weights,
-                           std::span<const TokenId> tokens,
-                           LinearInputs inputs) {
+// What a stream leaves of each token after the final norm. No set: the plain
+// model.
+Rows HiddenStates(const ModelConfig& config, const ModelWeights& weights,
+                  const ParscaleSet* set, int32_t stream,
+                  std::span<const TokenId> tokens, LinearInputs inputs) {
   const RopeTable table = MakeRopeTable(config.rope, config.head_dim);
   Rows x(tokens.size(), static_cast<size_t>(config.hidden));
   for (size_t t = 0; t < tokens.size(); ++t) {
@@ -182,12 +243,74 @@ std::vector<float> Forward(const ModelConfig& config,
     DequantizeRow(weights.embedding.dtype, weights.embedding.row(tokens[t]),
                   config.hidden, x.row(t).data());
   }
-  for (const LayerWeights& layer : weights.layers) {
-    AttentionBlock(config, layer, table, inputs, x);
-    FeedForwardBlock(config, layer, inputs, x);
+  for (size_t l = 0; l < weights.layers.size(); ++l) {
+    const Prefix prefix =
+        set == nullptr ? Prefix{} : PrefixOf(config, *set, stream, l);
+    AttentionBlock(config, weights.layers[l], table, prefix, inputs, x);
+    FeedForwardBlock(config, weights.layers[l], inputs, x);
   }
-  const Rows last = NormAll(weights.output_norm, config.rms_epsilon, x);
+  return NormAll(weights.output_norm, config.rms_epsilon, x);
+}
+
+}  // namespace
+
+std::vector<float> Forward(const ModelConfig& config,
+                           const ModelWeights& weights,
+                           std::span<const TokenId> tokens,
+                           LinearInputs inputs) {
+  const Rows last = HiddenStates(config, weights, nullptr, 0, tokens, inputs);
   return LinearAll(weights.output, {}, last, inputs).values;
+}
+
+std::vector<float> Forward(const ModelConfig& config,
+                           const ModelWeights& weights, const ParscaleSet& set,
+                           int32_t streams, std::span<const TokenId> tokens,
+                           LinearInputs inputs) {
+  BRAID_CHECK(streams >= 1 && streams <= set.streams);
+  BRAID_CHECK(set.kind == ParscaleKind::kNested || streams == set.streams);
+  std::vector<Rows> hidden;
+  for (int32_t s = 0; s < streams; ++s) {
+    hidden.push_back(HiddenStates(config, weights, &set, s, tokens, inputs));
+  }
+  Rows mixed(tokens.size(), static_cast<size_t>(config.hidden));
+  for (size_t t = 0; t < tokens.size(); ++t) {
+    std::vector<std::vector<float>> rows;
+    for (const Rows& h : hidden) {
+      rows.emplace_back(h.row(t).begin(), h.row(t).end());
+    }
+    std::ranges::copy(MixStreams(set, rows), mixed.row(t).begin());
+  }
+  return LinearAll(weights.output, {}, mixed, inputs).values;
+}
+
+std::vector<float> MixStreams(const ParscaleSet& set,
+                              std::span<const std::vector<float>> streams) {
+  const size_t p = streams.size(), hidden = streams[0].size();
+  if (p == 1) return streams[0];
+  std::vector<float> inner = set.b1;
+  std::vector<float> product(hidden);
+  for (size_t s = 0; s < p; ++s) {
+    Linear(set.w1[s], streams[s], {}, product);
+    for (size_t i = 0; i < hidden; ++i) inner[i] += product[i];
+  }
+  for (float& x : inner) x = Silu(x);
+  std::vector<float> a(static_cast<size_t>(set.streams));
+  Linear(set.w2, inner, set.b2, a);
+  // Streams that are not there have no weight.
+  a.resize(p);
+  const float max = *std::ranges::max_element(a);
+  double total = 0;
+  for (const float x : a) total += std::exp(double{x} - max);
+  std::vector<float> out(hidden);
+  for (size_t s = 0; s < p; ++s) {
+    const double w =
+        std::exp(double{a[s]} - max) / total * (1 - double{set.smoothing}) +
+        double{set.smoothing} / static_cast<double>(p);
+    for (size_t i = 0; i < hidden; ++i) {
+      out[i] += static_cast<float>(w * streams[s][i]);
+    }
+  }
+  return out;
 }
 
 void RmsNorm(std::span<const float> x, std::span<const float> weight,

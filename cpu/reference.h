@@ -10,6 +10,7 @@
 #include "base/ids.h"
 #include "model/model_config.h"
 #include "model/model_file.h"
+#include "model/parscale.h"
 
 namespace braid::reference {
 
@@ -25,6 +26,15 @@ std::vector<float> Forward(const ModelConfig& config,
                            std::span<const TokenId> tokens,
                            LinearInputs inputs = LinearInputs::kFloat);
 
+// The same of the first `streams` streams of a PARSCALE set together: each
+// reads the tokens behind its own prefix, and their hidden states are mixed
+// (which always sees them as floats). REQUIRES: all of them when the set is a
+// published one.
+std::vector<float> Forward(const ModelConfig& config,
+                           const ModelWeights& weights, const ParscaleSet& set,
+                           int32_t streams, std::span<const TokenId> tokens,
+                           LinearInputs inputs = LinearInputs::kFloat);
+
 // The operators, for tests of the fast ones.
 // y = x / rms(x) * weight
 void RmsNorm(std::span<const float> x, std::span<const float> weight,
@@ -32,6 +42,10 @@ void RmsNorm(std::span<const float> x, std::span<const float> weight,
 // Rotates one head in place for `position`.
 void Rope(const RopeTable& table, RopePairing pairing, uint32_t position,
           std::span<float> head);
+// PARSCALE's aggregation: one row of what several streams, [streams][hidden],
+// leave after the final norm.
+std::vector<float> MixStreams(const ParscaleSet& set,
+                              std::span<const std::vector<float>> streams);
 // y[r] = sum_c W[r][c] x[c] (+ bias[r]), accumulated in double.
 void Linear(const Tensor& w, std::span<const float> x,
             std::span<const float> bias, std::span<float> y);
