@@ -2,14 +2,16 @@
 // decode, on one core and on all, and with --stages where the time goes.
 //
 //   step_bench [--model PATH] [--cores N] [--isa NAME] [--repeats N] [--stages]
-//              [--only prefill|decode]
+//              [--only prefill|decode] [--streams]
+//
+// With --streams instead: decode steps of several PARSCALE streams over those
+// of one, with all cores (stream_steps.h).
 //
 // Times are medians over the repeats. Next to each stands its share of what the
 // machine can do, probed beside it: of the read bandwidth, for the bytes of
 // weights and KV a decode step must read, and of the int8 peak, for the
 // multiply-adds of the prompt.
 #include <algorithm>
-#include <atomic>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -21,15 +23,14 @@
 #include "base/check.h"
 #include "bench/machine_probe.h"
 #include "bench/pinned_team.h"
-#include "cpu/core_team.h"
+#include "bench/step_team.h"
+#include "bench/stream_steps.h"
 #include "cpu/cpu_runner.h"
-#include "cpu/forward.h"
 #include "cpu/packed_model.h"
 
 namespace braid::cpu {
 namespace {
 
-constexpr uint32_t kBlockTokens = 16;
 constexpr uint32_t kContext = 128;  // of a decoding sequence
 
 struct Arguments {
@@ -38,6 +39,7 @@ struct Arguments {
   std::string isa = "auto";
   int repeats = 9;
   bool stages = false;
+  bool streams = false;
   std::string only;
 };
 
@@ -62,6 +64,8 @@ Arguments Parse(int argc, char** argv) {
       a.repeats = std::stoi(value());
     } else if (flag == "--only") {
       a.only = value();
+    } else if (flag == "--streams") {
+      a.streams = true;
     } else if (flag == "--stages") {
       a.stages = true;
     } else {
@@ -70,101 +74,6 @@ Arguments Parse(int argc, char** argv) {
     }
   }
   return a;
-}
-
-// A team of cores that runs steps back to back, as a busy device does.
-class Team {
- public:
-  Team(const PackedModel& model, const KvArena& arena, int cores)
-      : cores_(cores) {
-    std::vector<int> list;
-    for (int i = 0; i < cores; ++i) list.push_back(i);
-    auto threads = CoreThreads::Start(list, {});
-    BRAID_CHECK_MSG(threads.ok(), threads.status().ToString());
-    threads_ = *std::move(threads);
-    auto forward =
-        Forward::Create(model, arena, {.max_rows = 512, .max_threads = cores});
-    BRAID_CHECK(forward.ok());
-    forward_ = *std::move(forward);
-  }
-
-  double Seconds(const ForwardBatch& batch) {
-    const auto start = std::chrono::steady_clock::now();
-    forward_->Begin(batch, nullptr, cores_);
-    done_.store(false);
-    for (int i = 0; i < cores_; ++i) {
-      threads_->Post(
-          i,
-          [](void* self, int index) {
-            auto* team = static_cast<Team*>(self);
-            team->forward_->Run(index);
-            if (index != 0) return;
-            for (int i = 1; i < team->cores_; ++i) {
-              team->threads_->AwaitIdle(i);
-            }
-            team->done_.store(true);
-            team->done_.notify_all();
-          },
-          this, i);
-    }
-    // Asleep, so as not to take a core from the team.
-    done_.wait(false);
-    const auto end = std::chrono::steady_clock::now();
-    (void)forward_->Take();
-    return std::chrono::duration<double>(end - start).count();
-  }
-
-  void Profile(std::vector<StageTicks>* ticks) { forward_->Profile(ticks); }
-
- private:
-  const int cores_;
-  std::unique_ptr<Forward> forward_;
-  std::unique_ptr<CoreThreads> threads_;
-  std::atomic<bool> done_{false};
-};
-
-// Sequences of random tokens, each with its own blocks.
-struct Sequences {
-  std::vector<std::vector<TokenId>> tokens;
-  std::vector<std::vector<BlockId>> blocks;
-
-  Sequences(size_t count, size_t length, int32_t vocabulary) {
-    uint32_t next = 0, state = 1;
-    for (size_t s = 0; s < count; ++s) {
-      tokens.emplace_back();
-      blocks.emplace_back();
-      for (size_t i = 0; i < length; ++i) {
-        state = state * 1664525 + 1013904223;
-        tokens.back().push_back(
-            static_cast<TokenId>((state >> 8) % uint32_t(vocabulary)));
-      }
-      for (size_t i = 0; i < length; i += kBlockTokens) {
-        blocks.back().emplace_back(next++);
-      }
-    }
-  }
-};
-
-double Median(std::vector<double> v) {
-  std::sort(v.begin(), v.end());
-  return v[v.size() / 2];
-}
-
-void PrintStages(const std::vector<StageTicks>& ticks) {
-  static const char* const kNames[kStages] = {"embed",  "norm", "qkv", "rope",
-                                              "attn",   "o",    "ffn", "head",
-                                              "sample", "wait"};
-  for (const StageTicks& thread : ticks) {
-    uint64_t total = 0;
-    for (const uint64_t t : thread) total += t;
-    std::printf("    ");
-    for (int i = 0; i < kStages; ++i) {
-      std::printf(" %s %.1f%%", kNames[i],
-                  100.0 * static_cast<double>(thread[i]) /
-                      static_cast<double>(std::max<uint64_t>(total, 1)));
-    }
-    std::printf("\n");
-  }
 }
 
 class Bench {
@@ -310,7 +219,11 @@ int Main(int argc, char** argv) {
   const auto file = ModelFile::Open(arguments.model);
   BRAID_CHECK_MSG(file.ok(), file.status().ToString());
   const auto start = std::chrono::steady_clock::now();
-  const auto model = CpuModel::Load(**file, *isa, arguments.cores);
+  const RandomStreams streams((*file)->config(), 8, 16);
+  const auto model =
+      CpuModel::Load(**file, *isa, arguments.cores,
+                     arguments.streams ? std::span(&streams.set(), 1)
+                                       : std::span<const ParscaleSet>());
   BRAID_CHECK_MSG(model.ok(), model.status().ToString());
   std::printf("%s, %s, packed to %.1f MB in %.0f ms\n",
               (*file)->config().name.c_str(),
@@ -320,8 +233,13 @@ int Main(int argc, char** argv) {
                   std::chrono::steady_clock::now() - start)
                   .count());
   const auto arena =
-      KvArena::Create((*model)->MakeKvLayout(kBlockTokens), 16 * 16 + 32);
+      KvArena::Create((*model)->MakeKvLayout(kBlockTokens), 1024);
   BRAID_CHECK(arena.ok());
+  if (arguments.streams) {
+    MeasureStreams((*model)->packed(), **arena, arguments.cores,
+                   arguments.repeats, arguments.stages);
+    return 0;
+  }
   Bench bench((*model)->packed(), **arena, arguments);
   for (int cores = 1; cores <= arguments.cores; cores *= 2) bench.Run(cores);
   return 0;

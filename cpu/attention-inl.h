@@ -6,7 +6,7 @@
 // crosses lanes. A page of values is [token][head_dim]: the result is one
 // broadcast probability per token times vectors.
 //
-// Tokens are taken in segments of kAttentionSegment positions; inside one, the
+// Tokens are taken in segments of kAttentionSegment slots; inside one, the
 // three passes (scores, softmax, values) each run over registers alone. Between
 // segments the running maximum rescales what was summed, as in FlashAttention.
 // Rows of a tile share what is loaded, and each row's own operations and their
@@ -80,7 +80,11 @@ class Attention {
 
   void Run() {
     const int64_t end = visible_[rows_ - 1];
-    for (int64_t segment = 0; segment < end; segment += kAttentionSegment) {
+    // Whole groups before the first token are left out, so that how large
+    // blocks are has no influence on where segments end.
+    int64_t segment = task_.first / 16 * 16;
+    skipped_ = static_cast<int>(task_.first - segment);
+    for (; segment < end; segment += kAttentionSegment, skipped_ = 0) {
       for (int r = 0; r < rows_; ++r) {
         const int64_t seen = visible_[r] - segment;
         count_[r] = seen <= 0                  ? 0
@@ -101,9 +105,9 @@ class Attention {
     }
   }
 
-  const Type* Page(int64_t position, size_t offset) const {
+  const Type* Page(int64_t slot, size_t offset) const {
     return reinterpret_cast<const Type*>(
-        task_.blocks[position / task_.block_tokens] + offset);
+        task_.blocks[slot / task_.block_tokens] + offset);
   }
 
   // scores[r][t] of the segment's tokens, whole groups of 16 at a time; lanes
@@ -192,6 +196,7 @@ class Attention {
   void Softmax(int r) {
     float* scores = scores_ + r * kAttentionSegment;
     const int groups = (count_[r] + 15) / 16;
+    for (int t = 0; t < skipped_; ++t) scores[t] = -__builtin_inff();
     // What lies beyond the row's own token may be a block's unwritten rest.
     float* last = scores + (groups - 1) * 16;
     V::First(count_[r] - (groups - 1) * 16, V::Load(last), -__builtin_inff())
@@ -227,7 +232,7 @@ class Attention {
   void Values(int64_t segment) {
     for (int r = 0; r < rows_; r += V::kValueRows) {
       const int n = rows_ - r < V::kValueRows ? rows_ - r : V::kValueRows;
-      ValueRows<V::kValueRows>(n, r, segment, 0, count_[r]);
+      ValueRows<V::kValueRows>(n, r, segment, skipped_, count_[r]);
       for (int i = r; i < r + n; ++i) {
         ValueRows<1>(1, i, segment, count_[r], count_[i]);
       }
@@ -294,8 +299,9 @@ class Attention {
   float* const sums_;     // [kAttentionRows][head_dim]
   float* const scores_;   // [kAttentionRows][kAttentionSegment]
   float* out_[kAttentionRows];
-  int64_t visible_[kAttentionRows];  // tokens a row sees, non-decreasing
-  int count_[kAttentionRows];        // of them, in the segment at hand
+  int64_t visible_[kAttentionRows];  // end of what a row sees, non-decreasing
+  int count_[kAttentionRows];        // slots of that, in the segment at hand
+  int skipped_ = 0;                  // of them, those that have no effect
   float largest_[kAttentionRows];
   V totals_[kAttentionRows];  // sums of probabilities, by lane
 };
@@ -314,6 +320,9 @@ constexpr FloatKernels MakeFloatKernels() {
   return {.rms_norm = Pointwise<V>::RmsNorm,
           .add = Pointwise<V>::Add,
           .silu_mul = Pointwise<V>::SiluMul,
+          .silu = Pointwise<V>::Silu,
+          .dot = Pointwise<V>::Dot,
+          .add_scaled = Pointwise<V>::AddScaled,
           .rope = Pointwise<V>::Rope,
           .store_kv = Pointwise<V>::StoreKv,
           .attend = Attend<V>};

@@ -7,18 +7,20 @@
 namespace braid::cpu {
 
 absl::StatusOr<std::shared_ptr<const CpuModel>> CpuModel::Load(
-    const ModelFile& file, Isa isa, int threads) {
-  BRAID_ASSIGN_OR_RETURN(std::shared_ptr<const CpuModel> model,
-                         Pack(file.config(), file.weights(), isa, threads));
+    const ModelFile& file, Isa isa, int threads,
+    std::span<const ParscaleSet> sets) {
+  BRAID_ASSIGN_OR_RETURN(
+      std::shared_ptr<const CpuModel> model,
+      Pack(file.config(), file.weights(), isa, threads, sets));
   file.ReleasePages();
   return model;
 }
 
 absl::StatusOr<std::shared_ptr<const CpuModel>> CpuModel::Pack(
     const ModelConfig& config, const ModelWeights& weights, Isa isa,
-    int threads) {
+    int threads, std::span<const ParscaleSet> sets) {
   BRAID_ASSIGN_OR_RETURN(std::unique_ptr<const PackedModel> packed,
-                         PackModel(config, weights, isa, threads));
+                         PackModel(config, weights, isa, threads, sets));
   return std::shared_ptr<const CpuModel>(new CpuModel(std::move(packed)));
 }
 

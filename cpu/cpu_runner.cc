@@ -163,10 +163,16 @@ absl::StatusOr<std::vector<std::unique_ptr<ModelRunner>>> MakeCpuRunners(
                                      options.spin_microseconds)}));
 
   std::vector<std::unique_ptr<ModelRunner>> runners;
+  std::shared_ptr<const PrefixPages> prefixes;
   for (size_t i = 0; i < devices.size(); ++i) {
+    const KvLayout& layout = devices[i].arena->layout();
+    if (prefixes == nullptr || prefixes->layout() != layout) {
+      BRAID_ASSIGN_OR_RETURN(prefixes, PrefixPages::Make(model->packed().sets,
+                                                         layout, model->isa()));
+    }
     BRAID_ASSIGN_OR_RETURN(
         std::unique_ptr<Forward> forward,
-        Forward::Create(model->packed(), *devices[i].arena,
+        Forward::Create(model->packed(), *devices[i].arena, prefixes,
                         {.max_rows = options.max_rows,
                          .max_context = options.max_context,
                          .max_threads = static_cast<int>(cores.size())}));

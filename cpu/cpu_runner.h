@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -25,12 +26,14 @@ class CpuModel final {
   // Packs with `threads` threads. Does not need the file afterwards, and has
   // given its pages back to the system. UNIMPLEMENTED for shapes the kernels do
   // not take, RESOURCE_EXHAUSTED when the packed weights find no memory.
+  // `sets`: PARSCALE weights, known to batches as 1, 2 ... in this order.
   static absl::StatusOr<std::shared_ptr<const CpuModel>> Load(
-      const ModelFile& file, Isa isa, int threads);
+      const ModelFile& file, Isa isa, int threads,
+      std::span<const ParscaleSet> sets = {});
   // The same for weights that lie in memory; not needed afterwards.
   static absl::StatusOr<std::shared_ptr<const CpuModel>> Pack(
       const ModelConfig& config, const ModelWeights& weights, Isa isa,
-      int threads);
+      int threads, std::span<const ParscaleSet> sets = {});
   ~CpuModel();
 
   KvLayout MakeKvLayout(uint32_t block_tokens) const;

@@ -4,8 +4,8 @@
 // for each.
 //
 // Bits: every output depends on its own row alone, and is computed in one fixed
-// order. Attention visits tokens by position, in segments of
-// kAttentionSegment, however rows are grouped and wherever a chunk began.
+// order. Attention visits tokens by slot, in segments of kAttentionSegment,
+// however rows are grouped and wherever a chunk began.
 //
 // Lengths are multiples of 16; nothing needs to be aligned.
 #pragma once
@@ -25,7 +25,8 @@ inline constexpr int kAttentionRows = 12;
 
 // One KV head's share of the attention of consecutive tokens of one sequence.
 struct AttentionTask {
-  // The sequence's blocks; where the head's pages are in each of them.
+  // The sequence's blocks, whose tokens are slots 0, 1 ... here; where the
+  // head's pages are in each of them.
   const std::byte* const* blocks = nullptr;
   size_t key_page = 0;
   size_t value_page = 0;
@@ -33,8 +34,12 @@ struct AttentionTask {
   int32_t head_dim = 0;       // a multiple of 32
   KvDType dtype = KvDType::kF16;
 
+  // Slots [0, first) have no effect: what stands before a sequence (a prefix
+  // that is no multiple of a block) ends where its own blocks begin. Below
+  // `start`.
+  int32_t first = 0;
   int32_t tokens = 0;
-  int64_t start = 0;  // position of the first; each sees itself and all before
+  int64_t start = 0;  // slot of the first; each sees itself and all before
   int32_t group = 1;  // query heads that share the KV head, adjacent in q
   // Element (token t, head h, d): q[t * q_stride + h * head_dim + d].
   const float* q = nullptr;
@@ -57,6 +62,12 @@ struct FloatKernels {
   void (*add)(const float* y, int32_t n, float* x);
   // out = gate / (1 + exp(-gate)) * up
   void (*silu_mul)(const float* gate, const float* up, int32_t n, float* out);
+  // x = x / (1 + exp(-x))
+  void (*silu)(int32_t n, float* x);
+  // sum_i a[i] b[i]
+  float (*dot)(const float* a, const float* b, int32_t n);
+  // x += scale * y
+  void (*add_scaled)(const float* y, float scale, int32_t n, float* x);
   // Rotates pairs (i, i + head_dim / 2). `angles`: head_dim / 2 cosines, then
   // as many sines.
   void (*rope)(const float* angles, int32_t head_dim, float* head);

@@ -19,8 +19,6 @@ constexpr int32_t kTileRows = 64;
 // Rows per thread from which splitting rows beats splitting weights.
 constexpr int32_t kSplitRowsFrom = 32;
 constexpr int32_t kRedundantRows = 2;
-// Rows of logits kept at once: an echoed prompt would need gigabytes.
-constexpr int32_t kHeadRows = 32;
 
 uint64_t Ticks() {
 #if defined(__x86_64__)
@@ -37,9 +35,12 @@ int64_t RoundUp(int64_t n, int64_t multiple) {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Forward>> Forward::Create(
-    const PackedModel& model, const KvArena& arena, const Limits& limits) {
+    const PackedModel& model, const KvArena& arena,
+    std::shared_ptr<const PrefixPages> prefixes, const Limits& limits) {
   BRAID_CHECK(limits.max_rows > 0 && limits.max_threads > 0);
-  std::unique_ptr<Forward> forward(new Forward(model, arena, limits));
+  BRAID_CHECK(prefixes->layout() == arena.layout());
+  std::unique_ptr<Forward> forward(
+      new Forward(model, arena, std::move(prefixes), limits));
   const size_t bytes = forward->PlaceBuffers(nullptr);
   BRAID_ASSIGN_OR_RETURN(forward->memory_, HugeMemory::Map(bytes));
   forward->PlaceBuffers(forward->memory_.data());
@@ -47,14 +48,17 @@ absl::StatusOr<std::unique_ptr<Forward>> Forward::Create(
 }
 
 Forward::Forward(const PackedModel& model, const KvArena& arena,
+                 std::shared_ptr<const PrefixPages> prefixes,
                  const Limits& limits)
     : model_(model),
       arena_(arena),
+      prefixes_(std::move(prefixes)),
       limits_(limits),
       kernels_(KernelsFor(model.isa)),
       floats_(FloatKernelsFor(model.isa)),
       workers_(limits.max_threads),
       next_unit_(model.config.layers),
+      mix_(model, kHeadRows),
       logits_stride_(RoundUp(model.config.vocabulary, kRowTile)),
       buffers_(limits.max_threads) {}
 
@@ -81,6 +85,7 @@ size_t Forward::PlaceBuffers(std::byte* memory) {
   attended_ = floats(rows * model_.q_width());
   angles_ = floats(rows * c.head_dim);
   logits_ = floats(kHeadRows * logits_stride_);
+  mix_.Place(take(mix_.bytes()));
   for (TileBuffers& tile : buffers_) {
     tile.hidden = activations(c.hidden);
     tile.attended = activations(model_.q_width());
@@ -101,7 +106,7 @@ void Forward::Begin(const ForwardBatch& batch,
   on_progress_ = std::move(on_progress);
   threads_ = threads;
   barrier_.SetSize(threads);
-  step_.Build(batch, model_.config, arena_, limits_.max_rows,
+  step_.Build(batch, model_, arena_, *prefixes_, limits_.max_rows,
               limits_.max_context);
   const auto rows = static_cast<int32_t>(step_.rows.size());
   split_weights_ = threads > 1 && rows < threads * kSplitRowsFrom;
@@ -297,6 +302,7 @@ void Forward::RotateAndStore(const PackedLayer& layer, uint32_t index,
       }
       floats_.rope(angles, c.head_dim, head);
     }
+    if (index == 0 && r.shares_layer0) continue;
     for (int32_t h = 0; h < c.kv_heads; ++h) {
       float* head = k + h * c.head_dim;
       if (!layer.k_norm.empty()) {
@@ -326,15 +332,18 @@ void Forward::Attend(uint32_t layer, Worker& me) {
         Wanted(layer, {unit.first_row, unit.first_row + unit.rows});
     if (rows.size() == 0) continue;
     const int64_t head = int64_t{unit.kv_head} * group * c.head_dim;
+    const StepSequence& sequence = step_.sequences[unit.sequence];
     const AttentionTask task = {
-        .blocks = step_.blocks.data() + step_.first_block[unit.sequence],
+        .blocks = step_.blocks.data() +
+                  (layer == 0 ? sequence.layer0_blocks : sequence.blocks),
         .key_page = layout.KeyPage(layer, unit.kv_head),
         .value_page = layout.ValuePage(layer, unit.kv_head),
         .block_tokens = static_cast<int32_t>(layout.block_tokens),
         .head_dim = c.head_dim,
         .dtype = layout.dtype,
+        .first = sequence.first_slot,
         .tokens = rows.size(),
-        .start = step_.rows[rows.first].position,
+        .start = sequence.origin_slot + step_.rows[rows.first].position,
         .group = group,
         .q = qkv_ + int64_t{rows.first} * model_.qkv_width() + head,
         .q_stride = model_.qkv_width(),
@@ -379,62 +388,6 @@ void Forward::GateAndUp(const PackedLayer& layer, RowRange tile, Worker& me) {
   Mark(Stage::kFfn, me);
 }
 
-// Logits of the rows that want them, some rows at a time, split by weights
-// whatever the step.
-void Forward::HeadAndSample(Worker& me) {
-  if (step_.heads.empty()) return;
-  Barrier(me);
-  const int32_t n = model_.config.hidden;
-  const PackedMatrix& w = model_.output;
-  const Activations& x = buffers_[0].hidden;
-  const int64_t tiles = RoundUp(w.rows, kRowTile) / kRowTile;
-  const int64_t first_row = tiles * me.index / threads_ * kRowTile;
-  const int64_t end_row =
-      std::min(w.rows, tiles * (me.index + 1) / threads_ * kRowTile);
-  for (size_t first = 0; first < step_.heads.size(); first += kHeadRows) {
-    const size_t end = std::min(first + kHeadRows, step_.heads.size());
-    const auto rows = static_cast<int32_t>(end - first);
-    for (int32_t i = me.index; i < rows; i += threads_) {
-      floats_.rms_norm(hidden_ + int64_t{step_.heads[first + i].row} * n,
-                       model_.output_norm.data(), n, model_.config.rms_epsilon,
-                       x.values + int64_t{i} * n);
-      kernels_.quantize(x, i, i + 1);
-    }
-    Mark(Stage::kNorm, me);
-    Barrier(me);
-    if (first_row < end_row) {
-      kernels_.matmul(w, x, 0, rows, first_row, end_row, logits_,
-                      logits_stride_);
-    }
-    Mark(Stage::kHead, me);
-    Barrier(me);
-    SampleHeads(first, end, me);
-    Mark(Stage::kSample, me);
-    // The next tile overwrites the logits.
-    if (end < step_.heads.size()) Barrier(me);
-  }
-}
-
-void Forward::SampleHeads(size_t first, size_t end, Worker& me) {
-  for (size_t i = first + me.index; i < end; i += threads_) {
-    const HeadRow& head = step_.heads[i];
-    const SequenceRows& sequence = batch_->sequences[head.sequence];
-    SequenceResult& result = result_.sequences[head.sequence];
-    const std::span<float> logits(logits_ + (i - first) * logits_stride_,
-                                  model_.config.vocabulary);
-    // First, for Sample leaves nothing of the logits.
-    if (head.score >= 0) {
-      result.scores[head.score] =
-          Score(logits, sequence.score_targets[head.score],
-                sequence.score_top_logprobs, me.sampling);
-    }
-    if (head.sample) {
-      result.token =
-          Sample(logits, *sequence.sampling, sequence.context, me.sampling);
-    }
-  }
-}
-
 RowRange Forward::Wanted(uint32_t layer, RowRange rows) const {
   return layer + 1 < model_.layers.size() ? rows : step_.HeadsIn(rows);
 }
@@ -447,7 +400,10 @@ RowRange Forward::Part(RowRange tile, const Worker& me) const {
 }
 
 Forward::WeightRange Forward::Share(int64_t rows, const Worker& me) const {
-  if (!split_weights_) return {0, rows};
+  return split_weights_ ? Divide(rows, me) : WeightRange{0, rows};
+}
+
+Forward::WeightRange Forward::Divide(int64_t rows, const Worker& me) const {
   const int64_t tiles = RoundUp(rows, kRowTile) / kRowTile;
   return {tiles * me.index / threads_ * kRowTile,
           std::min(rows, tiles * (me.index + 1) / threads_ * kRowTile)};

@@ -17,6 +17,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -25,7 +26,9 @@
 #include "cpu/float_kernels.h"
 #include "cpu/kernels.h"
 #include "cpu/packed_model.h"
+#include "cpu/parscale_weights.h"
 #include "cpu/step_rows.h"
+#include "cpu/stream_mix.h"
 #include "kvcache/kv_arena.h"
 #include "model/forward_batch.h"
 #include "model/sampling.h"
@@ -41,11 +44,12 @@ enum class Stage : uint8_t {
   kAttention,
   kOutput,
   kFfn,
+  kMix,  // of streams
   kHead,
   kSample,
   kWait,
 };
-inline constexpr int kStages = 10;
+inline constexpr int kStages = 11;
 using StageTicks = std::array<uint64_t, kStages>;
 
 class Forward final {
@@ -56,10 +60,12 @@ class Forward final {
     int max_threads = 1;
   };
 
-  // `model` and `arena` outlive it. RESOURCE_EXHAUSTED when there is no memory
+  // `model` and `arena` outlive it; `prefixes` are the model's, in the arena's
+  // layout. RESOURCE_EXHAUSTED when there is no memory
   // for the buffers.
   static absl::StatusOr<std::unique_ptr<Forward>> Create(
-      const PackedModel& model, const KvArena& arena, const Limits& limits);
+      const PackedModel& model, const KvArena& arena,
+      std::shared_ptr<const PrefixPages> prefixes, const Limits& limits);
 
   // Lays out a step for `threads` threads. The batch stays alive until Take.
   // `on_progress` is called on thread 0, as StepCallbacks say; may be empty.
@@ -93,7 +99,11 @@ class Forward final {
     uint64_t last_tick = 0;
   };
 
-  Forward(const PackedModel& model, const KvArena& arena, const Limits& limits);
+  // Rows of logits kept at once: an echoed prompt would need gigabytes.
+  static constexpr int32_t kHeadRows = 32;
+
+  Forward(const PackedModel& model, const KvArena& arena,
+          std::shared_ptr<const PrefixPages> prefixes, const Limits& limits);
   size_t PlaceBuffers(std::byte* memory);
 
   // Stages, in the order of a step.
@@ -114,15 +124,21 @@ class Forward final {
   void AddProduct(const PackedMatrix& w, const Activations& x, RowRange tile,
                   Worker& me);
   void GateAndUp(const PackedLayer& layer, RowRange tile, Worker& me);
-  void SampleHeads(size_t first, size_t end, Worker& me);
+  // Final norm of the rows of all streams of some heads.
+  void NormalizeHeads(std::span<const HeadRow> heads, Worker& me);
+  void MixStreams(std::span<const HeadRow> heads, Worker& me);
+  void SampleHeads(std::span<const HeadRow> heads, Worker& me);
 
   // The rows of a tile that this thread prepares for all.
   RowRange Part(RowRange tile, const Worker& me) const;
-  // This thread's share of a matrix with that many rows.
   struct WeightRange {
     int64_t first, end;
   };
+  // What this thread multiplies of a matrix with that many rows: all of it when
+  // rows are split.
   WeightRange Share(int64_t rows, const Worker& me) const;
+  // An even part, one for each thread.
+  WeightRange Divide(int64_t rows, const Worker& me) const;
   void Barrier(Worker& me);
   // A barrier where threads share the rows they work on.
   void Sync(Worker& me) {
@@ -132,6 +148,7 @@ class Forward final {
 
   const PackedModel& model_;
   const KvArena& arena_;
+  const std::shared_ptr<const PrefixPages> prefixes_;
   const Limits limits_;
   const Kernels& kernels_;
   const FloatKernels& floats_;
@@ -156,7 +173,8 @@ class Forward final {
   float* qkv_ = nullptr;       // [max_rows][qkv_width]
   float* attended_ = nullptr;  // [max_rows][q_width]
   float* angles_ = nullptr;    // [max_rows][head_dim], for RoPE
-  float* logits_ = nullptr;    // [kHeadRows][logits_stride_]
+  StreamMix mix_;
+  float* logits_ = nullptr;  // [kHeadRows][logits_stride_]
   int64_t logits_stride_ = 0;
   std::vector<TileBuffers> buffers_;  // by thread
 

@@ -197,7 +197,7 @@ void PackVectors(const LayerWeights& from, const PackedModel& model,
 
 absl::StatusOr<std::unique_ptr<const PackedModel>> PackModel(
     const ModelConfig& config, const ModelWeights& weights, Isa isa,
-    int threads) {
+    int threads, std::span<const ParscaleSet> sets) {
   BRAID_RETURN_IF_ERROR(CheckSupported(config));
   auto model = std::make_unique<PackedModel>();
   model->config = config;
@@ -232,6 +232,11 @@ absl::StatusOr<std::unique_ptr<const PackedModel>> PackModel(
   }
   BRAID_ASSIGN_OR_RETURN(model->memory, packer.Pack(threads));
   model->weight_bytes = packer.bytes();
+  for (const ParscaleSet& set : sets) {
+    BRAID_ASSIGN_OR_RETURN(PackedStreams packed, PackStreams(config, set));
+    model->weight_bytes += packed.weight_bytes;
+    model->sets.push_back(std::move(packed));
+  }
   return model;
 }
 

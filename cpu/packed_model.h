@@ -9,12 +9,14 @@
 
 #include <cstddef>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "base/huge_memory.h"
 #include "cpu/kernels.h"
 #include "cpu/packed_matrix.h"
+#include "cpu/parscale_weights.h"
 #include "model/model_config.h"
 #include "model/model_file.h"
 
@@ -36,6 +38,7 @@ struct PackedModel {
   PackedMatrix output;
   // The embedding as the file has it; empty when tied: rows of `output` then.
   Tensor embedding;
+  std::vector<PackedStreams> sets;  // PARSCALE; set i is sets[i - 1]
 
   HugeMemory memory;  // behind the matrices and the embedding
   size_t weight_bytes = 0;
@@ -47,6 +50,6 @@ struct PackedModel {
 
 absl::StatusOr<std::unique_ptr<const PackedModel>> PackModel(
     const ModelConfig& config, const ModelWeights& weights, Isa isa,
-    int threads);
+    int threads, std::span<const ParscaleSet> sets);
 
 }  // namespace braid::cpu

@@ -60,6 +60,30 @@ struct Pointwise {
     }
   }
 
+  static void Silu(int32_t n, float* x) {
+    const V minus_log2e = V::Broadcast(-1.44269504f);
+    const V one = V::Broadcast(1.0f);
+    for (int32_t i = 0; i < n; i += 16) {
+      const V v = V::Load(x + i);
+      (v / (one + Exp2(v * minus_log2e))).Store(x + i);
+    }
+  }
+
+  static float Dot(const float* a, const float* b, int32_t n) {
+    V sum = V::Broadcast(0.0f);
+    for (int32_t i = 0; i < n; i += 16) {
+      sum = V::Fma(V::Load(a + i), V::Load(b + i), sum);
+    }
+    return sum.Sum();
+  }
+
+  static void AddScaled(const float* y, float scale, int32_t n, float* x) {
+    const V factor = V::Broadcast(scale);
+    for (int32_t i = 0; i < n; i += 16) {
+      V::Fma(V::Load(y + i), factor, V::Load(x + i)).Store(x + i);
+    }
+  }
+
   static void Rope(const float* angles, int32_t head_dim, float* head) {
     const int32_t half = head_dim / 2;
     for (int32_t i = 0; i < half; i += 16) {

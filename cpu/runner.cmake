@@ -20,5 +20,6 @@ endif()
 
 braid_library(braid_cpu
   SRCS core_team.cc cpu_model.cc cpu_runner.cc event_count.cc forward.cc
-       packed_model.cc step_rows.cc
+       forward_head.cc packed_model.cc parscale_weights.cc step_rows.cc
+       stream_mix.cc
   DEPS braid_cpu_kernels braid_cpu_float_kernels braid_model)

@@ -62,6 +62,24 @@ TEST_P(FloatKernelsTest, SiluMulMatchesDouble) {
   }
 }
 
+TEST_P(FloatKernelsTest, SiluDotAndAddScaledMatchDouble) {
+  for (const int n : {16, 96, 576, 4096}) {
+    const std::vector<float> a = RandomFloats(n, rng_, 4);
+    const std::vector<float> b = RandomFloats(n, rng_);
+    std::vector<float> silu = a, sum = a;
+    kernels_.silu(n, silu.data());
+    kernels_.add_scaled(b.data(), -0.7f, n, sum.data());
+    double dot = 0;
+    for (int i = 0; i < n; ++i) {
+      const double want = a[i] / (1 + std::exp(-double{a[i]}));
+      EXPECT_NEAR(silu[i], want, 1e-6 * std::abs(want) + 1e-9);
+      EXPECT_NEAR(sum[i], a[i] - double{0.7f} * b[i], 2e-6);
+      dot += double{a[i]} * b[i];
+    }
+    EXPECT_NEAR(kernels_.dot(a.data(), b.data(), n), dot, 2e-5 * std::sqrt(n));
+  }
+}
+
 TEST_P(FloatKernelsTest, RopeMatchesReference) {
   for (const int head_dim : {32, 64, 96, 128, 256}) {
     RopeConfig config;
@@ -90,8 +108,9 @@ TEST_P(FloatKernelsTest, RopeMatchesReference) {
 class Pages {
  public:
   Pages(const FloatKernels& kernels, KvDType dtype, int head_dim,
-        int block_tokens, int tokens, std::mt19937& rng)
+        int block_tokens, int tokens, std::mt19937& rng, int first = 0)
       : head_dim_(head_dim),
+        first_(first),
         keys_(RandomFloats(size_t(tokens) * head_dim, rng)),
         values_(RandomFloats(size_t(tokens) * head_dim, rng)) {
     const int count = (tokens + block_tokens - 1) / block_tokens;
@@ -103,7 +122,7 @@ class Pages {
     std::shuffle(order.begin(), order.end(), rng);
     for (const int i : order) blocks_.push_back(bytes_.data() + 2 * page * i);
     value_page_ = page;
-    for (int t = 0; t < tokens; ++t) {
+    for (int t = first; t < tokens; ++t) {
       auto* block = const_cast<std::byte*>(blocks_[t / block_tokens]);
       kernels.store_kv(&keys_[size_t(t) * head_dim],
                        &values_[size_t(t) * head_dim], head_dim, dtype,
@@ -118,23 +137,24 @@ class Pages {
     task.block_tokens = block_tokens;
     task.head_dim = head_dim_;
     task.dtype = dtype;
+    task.first = first_;
     return task;
   }
 
-  // Softmax attention of one query over the first `tokens` tokens.
+  // Softmax attention of one query over the tokens before `tokens`.
   std::vector<double> Naive(const float* q, int tokens) const {
     std::vector<double> p(tokens);
     double top = -1e300, total = 0;
-    for (int t = 0; t < tokens; ++t) {
+    for (int t = first_; t < tokens; ++t) {
       for (int d = 0; d < head_dim_; ++d) {
         p[t] += double{q[d]} * keys_[size_t(t) * head_dim_ + d];
       }
       p[t] /= std::sqrt(double(head_dim_));
       top = std::max(top, p[t]);
     }
-    for (double& x : p) total += x = std::exp(x - top);
+    for (int t = first_; t < tokens; ++t) total += p[t] = std::exp(p[t] - top);
     std::vector<double> out(head_dim_);
-    for (int t = 0; t < tokens; ++t) {
+    for (int t = first_; t < tokens; ++t) {
       for (int d = 0; d < head_dim_; ++d) {
         out[d] += p[t] / total * values_[size_t(t) * head_dim_ + d];
       }
@@ -146,6 +166,7 @@ class Pages {
 
  private:
   int head_dim_;
+  int first_;
   std::vector<float> keys_, values_;
   std::vector<std::byte> bytes_;
   std::vector<const std::byte*> blocks_;
@@ -167,7 +188,7 @@ std::vector<float> RunTask(const FloatKernels& kernels, AttentionTask task,
 TEST_P(FloatKernelsTest, AttentionMatchesNaive) {
   struct Shape {
     KvDType dtype;
-    int head_dim, block_tokens, group, start, tokens;
+    int head_dim, block_tokens, group, start, tokens, first = 0;
   };
   for (const Shape& s : {Shape{KvDType::kF32, 64, 16, 3, 0, 1},
                          Shape{KvDType::kF32, 64, 16, 3, 0, 47},
@@ -176,10 +197,15 @@ TEST_P(FloatKernelsTest, AttentionMatchesNaive) {
                          Shape{KvDType::kF32, 96, 64, 7, 1030, 3},
                          Shape{KvDType::kF16, 64, 16, 3, 0, 33},
                          Shape{KvDType::kF16, 128, 16, 8, 1021, 6},
-                         Shape{KvDType::kF16, 64, 16, 3, 510, 5}}) {
+                         Shape{KvDType::kF16, 64, 16, 3, 510, 5},
+                         Shape{KvDType::kF32, 64, 16, 3, 16, 1, 15},
+                         Shape{KvDType::kF32, 64, 16, 3, 16, 40, 6},
+                         Shape{KvDType::kF32, 64, 64, 1, 64, 20, 54},
+                         Shape{KvDType::kF32, 32, 64, 12, 64, 5, 1},
+                         Shape{KvDType::kF16, 128, 64, 4, 540, 30, 63}}) {
     const int tokens = s.start + s.tokens;
     const Pages pages(kernels_, s.dtype, s.head_dim, s.block_tokens, tokens,
-                      rng_);
+                      rng_, s.first);
     const std::vector<float> q =
         RandomFloats(size_t(s.tokens) * s.group * s.head_dim, rng_, 2);
     AttentionTask task = pages.Task(s.dtype, s.block_tokens);

@@ -37,32 +37,6 @@ struct Setup {
   uint32_t block_tokens = 16;
 };
 
-// Keys and values of the sequence's tokens, in order of layer, head and token.
-std::vector<std::byte> GatherKv(const RunnerDriver& driver,
-                                const RunnerDriver::Sequence& sequence) {
-  const KvLayout& layout = driver.arena().layout();
-  std::vector<std::byte> kv;
-  const size_t element = layout.element_bytes();
-  for (uint32_t layer = 0; layer < layout.layers; ++layer) {
-    for (uint32_t head = 0; head < layout.kv_heads; ++head) {
-      for (uint32_t t = 0; t < sequence.written; ++t) {
-        const std::byte* block =
-            driver.arena().block(sequence.blocks[t / layout.block_tokens]);
-        const uint32_t slot = t % layout.block_tokens;
-        for (uint32_t d = 0; d < layout.head_dim; ++d) {
-          const std::byte* k = block + layout.KeyPage(layer, head) +
-                               (d * layout.block_tokens + slot) * element;
-          kv.insert(kv.end(), k, k + element);
-        }
-        const std::byte* v = block + layout.ValuePage(layer, head) +
-                             slot * layout.head_dim * element;
-        kv.insert(kv.end(), v, v + layout.head_dim * element);
-      }
-    }
-  }
-  return kv;
-}
-
 Trace TraceOf(const TinyModel& tiny, const Setup& setup, Isa isa) {
   RunnerDriver driver(tiny.Pack(isa), {.cores = setup.cores,
                                        .block_tokens = setup.block_tokens,
@@ -113,7 +87,7 @@ Trace TraceOf(const TinyModel& tiny, const Setup& setup, Isa isa) {
           static_cast<uint32_t>(batch.sequences[at++].tokens.size());
     }
   }
-  trace.kv = GatherKv(driver, sequence);
+  trace.kv = driver.KvOf(sequence);
   return trace;
 }
 

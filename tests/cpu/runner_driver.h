@@ -113,6 +113,33 @@ class RunnerDriver {
     return output;
   }
 
+  // Keys and values of the sequence's written tokens, in order of layer (from
+  // `first_layer` on), head and token.
+  std::vector<std::byte> KvOf(const Sequence& sequence,
+                              uint32_t first_layer = 0) const {
+    const KvLayout& layout = arena_->layout();
+    std::vector<std::byte> kv;
+    const size_t element = layout.element_bytes();
+    for (uint32_t layer = first_layer; layer < layout.layers; ++layer) {
+      for (uint32_t head = 0; head < layout.kv_heads; ++head) {
+        for (uint32_t t = 0; t < sequence.written; ++t) {
+          const std::byte* block =
+              arena_->block(sequence.blocks[t / layout.block_tokens]);
+          const uint32_t slot = t % layout.block_tokens;
+          for (uint32_t d = 0; d < layout.head_dim; ++d) {
+            const std::byte* k = block + layout.KeyPage(layer, head) +
+                                 (d * layout.block_tokens + slot) * element;
+            kv.insert(kv.end(), k, k + element);
+          }
+          const std::byte* v = block + layout.ValuePage(layer, head) +
+                               slot * layout.head_dim * element;
+          kv.insert(kv.end(), v, v + layout.head_dim * element);
+        }
+      }
+    }
+    return kv;
+  }
+
   const KvArena& arena() const { return *arena_; }
   ModelRunner& runner(size_t device = 0) { return *runners_[device]; }
 
