@@ -121,8 +121,9 @@ class Gangs {
   Gangs(Team& team, int batch, int32_t vocabulary)
       : batch_(batch), kv_(batch * kMost, kContext + 1, vocabulary) {
     for (int i = 0; i < batch; ++i) {
-      ForwardBatch prompt = Rows(i, kMost, 0, kContext);
-      (void)team.Seconds(prompt);
+      for (int stream = 0; stream < kMost; ++stream) {
+        (void)team.Seconds(Rows(i, stream, stream + 1, 0, kContext));
+      }
     }
   }
 
@@ -130,7 +131,7 @@ class Gangs {
   ForwardBatch Step(int streams) const {
     ForwardBatch step;
     for (int i = 0; i < batch_; ++i) {
-      ForwardBatch one = Rows(i, streams, kContext, 1);
+      ForwardBatch one = Rows(i, 0, streams, kContext, 1);
       one.sequences[0].sampling = &greedy_;
       one.sequences[0].gang = static_cast<uint32_t>(streams);
       step.sequences.insert(step.sequences.end(), one.sequences.begin(),
@@ -140,11 +141,11 @@ class Gangs {
   }
 
  private:
-  ForwardBatch Rows(int request, int streams, uint32_t start,
-                    uint32_t n) const {
+  ForwardBatch Rows(int request, int first_stream, int end_stream,
+                    uint32_t start, uint32_t n) const {
     ForwardBatch batch;
     const size_t leader = static_cast<size_t>(request) * kMost;
-    for (int s = 0; s < streams; ++s) {
+    for (int s = first_stream; s < end_stream; ++s) {
       batch.sequences.push_back(
           {.tokens = std::span(kv_.tokens[leader]).subspan(start, n),
            .start = start,
@@ -194,6 +195,7 @@ void MeasureStreams(const PackedModel& model, const KvArena& arena, int cores,
           in_round[i].push_back(team.Seconds(rows));
         }
       }
+      team.Profile(nullptr);
       for (size_t i = 0; i < kStreams.size(); ++i) {
         steps[i].push_back(Median(in_round[i]));
         in_round[i].clear();
