@@ -66,20 +66,6 @@ std::vector<float> ToFloats(const Tensor& t) {
   return floats;
 }
 
-// Packed models rotate pairs (i, i + head_dim / 2).
-std::vector<float> KeysToHalves(std::vector<float> keys, RopePairing pairing,
-                                size_t head_dim) {
-  if (pairing == RopePairing::kHalves) return keys;
-  std::vector<float> halves(keys.size());
-  for (size_t row = 0; row < keys.size(); row += head_dim) {
-    for (size_t i = 0; i < head_dim / 2; ++i) {
-      halves[row + i] = keys[row + 2 * i];
-      halves[row + head_dim / 2 + i] = keys[row + 2 * i + 1];
-    }
-  }
-  return halves;
-}
-
 }  // namespace
 
 absl::StatusOr<PackedStreams> PackStreams(const ModelConfig& config,
@@ -97,8 +83,7 @@ absl::StatusOr<PackedStreams> PackStreams(const ModelConfig& config,
   packed.prefix_v.resize(set.streams);
   for (int32_t s = 0; s < set.streams; ++s) {
     for (size_t l = 0; l < set.prefix_k[s].size(); ++l) {
-      packed.prefix_k[s].push_back(KeysToHalves(
-          ToFloats(set.prefix_k[s][l]), set.key_layout, config.head_dim));
+      packed.prefix_k[s].push_back(ToFloats(set.prefix_k[s][l]));
       packed.prefix_v[s].push_back(ToFloats(set.prefix_v[s][l]));
     }
   }

@@ -168,19 +168,13 @@ Rows PrefixRows(const ModelConfig& config, const Tensor& from, int32_t tokens) {
   return rows;
 }
 
-// From pairs (2i, 2i + 1) to pairs (i, i + head_dim / 2), or back.
-void RepairHeads(RopePairing from, size_t head_dim, Rows& rows) {
+// From pairs (i, i + head_dim / 2), as prefixes have them, to (2i, 2i + 1).
+void PairNeighbours(size_t head_dim, Rows& rows) {
   for (size_t at = 0; at < rows.values.size(); at += head_dim) {
     const std::span<float> head = std::span(rows.values).subspan(at, head_dim);
-    const std::vector<float> old(head.begin(), head.end());
+    const std::vector<float> halves(head.begin(), head.end());
     for (size_t i = 0; i < head_dim; ++i) {
-      const size_t adjacent = i;
-      const size_t halves = i / 2 + i % 2 * (head_dim / 2);
-      if (from == RopePairing::kAdjacent) {
-        head[halves] = old[adjacent];
-      } else {
-        head[adjacent] = old[halves];
-      }
+      head[i] = halves[i / 2 + i % 2 * (head_dim / 2)];
     }
   }
 }
@@ -192,8 +186,8 @@ Prefix PrefixOf(const ModelConfig& config, const ParscaleSet& set,
   Prefix prefix{
       .k = PrefixRows(config, set.prefix_k[s][layer], set.prefix_tokens),
       .v = PrefixRows(config, set.prefix_v[s][layer], set.prefix_tokens)};
-  if (set.key_layout != config.rope.pairing) {
-    RepairHeads(set.key_layout, static_cast<size_t>(config.head_dim), prefix.k);
+  if (config.rope.pairing == RopePairing::kAdjacent) {
+    PairNeighbours(static_cast<size_t>(config.head_dim), prefix.k);
   }
   return prefix;
 }

@@ -72,12 +72,9 @@ const Shape kShapes[] = {
     {.name = "published8prefix10",
      .model = Floats(4, 2),
      .streams = {.kind = kPublished, .streams = 8}},
-    {.name = "adjacentKeys",
-     .model = Floats(3, 1),
-     .streams = {.key_layout = RopePairing::kAdjacent}},
-    {.name = "adjacentKeysHalvesModel",
+    {.name = "nested4prefix17",
      .model = Blocks(DType::kBF16, DType::kF16, 3),
-     .streams = {.prefix_tokens = 17, .key_layout = RopePairing::kAdjacent}},
+     .streams = {.prefix_tokens = 17}},
     {.name = "largeBlocks",
      .model = Floats(3, 1),
      .streams = {.prefix_tokens = 48},
@@ -94,7 +91,7 @@ const Shape kShapes[] = {
      .streams = {}},
     {.name = "q8_0",
      .model = Blocks(DType::kQ8_0, DType::kQ5_1, 2),
-     .streams = {.key_layout = RopePairing::kAdjacent}},
+     .streams = {}},
     {.name = "q4_k",
      .model = Superblocks(DType::kQ4_K, DType::kQ6_K),
      .streams = {.kind = kPublished, .streams = 2}},
@@ -211,14 +208,10 @@ INSTANTIATE_TEST_SUITE_P(All, StreamsReferenceTest, testing::ValuesIn(Cases()),
 // are given: each is seen far beyond the tolerance above.
 class StreamsMistakeTest : public testing::Test {
  protected:
-  // Keys of stream s and layer l of the set as if each token of the prefix had
-  // been rotated to `position(t)`.
-  template <typename Position>
-  void RotatePrefix(Position position) {
-    const RopeTable table =
-        MakeRopeTable(tiny_.config().rope, tiny_.config().head_dim);
-    RopeTable back = table;
-    for (float& f : back.frequencies) f = -f;
+  // Replaces each key of the set by what `change` makes of it, given its place
+  // in the prefix.
+  template <typename Change>
+  void ChangeKeys(Change change) {
     const auto d = static_cast<size_t>(tiny_.config().head_dim);
     for (std::vector<Tensor>& layers : set_.prefix_k) {
       for (Tensor& k : layers) {
@@ -226,14 +219,25 @@ class StreamsMistakeTest : public testing::Test {
         auto* values = reinterpret_cast<float*>(bytes.data());
         for (int64_t r = 0; r < k.rows; ++r) {
           DequantizeRow(k.dtype, k.row(r), k.columns, values + r * d);
-          const int64_t at = position(r % set_.prefix_tokens);
-          reference::Rope(at < 0 ? back : table, set_.key_layout,
-                          static_cast<uint32_t>(std::abs(at)),
-                          std::span(values + r * d, d));
+          change(r % set_.prefix_tokens, std::span(values + r * d, d));
         }
         k = {DType::kF32, k.rows, k.columns, tiny_.Keep(std::move(bytes))};
       }
     }
+  }
+
+  // Keys as if each token of the prefix had been rotated to `position(t)`.
+  template <typename Position>
+  void RotatePrefix(Position position) {
+    const RopeTable table =
+        MakeRopeTable(tiny_.config().rope, tiny_.config().head_dim);
+    RopeTable back = table;
+    for (float& f : back.frequencies) f = -f;
+    ChangeKeys([&](int64_t t, std::span<float> key) {
+      const int64_t at = position(t);
+      reference::Rope(at < 0 ? back : table, RopePairing::kHalves,
+                      static_cast<uint32_t>(std::abs(at)), key);
+    });
   }
 
   double WorstError() {
@@ -285,7 +289,13 @@ TEST_F(StreamsMistakeTest, PositionsBehindThePrefix) {
   EXPECT_GE(WorstError(), 2e-3);
 }
 TEST_F(StreamsMistakeTest, KeyLayout) {
-  set_.key_layout = RopePairing::kAdjacent;
+  // As they lie where neighbours are paired.
+  ChangeKeys([](int64_t, std::span<float> key) {
+    const std::vector<float> halves(key.begin(), key.end());
+    for (size_t i = 0; i < key.size(); ++i) {
+      key[i] = halves[i / 2 + i % 2 * (key.size() / 2)];
+    }
+  });
   EXPECT_GE(WorstError(), 2e-3);
 }
 TEST_F(StreamsMistakeTest, StreamsExchanged) {

@@ -20,7 +20,6 @@ struct StreamsShape {
   int32_t streams = 4;
   int32_t prefix_tokens = 10;
   DType dtype = DType::kBF16;
-  RopePairing key_layout = RopePairing::kHalves;
 };
 
 class TinyStreams {
@@ -33,7 +32,6 @@ class TinyStreams {
     set_.streams = shape.streams;
     set_.prefix_tokens = shape.prefix_tokens;
     set_.smoothing = 0.1f;
-    set_.key_layout = shape.key_layout;
     set_.prefix_k.resize(shape.streams);
     set_.prefix_v.resize(shape.streams);
     const int64_t rows = int64_t{config.kv_heads} * shape.prefix_tokens;
