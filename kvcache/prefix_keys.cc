@@ -1,5 +1,6 @@
 #include "kvcache/prefix_keys.h"
 
+#include <algorithm>
 #include <array>
 
 // Inlined: a call per block would cost as much as the hash.
@@ -15,11 +16,19 @@ PrefixKeys::PrefixKeys(uint64_t seed, uint32_t block_tokens)
   BRAID_CHECK(block_tokens > 0);
 }
 
+void PrefixKeys::Reserve(size_t tokens) {
+  BRAID_CHECK(block_tokens_ > 0);
+  keys_.reserve(tokens / block_tokens_);
+}
+
 void PrefixKeys::Extend(std::span<const TokenId> tokens) {
   BRAID_CHECK(block_tokens_ > 0);
   const size_t full = tokens.size() / block_tokens_;
   if (full <= keys_.size()) return;
-  keys_.reserve(full);
+  // At once for a prompt; one by one as an answer grows.
+  if (full > keys_.capacity()) {
+    keys_.reserve(std::max(full, keys_.capacity() * 2));
+  }
   uint64_t key = keys_.empty() ? seed_ : keys_.back();
   for (size_t i = keys_.size(); i < full; ++i) {
     key = Next(key, seed_, tokens.subspan(i * block_tokens_, block_tokens_));

@@ -27,6 +27,10 @@ class PrefixKeys final {
   PrefixKeys() = default;  // Of no sequence: may only be assigned to.
   PrefixKeys(uint64_t seed, uint32_t block_tokens);
 
+  // Takes the memory for the keys of so many tokens: Extend allocates nothing
+  // until there are more.
+  void Reserve(size_t tokens);
+
   // Adds the keys of the full blocks of `tokens` that have none yet.
   // REQUIRES: `tokens` begins with all tokens that keys were computed of.
   void Extend(std::span<const TokenId> tokens);
@@ -35,6 +39,7 @@ class PrefixKeys final {
   uint32_t block_tokens() const { return block_tokens_; }
   // Full blocks.
   uint32_t size() const { return static_cast<uint32_t>(keys_.size()); }
+  uint32_t capacity() const { return static_cast<uint32_t>(keys_.capacity()); }
   uint64_t operator[](uint32_t block) const { return keys_[block]; }
 
   // The key of a block that holds `tokens`. `previous` is the key of the block

@@ -34,7 +34,11 @@ std::optional<Refusal> Scheduler::Offer(RequestInput input, TimePoint now) {
   now_ = now;
   Request& request = requests_.Add(std::move(input));
   request.keys = PrefixKeys(request.prefix_seed, config_.block_tokens);
-  if (config_.prefix_cache) request.keys.Extend(request.tokens);
+  if (config_.prefix_cache) {
+    // As its answer grows, nothing is allocated.
+    request.keys.Reserve(size_t{request.prompt_size} + request.max_output);
+    request.keys.Extend(request.tokens);
+  }
   std::optional<Refusal> refusal = Consider(request);
   if (refusal) {
     Log(DecisionKind::kRefused, ToString(refusal->reason), request,

@@ -45,6 +45,19 @@ TEST(PrefixKeysTest, GrowingEqualsComputingAtOnce) {
   }
 }
 
+TEST(PrefixKeysTest, WhatWasReservedIsNotAllocatedAgain) {
+  const auto tokens = Tokens(400);
+  PrefixKeys keys(9, 4);
+  keys.Reserve(tokens.size());
+  const size_t capacity = keys.capacity();
+  EXPECT_EQ(capacity, 100u);
+  for (size_t n = 0; n <= tokens.size(); ++n) {
+    keys.Extend(std::span(tokens).first(n));
+  }
+  EXPECT_EQ(keys.capacity(), capacity);
+  EXPECT_EQ(keys.size(), 100u);
+}
+
 TEST(PrefixKeysTest, ShorterTokensForgetNothing) {
   PrefixKeys keys = Of(1, Tokens(12));
   keys.Extend(Tokens(5));

@@ -38,14 +38,14 @@ namespace {
 
 constexpr uint32_t kRunning = 64, kPrompt = 32, kOutput = 400;
 
-TEST(AllocationTest, ASteadyTurnAllocatesNothing) {
+void CheckSteadyTurns(bool prefix_cache) {
   const uint32_t each = (kPrompt + kOutput + 15) / 16;
   SchedulerConfig config{
       .pool_blocks = {each * kRunning + each / 2},
       .split = SplitMode::kOn,
       .max_context = 1024,
       .prefill_chunk = 4096,
-      .prefix_cache = false,
+      .prefix_cache = prefix_cache,
       .classes = {{"any", std::chrono::hours(1), std::chrono::hours(1), 1024}}};
   for (uint32_t i = 0; i < 2; ++i) {
     config.devices.push_back(
@@ -97,6 +97,11 @@ TEST(AllocationTest, ASteadyTurnAllocatesNothing) {
   for (int i = 0; i < 200; ++i) turn();
   EXPECT_EQ(allocations - before, 0u);
 }
+
+TEST(AllocationTest, ASteadyTurnAllocatesNothing) { CheckSteadyTurns(false); }
+
+// Each row publishes a block in sixteen turns.
+TEST(AllocationTest, NorDoesOneWithThePrefixCache) { CheckSteadyTurns(true); }
 
 }  // namespace
 }  // namespace braid
