@@ -1,5 +1,7 @@
 #include "kvcache/block_pool.h"
 
+#include <limits>
+
 #include "base/check.h"
 #include "kvcache/block_lease.h"
 #include "kvcache/block_table.h"
@@ -50,13 +52,15 @@ BlockTable BlockPool::Share(std::span<const BlockId> prefix) {
 bool BlockPool::Reserve(BlockTable& table, uint32_t n) {
   BRAID_CHECK(table.pool_ == this);
   if (n > free_.size()) return false;
-  for (uint32_t i = 0; i < n; ++i) {
-    const BlockId id = free_.back();
-    free_.pop_back();
-    table.blocks_.push_back(id);
-    at(id).holders = 1;
-    Settle(id);
+  table.blocks_.insert(table.blocks_.end(), free_.rbegin(), free_.rbegin() + n);
+  free_.resize(free_.size() - n);
+  for (BlockId id : std::span(table.blocks_).last(n)) {
+    Block& block = blocks_[id.value()];
+    block.holders = 1;
+    block.state = BlockState::kReserved;
   }
+  Count(BlockState::kFree) -= n;
+  Count(BlockState::kReserved) += n;
   return true;
 }
 
@@ -65,8 +69,9 @@ SendLease BlockPool::BeginSend(std::span<const BlockId> blocks) {
     Block& block = at(id);
     BRAID_CHECK(block.state == BlockState::kUsed ||
                 block.state == BlockState::kSending);
+    BRAID_CHECK(block.sends < std::numeric_limits<uint16_t>::max());
     ++block.sends;
-    Settle(id);
+    Settle(id.value());
   }
   return SendLease(*this, blocks);
 }
@@ -90,26 +95,34 @@ BlockPool::Block& BlockPool::at(BlockId id) {
   return blocks_[id.value()];
 }
 
-void BlockPool::Use(BlockId id) {
-  Block& block = at(id);
-  BRAID_CHECK_MSG(!block.receiving, "used while a transfer writes into it");
-  BRAID_CHECK(block.state == BlockState::kReserved);
-  block.written = true;
-  Settle(id);
+void BlockPool::Use(std::span<const BlockId> blocks) {
+  for (BlockId id : blocks) {
+    Block& block = at(id);
+    BRAID_CHECK_MSG(!block.receiving, "used while a transfer writes into it");
+    BRAID_CHECK(block.state == BlockState::kReserved);
+    block.written = true;
+    block.state = BlockState::kUsed;
+  }
+  Count(BlockState::kReserved) -= static_cast<uint32_t>(blocks.size());
+  Count(BlockState::kUsed) += static_cast<uint32_t>(blocks.size());
 }
 
 void BlockPool::Retain(BlockId id) {
   Block& block = at(id);
   BRAID_CHECK_MSG(block.written, "only blocks with KV in them are shared");
   ++block.holders;
-  Settle(id);
+  Settle(id.value());
 }
 
 void BlockPool::Release(BlockId id) {
   Block& block = at(id);
   BRAID_CHECK(block.holders > 0);
   --block.holders;
-  Settle(id);
+  Settle(id.value());
+}
+
+void BlockPool::ReleaseFromBack(std::span<const BlockId> blocks) {
+  for (size_t i = blocks.size(); i-- > 0;) Release(blocks[i]);
 }
 
 void BlockPool::EndLease(LeaseKind kind, BlockId id) {
@@ -121,14 +134,20 @@ void BlockPool::EndLease(LeaseKind kind, BlockId id) {
     BRAID_CHECK(block.receiving);
     block.receiving = false;
   }
-  Settle(id);
+  Settle(id.value());
 }
 
-void BlockPool::SetIndexed(BlockId id, bool indexed) {
+void BlockPool::SetIndexed(BlockId id) {
   Block& block = at(id);
-  BRAID_CHECK(block.written && block.indexed != indexed);
-  block.indexed = indexed;
-  Settle(id);
+  BRAID_CHECK(block.holders > 0 && block.written && !block.indexed);
+  block.indexed = true;
+}
+
+void BlockPool::ClearIndexed(BlockId id) {
+  Block& block = at(id);
+  BRAID_CHECK(block.indexed);
+  block.indexed = false;
+  Settle(id.value());
 }
 
 std::optional<BlockId> BlockPool::OldestCached() const {
@@ -145,25 +164,28 @@ BlockState BlockPool::StateOf(const Block& block) {
   return block.indexed ? BlockState::kCached : BlockState::kFree;
 }
 
-void BlockPool::Settle(BlockId id) {
-  Block& block = at(id);
+void BlockPool::Settle(uint32_t index) {
+  const BlockState after = StateOf(blocks_[index]);
+  if (blocks_[index].state != after) Enter(index, after);
+}
+
+void BlockPool::Enter(uint32_t index, BlockState after) {
+  Block& block = blocks_[index];
   const BlockState before = block.state;
-  const BlockState after = StateOf(block);
-  if (before == after) return;
-  --counts_[static_cast<size_t>(before)];
-  ++counts_[static_cast<size_t>(after)];
+  --Count(before);
+  ++Count(after);
   block.state = after;
   if (before == BlockState::kCached) {
-    UnlinkCached(id.value());
-    index_->OnUncached(id);
+    UnlinkCached(index);
+    index_->OnUncached(BlockId(index));
   }
   if (after == BlockState::kCached) {
-    LinkCached(id.value());
-    index_->OnCached(id);
+    LinkCached(index);
+    index_->OnCached(BlockId(index));
   }
   if (after == BlockState::kFree) {
     block.written = false;
-    free_.push_back(id);
+    free_.push_back(BlockId(index));
   }
 }
 

@@ -94,29 +94,39 @@ class BlockPool final {
   static constexpr uint32_t kNone = ~uint32_t{0};
 
   struct Block {
-    uint32_t holders = 0;    // BlockTables
-    uint32_t sends = 0;      // SendLeases
-    bool receiving = false;  // a ReceiveLease
-    bool written = false;    // has been used since it was last free
-    bool indexed = false;    // PrefixIndex can find it
+    uint32_t holders = 0;        // BlockTables
+    uint16_t sends = 0;          // SendLeases
+    bool receiving : 1 = false;  // a ReceiveLease
+    bool written : 1 = false;    // has been used since it was last free
+    bool indexed : 1 = false;    // PrefixIndex can find it
     BlockState state = BlockState::kFree;
     // Links of the list of cached blocks, least recently released first.
     uint32_t previous = kNone, next = kNone;
   };
+  static_assert(sizeof(Block) == 16);
 
   const Block& at(BlockId id) const;
   Block& at(BlockId id);
+  uint32_t& Count(BlockState state) {
+    return counts_[static_cast<size_t>(state)];
+  }
 
-  void Use(BlockId id);      // reserved -> used
-  void Retain(BlockId id);   // one more table
-  void Release(BlockId id);  // one table fewer
+  void Use(std::span<const BlockId> blocks);  // reserved -> used
+  void Retain(BlockId id);                    // one more table
+  void Release(BlockId id);                   // one table fewer
+  // One table fewer for each, the last one first.
+  void ReleaseFromBack(std::span<const BlockId> blocks);
   void EndLease(LeaseKind kind, BlockId id);
-  void SetIndexed(BlockId id, bool indexed);
+  // REQUIRES: used, and not indexed.
+  void SetIndexed(BlockId id);
+  // REQUIRES: indexed; PrefixIndex has forgotten it.
+  void ClearIndexed(BlockId id);
   std::optional<BlockId> OldestCached() const;
 
   // What a block's holders say its state is.
   static BlockState StateOf(const Block& block);
-  void Settle(BlockId id);  // recomputes the state after a change
+  void Settle(uint32_t index);  // recomputes the state after a change
+  void Enter(uint32_t index, BlockState after);
   void LinkCached(uint32_t index);
   void UnlinkCached(uint32_t index);
   void CheckCachedList() const;

@@ -27,7 +27,9 @@ BlockTable& BlockTable::operator=(BlockTable&& other) noexcept {
 
 void BlockTable::UseUpTo(uint32_t n) {
   BRAID_CHECK(n <= blocks_.size());
-  for (; used_ < n; ++used_) pool_->Use(blocks_[used_]);
+  if (n <= used_) return;
+  pool_->Use(blocks().subspan(used_, n - used_));
+  used_ = n;
 }
 
 void BlockTable::ReplaceShared(uint32_t index, BlockId same_content) {
@@ -37,9 +39,9 @@ void BlockTable::ReplaceShared(uint32_t index, BlockId same_content) {
 }
 
 void BlockTable::Truncate(uint32_t n) {
-  while (blocks_.size() > n) {
-    pool_->Release(blocks_.back());
-    blocks_.pop_back();
+  if (n < blocks_.size()) {
+    pool_->ReleaseFromBack(blocks().subspan(n));
+    blocks_.resize(n);
   }
   used_ = std::min(used_, n);
   prefix_use_.published = std::min(prefix_use_.published, n);

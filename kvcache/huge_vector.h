@@ -21,7 +21,9 @@ struct HugeAllocator {
 
   T* allocate(size_t n) {
     const size_t bytes = n * sizeof(T);
-    if (bytes < kHugePage) return static_cast<T*>(::operator new(bytes));
+    if (bytes < kHugePage) {
+      return static_cast<T*>(::operator new(bytes, kLine));
+    }
     const size_t rounded = (bytes + kHugePage - 1) / kHugePage * kHugePage;
     void* memory = std::aligned_alloc(kHugePage, rounded);
     if (memory == nullptr) throw std::bad_alloc();
@@ -30,13 +32,14 @@ struct HugeAllocator {
     return static_cast<T*>(memory);
   }
   void deallocate(T* memory, size_t n) {
-    if (n * sizeof(T) < kHugePage) return ::operator delete(memory);
+    if (n * sizeof(T) < kHugePage) return ::operator delete(memory, kLine);
     std::free(memory);
   }
   friend bool operator==(HugeAllocator, HugeAllocator) { return true; }
 
  private:
   static constexpr size_t kHugePage = size_t{2} << 20;
+  static constexpr std::align_val_t kLine{64};  // a cache line
 };
 
 template <typename T>

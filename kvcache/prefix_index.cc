@@ -1,6 +1,7 @@
 #include "kvcache/prefix_index.h"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 
 #include "base/check.h"
@@ -20,19 +21,19 @@ uint32_t HistoryFor(const EvictionConfig& eviction, uint32_t capacity) {
 }  // namespace
 
 PrefixIndex::PrefixIndex(BlockPool& pool, uint32_t block_tokens,
-                         const EvictionConfig& eviction, int key_bits)
+                         const EvictionConfig& eviction, int tag_bits)
     : pool_(pool),
       block_tokens_(block_tokens),
       eviction_(eviction),
-      key_mask_(~uint64_t{0} >> (64 - key_bits)),
+      tag_mask_(~uint32_t{0} >> (32 - tag_bits)),
       by_key_(pool.capacity()),
-      entries_(pool.capacity()),
+      nodes_(pool.capacity()),
       tokens_(size_t{pool.capacity()} * block_tokens),
       model_(kReuseClasses),
       history_(HistoryFor(eviction, pool.capacity()), pool.capacity(),
-               kReuseClasses),
-      rng_(eviction.seed) {
-  BRAID_CHECK(block_tokens > 0 && key_bits > 0 && key_bits <= 64);
+               block_tokens, kReuseClasses) {
+  BRAID_CHECK(pool.capacity() < kRoot);
+  BRAID_CHECK(block_tokens > 0 && tag_bits > 0 && tag_bits <= 32);
   BRAID_CHECK(eviction.sample > 0);
   BRAID_CHECK_MSG(pool_.index_ == nullptr, "a pool has one index");
   pool_.index_ = this;
@@ -55,29 +56,35 @@ void PrefixIndex::ForEachMatch(const PrefixKeys& keys,
   const auto full = static_cast<uint32_t>(tokens.size() / block_tokens_);
   BRAID_CHECK(full <= keys.size());
   // All keys are known, so memory is asked for well before it is needed: first
-  // the slot of the table, then what it names.
-  constexpr uint32_t kSlotAhead = 16, kEntryAhead = 8;
-  for (uint32_t i = 0; i < std::min(full, kSlotAhead); ++i) {
-    by_key_.Prefetch(keys[i] & key_mask_);
+  // the bucket of the table, then what the bucket names.
+  constexpr uint32_t kBucketAhead = 32, kNodeAhead = 16;
+  std::array<uint32_t, kNodeAhead> candidates;  // of block i at i % kNodeAhead
+  const auto look_ahead = [&](uint32_t i) {
+    const uint32_t block = by_key_.Candidate(TagOf(keys[i]));
+    candidates[i % kNodeAhead] = block;
+    if (block == kNone) return;
+    __builtin_prefetch(&nodes_[block]);
+    __builtin_prefetch(&tokens_[size_t{block} * block_tokens_]);
+  };
+  for (uint32_t i = 0; i < std::min(full, kBucketAhead); ++i) {
+    by_key_.Prefetch(TagOf(keys[i]));
   }
-  uint32_t parent = kNone;
+  for (uint32_t i = 0; i < std::min(full, kNodeAhead); ++i) look_ahead(i);
+  uint32_t parent = kRoot;
   for (uint32_t i = 0; i < full; ++i) {
-    if (i + kSlotAhead < full) {
-      by_key_.Prefetch(keys[i + kSlotAhead] & key_mask_);
+    if (i + kBucketAhead < full) {
+      by_key_.Prefetch(TagOf(keys[i + kBucketAhead]));
     }
-    if (i + kEntryAhead < full) {
-      const uint32_t block =
-          by_key_.Candidate(keys[i + kEntryAhead] & key_mask_);
-      if (block != kNone) {
-        __builtin_prefetch(&entries_[block]);
-        __builtin_prefetch(&tokens_[size_t{block} * block_tokens_]);
-      }
+    uint32_t block = candidates[i % kNodeAhead];
+    if (i + kNodeAhead < full) look_ahead(i + kNodeAhead);
+    const auto wanted = TokensOf(tokens, i);
+    if (block == kNone || !Holds(block, keys.seed(), parent, wanted)) {
+      // It did not find room in its bucket, or another one has its tag.
+      block = Find(TagOf(keys[i]), keys.seed(), parent, wanted);
+      if (block == kNone) return;
     }
-    bool collision;
-    parent =
-        Find(keys[i], keys.seed(), parent, TokensOf(tokens, i), &collision);
-    if (parent == kNone) return;
-    visit(parent);
+    visit(block);
+    parent = block;
   }
 }
 
@@ -105,21 +112,17 @@ uint32_t PrefixIndex::CountMatch(const PrefixKeys& keys,
   return blocks;
 }
 
-uint32_t PrefixIndex::Find(uint64_t key, uint64_t seed, uint32_t parent,
-                           std::span<const TokenId> tokens,
-                           bool* collision) const {
-  *collision = false;
-  const uint32_t block = by_key_.Find(key & key_mask_, [&](uint32_t candidate) {
-    return ((entries_[candidate].key ^ key) & key_mask_) == 0;
-  });
-  if (block == kNone) return kNone;
-  if (Continues(entries_[block], seed, parent) &&
-      std::memcmp(TokensOf(block).data(), tokens.data(), tokens.size_bytes()) ==
-          0) {
-    return block;
-  }
-  *collision = true;
-  return kNone;
+bool PrefixIndex::Holds(uint32_t block, uint64_t seed, uint32_t parent,
+                        std::span<const TokenId> tokens) const {
+  return Continues(nodes_[block], seed, parent) &&
+         std::memcmp(TokensOf(block).data(), tokens.data(),
+                     tokens.size_bytes()) == 0;
+}
+
+uint32_t PrefixIndex::Find(uint32_t tag, uint64_t seed, uint32_t parent,
+                           std::span<const TokenId> tokens) const {
+  return by_key_.Find(
+      tag, [&](uint32_t block) { return Holds(block, seed, parent, tokens); });
 }
 
 PrefixIndex::Publication PrefixIndex::Begin(uint64_t seed,
@@ -137,32 +140,13 @@ PrefixIndex::Publication PrefixIndex::Begin(uint64_t seed,
   // everything before it.
   const auto blocks = table.blocks();
   uint32_t i = full;
-  while (i > 0 && !entries_[blocks[i - 1].value()].indexed) --i;
+  while (i > 0 && !nodes_[blocks[i - 1].value()].indexed()) --i;
   if (i == 0) return at;
   at.blocks = i;
   at.last = blocks[i - 1].value();
-  BRAID_CHECK(Continues(entries_[at.last], seed,
-                        i == 1 ? kNone : blocks[i - 2].value()));
+  BRAID_CHECK(
+      Continues(nodes_[at.last], seed, i == 1 ? kRoot : blocks[i - 2].value()));
   return at;
-}
-
-bool PrefixIndex::PublishBlock(uint64_t key, Publication& at) {
-  const uint32_t i = at.blocks;
-  bool collision;
-  const uint32_t known =
-      Find(key, at.seed, at.last, TokensOf(at.tokens, i), &collision);
-  if (collision) return false;
-  if (known == kNone) {
-    const uint32_t own = at.table.blocks()[i].value();
-    Insert(own, key, at);
-    at.last = own;
-  } else {
-    at.table.ReplaceShared(i, BlockId(known));
-    at.last = known;
-  }
-  Use(at.last, i, at.table);
-  ++at.blocks;
-  return true;
 }
 
 void PrefixIndex::Publish(const PrefixKeys& keys,
@@ -178,18 +162,30 @@ void PrefixIndex::Publish(const PrefixKeys& keys,
   if (use.published == 0) StartUse(keys, at);
   AdvanceClock(full - use.published);
   for (uint32_t i = use.published; i < at.blocks; ++i) {
-    Use(table.blocks()[i].value(), i, table);
+    Use(table.blocks()[i].value(), keys[i], i, use);
   }
-  // Behind a collision nothing is findable.
-  constexpr uint32_t kAhead = 8;
-  while (at.blocks < full) {
+  // What somebody else has computed in the meantime.
+  for (; at.blocks < full; ++at.blocks) {
+    const uint64_t key = keys[at.blocks];
+    const uint32_t known =
+        Find(TagOf(key), at.seed, at.last, TokensOf(tokens, at.blocks));
+    if (known == kNone) break;
+    table.ReplaceShared(at.blocks, BlockId(known));
+    at.last = known;
+    Use(known, key, at.blocks, use);
+  }
+  constexpr uint32_t kAhead = 12;
+  for (; at.blocks < full; ++at.blocks) {
     if (at.blocks + kAhead < full) {
-      by_key_.Prefetch(keys[at.blocks + kAhead] & key_mask_);
-      __builtin_prefetch(&entries_[table.blocks()[at.blocks + kAhead].value()]);
+      by_key_.Prefetch(TagOf(keys[at.blocks + kAhead]));
     }
-    if (!PublishBlock(keys[at.blocks], at)) break;
+    const uint64_t key = keys[at.blocks];
+    const uint32_t own = table.blocks()[at.blocks].value();
+    Insert(own, key, at);
+    at.last = own;
+    Use(own, key, at.blocks, use);
   }
-  use.published = at.blocks;
+  use.published = full;
 }
 
 void PrefixIndex::Publish(uint64_t seed, std::span<const TokenId> tokens,
@@ -203,108 +199,113 @@ void PrefixIndex::Publish(uint64_t seed, std::span<const TokenId> tokens,
 }
 
 void PrefixIndex::Insert(uint32_t block, uint64_t key, const Publication& at) {
-  Entry& entry = entries_[block];
-  entry = Entry();
-  entry.key = key;
-  entry.indexed = true;
-  entry.root = at.last == kNone;
-  entry.origin = entry.root ? at.seed : at.last;
-  if (!entry.root) {
+  Node& node = nodes_[block];
+  node = Node();
+  node.tag = TagOf(key);
+  node.parent = at.last;
+  node.sampled = history_.Samples(key);
+  if (node.root()) {
+    node.set_seed(at.seed);
+  } else {
     LinkChild(at.last, block);
-    uint8_t& children = entries_[at.last].children;
+    uint8_t& children = nodes_[at.last].children;
     children += children < 255;
   }
-  std::ranges::copy(TokensOf(at.tokens, at.blocks),
-                    tokens_.begin() + size_t{block} * block_tokens_);
-  by_key_.Insert(key & key_mask_, block);
-  pool_.SetIndexed(BlockId(block), true);
+  std::memcpy(&tokens_[size_t{block} * block_tokens_],
+              TokensOf(at.tokens, at.blocks).data(),
+              block_tokens_ * sizeof(TokenId));
+  by_key_.Insert(node.tag, block);
+  pool_.SetIndexed(BlockId(block));
   ++stats_.blocks_inserted;
 }
 
+// Its parent may be a leaf now, and is not listed as one yet.
 void PrefixIndex::Remove(uint32_t block) {
-  Entry& entry = entries_[block];
-  BRAID_CHECK(entry.indexed && entry.first_child == kNone);
-  by_key_.Erase(entry.key & key_mask_, block);
-  pool_.SetIndexed(BlockId(block), false);
-  if (!entry.root) {
-    const auto parent = static_cast<uint32_t>(entry.origin);
-    UnlinkChild(parent, block);
-    if (entries_[parent].first_child == kNone &&
-        pool_.state(BlockId(parent)) == BlockState::kCached) {
-      AddLeaf(parent);
-    }
-  }
-  entry = Entry();
+  Node& node = nodes_[block];
+  BRAID_CHECK(node.indexed() && node.first_child == kNone);
+  by_key_.Erase(node.tag, block);
+  if (node.leaf_place != kNone) RemoveLeaf(block);
+  if (!node.root()) UnlinkChild(node.parent, block);
+  node = Node();
+  pool_.ClearIndexed(BlockId(block));
 }
 
 void PrefixIndex::LinkChild(uint32_t parent, uint32_t child) {
-  Entry& entry = entries_[child];
-  entry.previous_sibling = kNone;
-  entry.next_sibling = entries_[parent].first_child;
-  if (entry.next_sibling != kNone) {
-    entries_[entry.next_sibling].previous_sibling = child;
+  Node& node = nodes_[child];
+  node.previous_sibling = kNone;
+  node.next_sibling = nodes_[parent].first_child;
+  if (node.next_sibling != kNone) {
+    nodes_[node.next_sibling].previous_sibling = child;
   }
-  entries_[parent].first_child = child;
+  nodes_[parent].first_child = child;
 }
 
 void PrefixIndex::UnlinkChild(uint32_t parent, uint32_t child) {
-  const Entry& entry = entries_[child];
-  (entry.previous_sibling == kNone
-       ? entries_[parent].first_child
-       : entries_[entry.previous_sibling].next_sibling) = entry.next_sibling;
-  if (entry.next_sibling != kNone) {
-    entries_[entry.next_sibling].previous_sibling = entry.previous_sibling;
+  const Node& node = nodes_[child];
+  (node.previous_sibling == kNone
+       ? nodes_[parent].first_child
+       : nodes_[node.previous_sibling].next_sibling) = node.next_sibling;
+  if (node.next_sibling != kNone) {
+    nodes_[node.next_sibling].previous_sibling = node.previous_sibling;
   }
 }
 
 void PrefixIndex::Clear() {
   by_key_.Clear();
-  for (uint32_t block = 0; block < entries_.size(); ++block) {
-    if (!entries_[block].indexed) continue;
-    pool_.SetIndexed(BlockId(block), false);
-    entries_[block] = Entry();
+  leaves_.clear();
+  for (uint32_t block = 0; block < nodes_.size(); ++block) {
+    if (!nodes_[block].indexed()) continue;
+    nodes_[block] = Node();
+    pool_.ClearIndexed(BlockId(block));
   }
-  BRAID_CHECK(leaves_.empty());
 }
 
 size_t PrefixIndex::metadata_bytes() const {
-  return entries_.size() * sizeof(Entry) + by_key_.bytes() +
-         leaves_.capacity() * sizeof(uint32_t);
+  return nodes_.size() * sizeof(Node) + by_key_.bytes() +
+         leaves_.capacity() * sizeof(Leaf);
 }
 
 void PrefixIndex::CheckInvariants() const {
+  struct Place {
+    uint32_t block;
+    uint64_t previous_key, seed;
+  };
+  std::vector<Place> places;  // whose children are still to be looked at
   size_t indexed = 0, linked = 0, leaves = 0;
-  for (uint32_t block = 0; block < entries_.size(); ++block) {
-    const Entry& entry = entries_[block];
-    BRAID_CHECK(pool_.at(BlockId(block)).indexed == entry.indexed);
-    const bool leaf = entry.indexed && entry.first_child == kNone &&
+  for (uint32_t block = 0; block < nodes_.size(); ++block) {
+    const Node& node = nodes_[block];
+    BRAID_CHECK(pool_.at(BlockId(block)).indexed == node.indexed());
+    const bool leaf = node.indexed() && node.first_child == kNone &&
                       pool_.state(BlockId(block)) == BlockState::kCached;
-    BRAID_CHECK(leaf == (entry.leaf_place != kNone));
-    if (!entry.indexed) continue;
-    ++indexed;
+    BRAID_CHECK(leaf == (node.leaf_place != kNone));
+    if (leaf) {
+      const Leaf& listed = leaves_[node.leaf_place];
+      BRAID_CHECK(listed.block == block);
+      BRAID_CHECK(listed.last_use == node.last_use);
+      BRAID_CHECK(listed.reuse_class == node.reuse_class);
+    }
+    indexed += node.indexed();
     leaves += leaf;
-    BRAID_CHECK(!leaf || leaves_[entry.leaf_place] == block);
-    uint64_t previous_key = entry.origin, seed = entry.origin;
-    for (const Entry* up = &entry; !up->root; seed = up->origin) {
-      BRAID_CHECK(up->origin < entries_.size() && entries_[up->origin].indexed);
-      up = &entries_[up->origin];
-    }
-    if (entry.root) {
-      ++linked;
-    } else {
-      previous_key = entries_[entry.origin].key;
-    }
-    BRAID_CHECK(entry.key ==
-                PrefixKeys::Next(previous_key, seed, TokensOf(block)));
-    BRAID_CHECK(by_key_.Find(entry.key & key_mask_, [&](uint32_t other) {
-      return other == block;
-    }) == block);
+    if (node.root()) places.push_back({block, node.seed(), node.seed()});
+  }
+  while (!places.empty()) {
+    const Place at = places.back();
+    places.pop_back();
+    BRAID_CHECK(++linked <= indexed);
+    const Node& node = nodes_[at.block];
+    const uint64_t key =
+        PrefixKeys::Next(at.previous_key, at.seed, TokensOf(at.block));
+    BRAID_CHECK(node.tag == TagOf(key));
+    BRAID_CHECK(node.sampled == history_.Samples(key));
+    BRAID_CHECK(by_key_.Find(node.tag, [&](uint32_t other) {
+      return other == at.block;
+    }) == at.block);
     uint32_t previous = kNone;
-    for (uint32_t child = entry.first_child; child != kNone;
-         child = entries_[child].next_sibling) {
-      BRAID_CHECK(!entries_[child].root && entries_[child].origin == block);
-      BRAID_CHECK(entries_[child].previous_sibling == previous);
-      BRAID_CHECK(++linked <= entries_.size());
+    for (uint32_t child = node.first_child; child != kNone;
+         child = nodes_[child].next_sibling) {
+      BRAID_CHECK(nodes_[child].parent == at.block);
+      BRAID_CHECK(nodes_[child].previous_sibling == previous);
+      places.push_back({child, key, at.seed});
       previous = child;
     }
   }

@@ -3,21 +3,23 @@
 //
 // A block's key (prefix_keys.h) only finds candidates: seed, tokens and the
 // identity of its predecessor are compared before it counts as a hit, so a
-// collision costs a miss, never a wrong answer, and no tokens that a tenant may
-// think of lead to blocks of another seed.
+// collision costs a comparison, never a wrong answer, and no tokens that a
+// tenant may think of lead to blocks of another seed.
 //
-// The entries form a forest: a block's parent is the block of the tokens before
-// its own. A block leaves the index no later than its parent, so an entry's
-// parent id always names what it named when the entry was made.
+// The nodes form a forest: a block's parent is the block of the tokens before
+// its own. A block leaves the index no later than its parent, so a node's
+// parent id always names what it named when the node was made. And what hangs
+// below a new block is new: behind the first unknown block of a sequence,
+// Publish looks nothing up.
 //
 // Eviction takes leaves only. Under EvictionOrder::kExpectedReuse each use of a
 // block puts it into a class (reuse_class.h), and of a sample of leaves the one
 // with the lowest score (reuse_model.h) goes, with those above it that are no
 // different. Age is counted in blocks published, not in seconds.
 //
-// Memory per block of the pool: an entry of 40 bytes, 10 to 20 of the table, up
-// to 4 of the list of leaves; and beside that the block's own tokens, which are
-// content. The history is bounded by EvictionConfig.
+// Memory per block of the pool: a node of 32 bytes, 12.8 of the table, and 12
+// per leaf; and beside that the block's own tokens, which are content. The
+// history is bounded by EvictionConfig.
 //
 // Thread safety: not thread-safe; lives on the engine thread with its pool.
 // Invariant: every indexed block is full, and its KV is complete.
@@ -28,7 +30,6 @@
 #include <vector>
 
 #include "base/ids.h"
-#include "base/rng.h"
 #include "kvcache/block_pool.h"
 #include "kvcache/eviction.h"
 #include "kvcache/huge_vector.h"
@@ -38,6 +39,8 @@
 #include "kvcache/slot_table.h"
 
 namespace braid {
+
+struct PrefixUse;  // block_table.h
 
 struct PrefixMatch {
   std::vector<BlockId> blocks;
@@ -51,10 +54,10 @@ struct PrefixIndexStats {
 
 class PrefixIndex final {
  public:
-  // One index per pool. `key_bits` < 64 is for tests: it makes collisions
+  // One index per pool. `tag_bits` < 32 is for tests: it makes collisions
   // common.
   PrefixIndex(BlockPool& pool, uint32_t block_tokens,
-              const EvictionConfig& eviction = {}, int key_bits = 64);
+              const EvictionConfig& eviction = {}, int tag_bits = 32);
   ~PrefixIndex();
   PrefixIndex(const PrefixIndex&) = delete;
   PrefixIndex& operator=(const PrefixIndex&) = delete;
@@ -114,21 +117,46 @@ class PrefixIndex final {
   friend class BlockPool;
   static constexpr uint32_t kNone = SlotTable::kNone;
 
-  struct Entry {
-    uint64_t key = 0;
-    uint64_t origin = 0;  // the seed if it is a root, else its parent's id
+  static constexpr uint32_t kRoot = kNone - 1;  // in place of a parent
+
+  // Two of them to a cache line.
+  struct Node {
+    uint32_t tag = 0;              // of by_key_: the lower half of the key
+    uint32_t parent = kNone;       // kRoot: it is a root; kNone: not indexed
     uint32_t first_child = kNone;  // children: the last used one first
+    // A root has no siblings. Its seed is in their place.
     uint32_t previous_sibling = kNone, next_sibling = kNone;
     uint32_t last_use = 0;        // by clock_
     uint32_t leaf_place = kNone;  // in leaves_
     uint8_t uses = 0;             // saturating
     uint8_t children = 0;         // ever, saturating
     ReuseClass reuse_class = 0;
-    bool indexed : 1 = false;
-    bool root : 1 = false;
     bool superseded : 1 = false;
+    bool sampled : 1 = false;  // by history_
+
+    bool indexed() const { return parent != kNone; }
+    bool root() const { return parent == kRoot; }
+    uint64_t seed() const {
+      return uint64_t{previous_sibling} << 32 | next_sibling;
+    }
+    void set_seed(uint64_t seed) {
+      previous_sibling = static_cast<uint32_t>(seed >> 32);
+      next_sibling = static_cast<uint32_t>(seed);
+    }
   };
-  static_assert(sizeof(Entry) == 40);
+  static_assert(sizeof(Node) == 32);
+
+  // A cached block without children, with what it is judged by: a sample of
+  // leaves is read far more often than a leaf changes.
+  struct Leaf {
+    uint32_t block = kNone;
+    uint32_t last_use = 0;
+    ReuseClass reuse_class = 0;
+  };
+  struct Victim {
+    uint32_t leaf = kNone;
+    float next_score = 0;  // of the second lowest in the sample
+  };
 
   // One Publish: where it is, and what is known of the table's request.
   struct Publication {
@@ -136,7 +164,7 @@ class PrefixIndex final {
     std::span<const TokenId> tokens;
     BlockTable& table;
     uint32_t blocks = 0;    // in front of here, all of them are indexed
-    uint32_t last = kNone;  // the last one of these
+    uint32_t last = kRoot;  // the last one of these
   };
 
   std::span<const TokenId> TokensOf(uint32_t block) const;
@@ -147,19 +175,22 @@ class PrefixIndex final {
   template <typename Visit>
   void ForEachMatch(const PrefixKeys& keys, std::span<const TokenId> tokens,
                     Visit visit) const;
-  // The block behind `parent` that has this key, if its tokens (and the seed of
-  // a root) are equal too. `*collision`: something else has the key.
-  uint32_t Find(uint64_t key, uint64_t seed, uint32_t parent,
-                std::span<const TokenId> tokens, bool* collision) const;
-  bool Continues(const Entry& entry, uint64_t seed, uint32_t parent) const {
-    return parent == kNone ? entry.root && entry.origin == seed
-                           : !entry.root && entry.origin == parent;
+  uint32_t TagOf(uint64_t key) const {
+    return static_cast<uint32_t>(key) & tag_mask_;
+  }
+  // Whether the block stands behind `parent`, holds these tokens, and is of
+  // this seed if it is a root.
+  bool Holds(uint32_t block, uint64_t seed, uint32_t parent,
+             std::span<const TokenId> tokens) const;
+  // The block that does, or kNone.
+  uint32_t Find(uint32_t tag, uint64_t seed, uint32_t parent,
+                std::span<const TokenId> tokens) const;
+  bool Continues(const Node& node, uint64_t seed, uint32_t parent) const {
+    return node.parent == parent && (parent != kRoot || node.seed() == seed);
   }
 
   Publication Begin(uint64_t seed, std::span<const TokenId> tokens,
                     BlockTable& table) const;
-  // Publishes the next block. False when its key is taken by other content.
-  bool PublishBlock(uint64_t key, Publication& at);
   void Insert(uint32_t block, uint64_t key, const Publication& at);
   void Remove(uint32_t block);  // REQUIRES: no children
   void LinkChild(uint32_t parent, uint32_t child);
@@ -167,31 +198,32 @@ class PrefixIndex final {
 
   // prefix_index_eviction.cc
   void StartUse(const PrefixKeys& keys, const Publication& at);
-  void Use(uint32_t block, uint32_t i, const BlockTable& table);
+  void Use(uint32_t block, uint64_t key, uint32_t i, const PrefixUse& use);
   void Supersede(uint32_t block, int children);
   void AdvanceClock(uint32_t blocks);
-  float ScoreOf(uint32_t block) const;
-  void OnCached(BlockId id);    // called by the pool
-  void OnUncached(BlockId id);  // called by the pool
+  void OnCached(BlockId id);
+  void OnUncached(BlockId id);
   void AddLeaf(uint32_t block);
   void RemoveLeaf(uint32_t block);
   uint32_t OldestLeaf() const;
-  uint32_t LeastUsefulLeaf();
-  void EvictFrom(uint32_t leaf, uint32_t free_wanted);
+  Victim LeastUsefulLeaf();
+  uint32_t Evict(uint32_t leaf);
+  void EvictFrom(Victim victim, uint32_t free_wanted);
+  void PrefetchAbove(uint32_t block) const;
 
   BlockPool& pool_;
   const uint32_t block_tokens_;
   const EvictionConfig eviction_;
-  const uint64_t key_mask_;
+  const uint32_t tag_mask_;
   SlotTable by_key_;
-  HugeVector<Entry> entries_;     // by block id
-  HugeVector<TokenId> tokens_;    // block_tokens_ per block id
-  std::vector<uint32_t> leaves_;  // cached blocks without children
-  uint32_t clock_ = 0;            // blocks used; wraps
-  uint32_t refitted_ = 0;         // when, by clock_
+  HugeVector<Node> nodes_;      // by block id
+  HugeVector<TokenId> tokens_;  // block_tokens_ per block id
+  std::vector<Leaf> leaves_;
+  uint32_t clock_ = 0;     // blocks used; wraps
+  uint32_t refitted_ = 0;  // when, by clock_
   ReuseModel model_;
   ReuseHistory history_;
-  Rng rng_;
+  uint64_t draws_ = 0;  // of random numbers
   PrefixIndexStats stats_;
 };
 

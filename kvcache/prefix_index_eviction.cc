@@ -1,7 +1,9 @@
 // The part of PrefixIndex that learns from uses and chooses who leaves.
 #include <algorithm>
+#include <limits>
 
 #include "base/check.h"
+#include "base/rng.h"
 #include "kvcache/block_table.h"
 #include "kvcache/prefix_index.h"
 #include "kvcache/reuse_class.h"
@@ -22,74 +24,72 @@ void PrefixIndex::StartUse(const PrefixKeys& keys, const Publication& at) {
   // Blocks that were evicted since are known too, as far as they are sampled.
   for (uint32_t i = at.blocks; i < keys.size(); ++i) {
     if (!history_.Samples(keys[i])) continue;
-    const auto last = history_.Find(keys[i]);
+    const auto last = history_.Find(TagOf(keys[i]));
     if (!last) break;
     use.known = i + 1;
     use.evicted_uses = last->uses;
   }
   use.new_tokens = uint64_t{keys.size() - use.known} * block_tokens_;
   use.fresh = use.known == 0;
-  if (at.last == kNone || use.known > at.blocks) return;
-  const Entry& last = entries_[at.last];
+  if (at.last == kRoot || use.known > at.blocks) return;
+  const Node& last = nodes_[at.last];
   use.fresh = last.children >= kHubChildren;
   if (use.fresh || last.first_child == kNone || at.blocks == keys.size()) {
     return;
   }
   // Somebody else may just be computing the same continuation.
-  const uint32_t next =
-      by_key_.Find(keys[at.blocks] & key_mask_, [&](uint32_t block) {
-        return ((entries_[block].key ^ keys[at.blocks]) & key_mask_) == 0;
-      });
+  const uint32_t next = by_key_.Find(
+      TagOf(keys[at.blocks]),
+      [&](uint32_t block) { return nodes_[block].parent == at.last; });
   if (next == kNone) Supersede(last.first_child, last.children);
 }
 
-// Block `i` of the table, which is `block`, is used by the table's request.
-void PrefixIndex::Use(uint32_t block, uint32_t i, const BlockTable& table) {
-  const PrefixUse& use = table.prefix_use_;
-  Entry& entry = entries_[block];
-  const bool sampled = history_.Samples(entry.key);
-  if (entry.uses == 0 && i < use.known) {
+// `block`, block `i` of a table, is used by the table's request.
+void PrefixIndex::Use(uint32_t block, uint64_t key, uint32_t i,
+                      const PrefixUse& use) {
+  Node& node = nodes_[block];
+  if (node.uses == 0 && i < use.known) {
     // It was known, and evicted.
-    const auto last = sampled ? history_.Find(entry.key) : std::nullopt;
-    entry.uses = last ? last->uses : use.evicted_uses;
+    const auto last = node.sampled ? history_.Find(TagOf(key)) : std::nullopt;
+    node.uses = last ? last->uses : use.evicted_uses;
   }
-  entry.uses += entry.uses < 255;
-  if (entry.children >= kHubChildren) {
-    entry.reuse_class = kHubClass;
-  } else if (entry.uses > 1) {
-    entry.reuse_class = UsedAgainClass(entry.uses, use.new_tokens);
+  node.uses += node.uses < 255;
+  if (node.children >= kHubChildren) {
+    node.reuse_class = kHubClass;
+  } else if (node.uses > 1) {
+    node.reuse_class = UsedAgainClass(node.uses, use.new_tokens);
   } else if (use.fresh) {
-    entry.reuse_class = FreshClass(use.new_tokens);
+    node.reuse_class = FreshClass(use.new_tokens);
   } else {
     const uint32_t behind = i - std::min(i, use.known);
-    entry.reuse_class =
+    node.reuse_class =
         ContinuedClass(use.new_tokens, uint64_t{behind} * block_tokens_);
   }
-  entry.superseded = false;
-  entry.last_use = clock_;
-  if (sampled) {
-    history_.Record(entry.key, {clock_, entry.reuse_class, entry.uses}, model_);
+  node.superseded = false;
+  node.last_use = clock_;
+  if (node.sampled) {
+    history_.Record(node.tag, {clock_, node.reuse_class, node.uses}, model_);
   }
-  if (!entry.root) {
-    const auto parent = static_cast<uint32_t>(entry.origin);
-    if (entries_[parent].first_child != block) {
-      UnlinkChild(parent, block);
-      LinkChild(parent, block);
-    }
+  if (!node.root() && nodes_[node.parent].first_child != block) {
+    UnlinkChild(node.parent, block);
+    LinkChild(node.parent, block);
   }
 }
 
 // The sequence that used `block` last has taken another branch. Marks the path
 // that it used: O(1) per use of a block, since a block is marked once per use.
 void PrefixIndex::Supersede(uint32_t block, int children) {
-  for (; block != kNone && !entries_[block].superseded;
-       block = entries_[block].first_child) {
-    Entry& entry = entries_[block];
-    entry.superseded = true;
-    entry.reuse_class = SupersededClass(children);
-    entry.last_use = clock_;
-    if (history_.Samples(entry.key)) {
-      history_.Reclassify(entry.key, {clock_, entry.reuse_class, entry.uses},
+  for (; block != kNone && !nodes_[block].superseded;
+       block = nodes_[block].first_child) {
+    Node& node = nodes_[block];
+    node.superseded = true;
+    node.reuse_class = SupersededClass(children);
+    node.last_use = clock_;
+    if (node.leaf_place != kNone) {
+      leaves_[node.leaf_place] = {block, clock_, node.reuse_class};
+    }
+    if (node.sampled) {
+      history_.Reclassify(node.tag, {clock_, node.reuse_class, node.uses},
                           model_);
     }
   }
@@ -104,30 +104,26 @@ void PrefixIndex::AdvanceClock(uint32_t blocks) {
   model_.Refit();
 }
 
-float PrefixIndex::ScoreOf(uint32_t block) const {
-  const Entry& entry = entries_[block];
-  return model_.Score(entry.reuse_class, clock_ - entry.last_use);
-}
-
 void PrefixIndex::OnCached(BlockId id) {
-  if (entries_[id.value()].first_child == kNone) AddLeaf(id.value());
+  if (nodes_[id.value()].first_child == kNone) AddLeaf(id.value());
 }
 
 void PrefixIndex::OnUncached(BlockId id) {
-  if (entries_[id.value()].leaf_place != kNone) RemoveLeaf(id.value());
+  if (nodes_[id.value()].leaf_place != kNone) RemoveLeaf(id.value());
 }
 
 void PrefixIndex::AddLeaf(uint32_t block) {
-  entries_[block].leaf_place = static_cast<uint32_t>(leaves_.size());
-  leaves_.push_back(block);
+  Node& node = nodes_[block];
+  node.leaf_place = static_cast<uint32_t>(leaves_.size());
+  leaves_.push_back({block, node.last_use, node.reuse_class});
 }
 
 void PrefixIndex::RemoveLeaf(uint32_t block) {
-  const uint32_t place = entries_[block].leaf_place;
+  const uint32_t place = nodes_[block].leaf_place;
   leaves_[place] = leaves_.back();
-  entries_[leaves_[place]].leaf_place = place;
+  nodes_[leaves_[place].block].leaf_place = place;
   leaves_.pop_back();
-  entries_[block].leaf_place = kNone;
+  nodes_[block].leaf_place = kNone;
 }
 
 // Tables and leases give blocks back from the tail, so the oldest cached block
@@ -136,65 +132,88 @@ void PrefixIndex::RemoveLeaf(uint32_t block) {
 // lease ends): without its parent nobody could find it.
 uint32_t PrefixIndex::OldestLeaf() const {
   uint32_t block = pool_.OldestCached()->value();
-  while (entries_[block].first_child != kNone) {
-    block = entries_[block].first_child;
+  while (nodes_[block].first_child != kNone) {
+    block = nodes_[block].first_child;
   }
   return block;
 }
 
-uint32_t PrefixIndex::LeastUsefulLeaf() {
+PrefixIndex::Victim PrefixIndex::LeastUsefulLeaf() {
   // Cached blocks above leased ones only.
-  if (leaves_.empty()) return OldestLeaf();
-  uint32_t best = kNone;
-  float lowest = 0;
-  const auto consider = [&](uint32_t block) {
-    const float score = ScoreOf(block);
-    if (best == kNone || score < lowest ||
-        (score == lowest && clock_ - entries_[block].last_use >
-                                clock_ - entries_[best].last_use)) {
-      best = block;
+  if (leaves_.empty()) return {.leaf = OldestLeaf()};
+  // Every k-th leaf, from a random one on: as good as drawing each, for one
+  // draw. With few leaves, all of them.
+  const uint64_t size = leaves_.size();
+  const uint64_t sample = std::min<uint64_t>(size, eviction_.sample);
+  const uint64_t step = (size << 16) / sample;
+  uint64_t at = (Philox(eviction_.seed, draws_++)[0] * step) >> 32;
+  const Leaf* best = nullptr;
+  float lowest = 0, second = std::numeric_limits<float>::infinity();
+  for (uint64_t i = 0; i < sample; ++i, at += step) {
+    const Leaf& leaf = leaves_[at >> 16];
+    const uint32_t age = clock_ - leaf.last_use;
+    const float score = model_.Score(leaf.reuse_class, age);
+    if (best == nullptr || score < lowest ||
+        (score == lowest && age > clock_ - best->last_use)) {
+      second = best == nullptr ? second : lowest;
+      best = &leaf;
       lowest = score;
-    }
-  };
-  if (leaves_.size() <= eviction_.sample) {
-    for (uint32_t block : leaves_) consider(block);
-  } else {
-    for (uint32_t i = 0; i < eviction_.sample; ++i) {
-      consider(leaves_[rng_.Below(leaves_.size())]);
+    } else if (score < second) {
+      second = score;
     }
   }
-  return best;
+  return {.leaf = best->block, .next_score = second};
 }
 
-// Evicts the leaf, and upwards from it what is no different.
-void PrefixIndex::EvictFrom(uint32_t leaf, uint32_t free_wanted) {
-  for (uint32_t block = leaf;;) {
-    const Entry entry = entries_[block];
-    if (!entry.root) {
-      const Entry& parent = entries_[entry.origin];
-      by_key_.Prefetch(parent.key & key_mask_);
-      if (!parent.root) __builtin_prefetch(&entries_[parent.origin]);
-    }
-    Remove(block);
-    ++stats_.blocks_evicted;
-    if (entry.root || pool_.count(BlockState::kFree) >= free_wanted) return;
-    const Entry& parent = entries_[entry.origin];
-    if (parent.leaf_place == kNone || parent.reuse_class != entry.reuse_class ||
-        parent.last_use != entry.last_use) {
-      return;
-    }
-    block = static_cast<uint32_t>(entry.origin);
+// Evicts a leaf. What is above it, if that is a leaf now, which is not listed
+// yet; or kNone.
+uint32_t PrefixIndex::Evict(uint32_t leaf) {
+  const uint32_t above = nodes_[leaf].parent;
+  Remove(leaf);
+  ++stats_.blocks_evicted;
+  if (above == kRoot || nodes_[above].first_child != kNone ||
+      pool_.state(BlockId(above)) != BlockState::kCached) {
+    return kNone;
   }
+  return above;
+}
+
+// Evicts the leaf, and upwards from it what is no different, or would be the
+// next victim.
+void PrefixIndex::EvictFrom(Victim victim, uint32_t free_wanted) {
+  const uint32_t last_use = nodes_[victim.leaf].last_use;
+  const ReuseClass reuse_class = nodes_[victim.leaf].reuse_class;
+  for (uint32_t block = victim.leaf;;) {
+    PrefetchAbove(block);
+    block = Evict(block);
+    if (block == kNone) return;
+    const Node& node = nodes_[block];
+    const bool alike =
+        node.reuse_class == reuse_class && node.last_use == last_use;
+    if (pool_.count(BlockState::kFree) >= free_wanted ||
+        (!alike && model_.Score(node.reuse_class, clock_ - node.last_use) >=
+                       victim.next_score)) {
+      return AddLeaf(block);
+    }
+  }
+}
+
+// What evicting the blocks above this one will touch.
+void PrefixIndex::PrefetchAbove(uint32_t block) const {
+  const uint32_t parent = nodes_[block].parent;
+  if (parent == kRoot) return;
+  by_key_.Prefetch(nodes_[parent].tag);
+  const uint32_t above = nodes_[parent].parent;
+  if (above != kRoot) __builtin_prefetch(&nodes_[above]);
 }
 
 bool PrefixIndex::MakeRoom(uint32_t n) {
   if (available() < n) return false;
   while (pool_.count(BlockState::kFree) < n) {
-    if (eviction_.order == EvictionOrder::kLru) {
-      Remove(OldestLeaf());
-      ++stats_.blocks_evicted;
-    } else {
+    if (eviction_.order == EvictionOrder::kExpectedReuse) {
       EvictFrom(LeastUsefulLeaf(), n);
+    } else if (const uint32_t leaf = Evict(OldestLeaf()); leaf != kNone) {
+      AddLeaf(leaf);
     }
   }
   return true;

@@ -6,15 +6,29 @@
 #include "base/check.h"
 
 namespace braid {
+namespace {
 
-ReuseHistory::ReuseHistory(uint32_t capacity, uint32_t blocks, int classes)
+// Records for each sampled block that is in the index.
+constexpr uint64_t kRecordsPerBlock = 4;
+constexpr uint32_t kTokensPerSample = 512;
+// Of the index: enough to learn from, whatever their distance.
+constexpr uint32_t kEnoughBlocks = 4096;
+
+}  // namespace
+
+ReuseHistory::ReuseHistory(uint32_t capacity, uint32_t blocks,
+                           uint32_t block_tokens, int classes)
     : classes_(classes),
       waiting_(size_t{kEpochs} * classes),
-      capacity_(capacity),
+      ring_(capacity),
       table_(capacity) {
   BRAID_CHECK(capacity > 0 && capacity <= 1u << 30);
-  const uint64_t wanted = (uint64_t{blocks} * 4 + capacity - 1) / capacity;
-  const uint64_t stride = std::bit_ceil(std::max<uint64_t>(1, wanted));
+  const uint64_t needed =
+      (uint64_t{blocks} * kRecordsPerBlock + capacity - 1) / capacity;
+  const uint64_t enough =
+      std::min(kTokensPerSample / block_tokens, blocks / kEnoughBlocks);
+  const uint64_t stride =
+      std::max(std::bit_ceil(needed), std::bit_floor(enough));
   BRAID_CHECK(stride <= 1 << 24);
   stride_mask_ = stride - 1;
   const uint64_t span = capacity * stride;  // blocks used, while one waits
@@ -22,50 +36,48 @@ ReuseHistory::ReuseHistory(uint32_t capacity, uint32_t blocks, int classes)
       std::bit_width(std::max<uint64_t>(1, span / (kEpochs / 2))) - 1;
 }
 
-std::optional<ReuseHistory::Use> ReuseHistory::Find(uint64_t key) const {
-  const uint32_t entry =
-      table_.Find(key, [&](uint32_t i) { return ring_[i].key == key; });
-  if (entry == SlotTable::kNone) return std::nullopt;
-  return ring_[entry].use;
+std::optional<ReuseHistory::Use> ReuseHistory::Find(uint32_t tag) const {
+  const uint32_t place = Place(tag);
+  if (place == SlotTable::kNone) return std::nullopt;
+  return ring_[place].use;
 }
 
-void ReuseHistory::Record(uint64_t key, Use use, ReuseModel& model) {
-  if (const auto last = Find(key)) {
-    model.AddReuse(last->as, use.when - last->when);
+void ReuseHistory::Record(uint32_t tag, Use use, ReuseModel& model) {
+  const uint32_t place = Place(tag);
+  if (place != SlotTable::kNone) {
+    const Use last = ring_[place].use;
+    model.AddReuse(last.as, use.when - last.when);
+    Forget(place);
   }
-  Append(key, use, model);
+  Append(tag, use, model);
 }
 
-void ReuseHistory::Reclassify(uint64_t key, Use use, ReuseModel& model) {
-  const auto last = Find(key);
-  if (!last) return;
-  model.AddLost(last->as, use.when - last->when);
-  Append(key, use, model);
+void ReuseHistory::Reclassify(uint32_t tag, Use use, ReuseModel& model) {
+  const uint32_t place = Place(tag);
+  if (place == SlotTable::kNone) return;
+  const Use last = ring_[place].use;
+  model.AddLost(last.as, use.when - last.when);
+  Forget(place);
+  Append(tag, use, model);
 }
 
-void ReuseHistory::Append(uint64_t key, Use use, ReuseModel& model) {
+void ReuseHistory::Forget(uint32_t place) {
+  table_.Erase(ring_[place].tag, place);
+  --Waiting(ring_[place].use);
+  ring_[place].use.uses = 0;
+}
+
+void ReuseHistory::Append(uint32_t tag, Use use, ReuseModel& model) {
   BRAID_CHECK(use.uses > 0);
-  const auto erase = [this](uint32_t entry) {
-    table_.Erase(ring_[entry].key, entry);
-    --Waiting(ring_[entry].use);
-    ring_[entry].use.uses = 0;
-  };
-  const uint32_t old =
-      table_.Find(key, [&](uint32_t i) { return ring_[i].key == key; });
-  if (old != SlotTable::kNone) erase(old);
-  if (next_ == ring_.size()) {
-    ring_.push_back({key, use});
-  } else {
-    const Use oldest = ring_[next_].use;
-    if (oldest.uses > 0) {
-      model.AddLost(oldest.as, use.when - oldest.when);
-      erase(next_);
-    }
-    ring_[next_] = {key, use};
+  const Use oldest = ring_[next_].use;
+  if (oldest.uses > 0) {
+    model.AddLost(oldest.as, use.when - oldest.when);
+    Forget(next_);
   }
-  table_.Insert(key, next_);
+  ring_[next_] = {tag, use};
+  table_.Insert(tag, next_);
   ++Waiting(use);
-  next_ = next_ + 1 == capacity_ ? 0 : next_ + 1;
+  next_ = next_ + 1 == ring_.size() ? 0 : next_ + 1;
 }
 
 void ReuseHistory::AddWaiting(uint32_t now, ReuseModel& model) const {
@@ -83,13 +95,6 @@ void ReuseHistory::AddWaiting(uint32_t now, ReuseModel& model) const {
       }
     }
   }
-}
-
-void ReuseHistory::Clear() {
-  ring_.clear();
-  next_ = 0;
-  table_.Clear();
-  std::ranges::fill(waiting_, 0.0f);
 }
 
 }  // namespace braid

@@ -1,7 +1,6 @@
 #include "kvcache/reuse_model.h"
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 
 namespace braid {
@@ -36,12 +35,6 @@ const Table kPriorRates = [] {
 }();
 
 }  // namespace
-
-int ReuseModel::Bucket(uint32_t age) {
-  const int width = std::bit_width(age);
-  if (width < 2) return width;
-  return 2 * width - 2 + static_cast<int>((age >> (width - 2)) & 1);
-}
 
 ReuseModel::ReuseModel(int classes) : curves_(classes), scores_(classes) {
   Refit();

@@ -22,6 +22,7 @@
 #pragma once
 
 #include <array>
+#include <bit>
 #include <cstdint>
 #include <vector>
 
@@ -52,7 +53,11 @@ class ReuseModel final {
 
   // Ages are told apart by half octaves.
   static constexpr int kBuckets = 64;
-  static int Bucket(uint32_t age);
+  static int Bucket(uint32_t age) {
+    const int width = std::bit_width(age);
+    if (width < 2) return width;
+    return 2 * width - 2 + static_cast<int>((age >> (width - 2)) & 1);
+  }
 
  private:
   struct Cell {

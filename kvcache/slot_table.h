@@ -1,12 +1,15 @@
-// A hash table of 32-bit item numbers by 64-bit keys that are hashes already.
-// The items live elsewhere, in an array, and know their keys. One array of
-// slots: open addressing, linear probing, erasing without tombstones, no
-// allocation after construction.
+// A hash table of 32-bit item numbers by 32-bit tags: halves of hashes. The
+// items live elsewhere, in an array. Several may have one tag: who looks for
+// one says which it is.
 //
-// A slot keeps the lower half of the key, so that looking past other items and
-// moving them costs no look at them.
+// Buckets of a cache line each, so that an operation touches one line, seldom
+// two, and takes one mispredicted branch, seldom more. An item whose bucket is
+// full goes to the next one that is not; every bucket that it passed counts it,
+// and a search ends at a bucket that nobody passed. Nothing ever moves, erasing
+// leaves no tombstone, nothing is allocated after construction.
 #pragma once
 
+#include <array>
 #include <bit>
 #include <cstdint>
 
@@ -19,68 +22,90 @@ class SlotTable final {
  public:
   static constexpr uint32_t kNone = ~uint32_t{0};
 
-  // At most four of five slots are ever taken.
   explicit SlotTable(uint32_t max_items)
-      : slots_(std::bit_ceil(uint64_t{max_items} * 5 / 4 + 2)),
-        mask_(slots_.size() - 1) {
-    BRAID_CHECK(mask_ <= ~uint32_t{0});
+      : buckets_(uint64_t{max_items} / kWantedInBucket + 1) {}
+
+  void Prefetch(uint32_t tag) const {
+    __builtin_prefetch(&buckets_[Home(tag)]);
   }
 
-  void Prefetch(uint64_t key) const {
-    __builtin_prefetch(&slots_[key & mask_]);
+  // An item that has the tag, for prefetching it; or kNone.
+  uint32_t Candidate(uint32_t tag) const {
+    const Bucket& bucket = buckets_[Home(tag)];
+    const uint32_t equal = bucket.Equal(tag);
+    return equal == 0 ? kNone : bucket.items[std::countr_zero(equal)];
   }
-  // An item that may have the key, for prefetching it; or kNone.
-  uint32_t Candidate(uint64_t key) const { return slots_[key & mask_].item; }
 
-  // The item with these lower 32 bits for which `matches`, or kNone.
+  // The item with this tag for which `matches`, or kNone.
   template <typename Matches>
-  uint32_t Find(uint64_t key, Matches matches) const {
-    const auto low = static_cast<uint32_t>(key);
-    for (uint64_t slot = key & mask_; slots_[slot].item != kNone;
-         slot = (slot + 1) & mask_) {
-      if (slots_[slot].low == low && matches(slots_[slot].item)) {
-        return slots_[slot].item;
+  uint32_t Find(uint32_t tag, Matches matches) const {
+    for (uint64_t at = Home(tag);; at = Next(at)) {
+      const Bucket& bucket = buckets_[at];
+      for (uint32_t equal = bucket.Equal(tag); equal != 0; equal &= equal - 1) {
+        const uint32_t item = bucket.items[std::countr_zero(equal)];
+        if (matches(item)) return item;
       }
+      if (bucket.passed == 0) return kNone;
     }
-    return kNone;
   }
 
   // REQUIRES: the item is not in the table, and fewer than max_items are.
-  void Insert(uint64_t key, uint32_t item) {
-    uint64_t slot = key & mask_;
-    while (slots_[slot].item != kNone) slot = (slot + 1) & mask_;
-    slots_[slot] = {static_cast<uint32_t>(key), item};
+  void Insert(uint32_t tag, uint32_t item) {
+    uint64_t at = Home(tag);
+    for (; buckets_[at].taken == kFull; at = Next(at)) ++buckets_[at].passed;
+    Bucket& bucket = buckets_[at];
+    const int slot = std::countr_one(bucket.taken);
+    bucket.taken |= 1u << slot;
+    bucket.tags[slot] = tag;
+    bucket.items[slot] = item;
   }
 
-  // REQUIRES: the item was inserted with this key.
-  void Erase(uint64_t key, uint32_t item) {
-    uint64_t hole = key & mask_;
-    while (slots_[hole].item != item) {
-      BRAID_CHECK(slots_[hole].item != kNone);
-      hole = (hole + 1) & mask_;
-    }
-    // Whatever was pushed behind the hole moves back into it.
-    for (uint64_t at = (hole + 1) & mask_; slots_[at].item != kNone;
-         at = (at + 1) & mask_) {
-      const uint64_t home = slots_[at].low & mask_;
-      if (((at - home) & mask_) >= ((at - hole) & mask_)) {
-        slots_[hole] = slots_[at];
-        hole = at;
+  // REQUIRES: the item was inserted with this tag.
+  void Erase(uint32_t tag, uint32_t item) {
+    for (uint64_t at = Home(tag);; at = Next(at)) {
+      Bucket& bucket = buckets_[at];
+      for (uint32_t equal = bucket.Equal(tag); equal != 0; equal &= equal - 1) {
+        const int slot = std::countr_zero(equal);
+        if (bucket.items[slot] != item) continue;
+        bucket.taken &= ~(1u << slot);
+        return;
       }
+      BRAID_CHECK(bucket.passed > 0);
+      --bucket.passed;
     }
-    slots_[hole] = {};
   }
 
-  void Clear() { slots_.assign(slots_.size(), {}); }
-  size_t bytes() const { return slots_.size() * sizeof(Slot); }
+  void Clear() { buckets_.assign(buckets_.size(), {}); }
+  size_t bytes() const { return buckets_.size() * sizeof(Bucket); }
 
  private:
-  struct Slot {
-    uint32_t low = 0;
-    uint32_t item = kNone;
+  static constexpr int kSlots = 7;
+  static constexpr uint32_t kFull = (1u << kSlots) - 1;
+  // One bucket of eight overflows then.
+  static constexpr uint32_t kWantedInBucket = 5;
+
+  struct alignas(64) Bucket {
+    std::array<uint32_t, kSlots> tags = {};
+    uint32_t taken = 0;  // a bit per slot
+    std::array<uint32_t, kSlots> items = {};
+    uint32_t passed = 0;  // items that are further on, as this one was full
+
+    uint32_t Equal(uint32_t tag) const {
+      uint32_t equal = 0;
+      for (int i = 0; i < kSlots; ++i) {
+        equal |= static_cast<uint32_t>(tags[i] == tag) << i;
+      }
+      return equal & taken;
+    }
   };
-  HugeVector<Slot> slots_;
-  uint64_t mask_;
+  static_assert(sizeof(Bucket) == 64);
+
+  uint64_t Home(uint32_t tag) const { return tag * buckets_.size() >> 32; }
+  uint64_t Next(uint64_t at) const {
+    return at + 1 == buckets_.size() ? 0 : at + 1;
+  }
+
+  HugeVector<Bucket> buckets_;
 };
 
 }  // namespace braid

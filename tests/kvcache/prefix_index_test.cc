@@ -65,6 +65,24 @@ TEST_F(PrefixIndexTest, SeedsDoNotShare) {
   EXPECT_THAT(Find({1, 2}, kSeed + 1), IsEmpty());
 }
 
+TEST_F(PrefixIndexTest, KeysOfOneTagAreToldApartByTheirTokens) {
+  BlockPool pool(PoolId(1), 8);
+  PrefixIndex index(pool, 2, {}, 1);
+  std::vector<BlockTable> tables;
+  for (TokenId i = 0; i < 4; ++i) {
+    BlockTable& table = tables.emplace_back(pool);
+    ASSERT_TRUE(pool.Reserve(table, 2));
+    table.UseUpTo(2);
+    index.Publish(kSeed, Tokens{i, i, i, i}, table);
+  }
+  for (TokenId i = 0; i < 4; ++i) {
+    EXPECT_THAT(index.Match(kSeed, Tokens{i, i, i, i}).blocks,
+                ElementsAreArray(tables[i].blocks()));
+  }
+  EXPECT_THAT(index.Match(kSeed, Tokens{9, 9}).blocks, IsEmpty());
+  index.CheckInvariants();
+}
+
 TEST_F(PrefixIndexTest, KeysComputedOnceServeEveryIndex) {
   const Tokens tokens = {1, 2, 3, 4, 5};
   PrefixKeys keys(kSeed, 2);

@@ -70,60 +70,65 @@ TEST(ReuseModelTest, WaitingBlocksCountOnce) {
 }
 
 TEST(SlotTableTest, AgreesWithAMap) {
-  Rng rng(1);
-  constexpr uint32_t kItems = 64;
-  SlotTable table(kItems);
-  std::map<uint64_t, uint32_t> twin;
-  std::vector<uint64_t> keys(kItems);
-  for (int step = 0; step < 100'000; ++step) {
-    const auto item = static_cast<uint32_t>(rng.Below(kItems));
-    if (const auto it = twin.find(keys[item]);
-        it != twin.end() && it->second == item) {
-      table.Erase(keys[item], item);
-      twin.erase(it);
-    } else {
-      const uint64_t key = rng.Below(200);  // Few homes: long clusters.
-      if (twin.contains(key)) continue;
-      keys[item] = key;
-      table.Insert(key, item);
-      twin[key] = item;
+  for (const uint64_t tags : {3, 200, 1 << 30}) {  // Few tags: long searches.
+    Rng rng(1);
+    constexpr uint32_t kItems = 64;
+    SlotTable table(kItems);
+    std::map<uint32_t, uint32_t> twin;  // tags of the items in the table
+    const auto some_tag = [&] {
+      return static_cast<uint32_t>((rng.Below(tags) << 32) / tags);
+    };
+    for (int step = 0; step < 100'000; ++step) {
+      const auto item = static_cast<uint32_t>(rng.Below(kItems));
+      if (const auto it = twin.find(item); it != twin.end()) {
+        table.Erase(it->second, item);
+        twin.erase(it);
+      } else {
+        twin[item] = some_tag();
+        table.Insert(twin[item], item);
+      }
+      const auto wanted = static_cast<uint32_t>(rng.Below(kItems));
+      const auto it = twin.find(wanted);
+      const uint32_t tag = it == twin.end() ? some_tag() : it->second;
+      ASSERT_EQ(table.Find(tag, [&](uint32_t i) { return i == wanted; }),
+                it == twin.end() ? SlotTable::kNone : wanted);
+      table.Find(tag, [&](uint32_t i) {
+        EXPECT_EQ(twin.at(i), tag);
+        return false;
+      });
     }
-    const uint64_t probe = rng.Below(200);
-    const auto it = twin.find(probe);
-    ASSERT_EQ(table.Find(probe, [&](uint32_t i) { return keys[i] == probe; }),
-              it == twin.end() ? SlotTable::kNone : it->second);
   }
 }
 
 TEST(ReuseHistoryTest, AgreesWithANaiveTwin) {
   constexpr uint32_t kCapacity = 50;
   ReuseModel model(kReuseClasses);
-  ReuseHistory history(kCapacity, 1, kReuseClasses);
-  std::vector<uint64_t> order;  // one per record ever written
-  std::map<uint64_t, ReuseHistory::Use> twin;
+  ReuseHistory history(kCapacity, 1, 16, kReuseClasses);
+  std::vector<uint32_t> order;  // one per record ever written
+  std::map<uint32_t, ReuseHistory::Use> twin;
   Rng rng(1);
   for (uint32_t now = 1; now < 100'000; ++now) {
-    const uint64_t key = rng.Below(120) * 0x9e3779b97f4a7c15;
+    const auto tag = static_cast<uint32_t>(rng.Below(120) * 0x9e3779b9);
     const ReuseHistory::Use use = {
         now, static_cast<ReuseClass>(rng.Below(kReuseClasses)),
         static_cast<uint8_t>(1 + rng.Below(255))};
     const bool reclassify = rng.Below(4) == 0;
     if (reclassify) {
-      history.Reclassify(key, use, model);
+      history.Reclassify(tag, use, model);
     } else {
-      history.Record(key, use, model);
+      history.Record(tag, use, model);
     }
-    if (!reclassify || twin.contains(key)) {
-      order.push_back(key);
-      twin[key] = use;
+    if (!reclassify || twin.contains(tag)) {
+      order.push_back(tag);
+      twin[tag] = use;
       // The ring keeps as many records, used again or not.
       if (order.size() > kCapacity) {
-        const uint64_t old = order[order.size() - kCapacity - 1];
+        const uint32_t old = order[order.size() - kCapacity - 1];
         const auto kept = order.end() - kCapacity;
         if (std::find(kept, order.end(), old) == order.end()) twin.erase(old);
       }
     }
-    const uint64_t probe = rng.Below(120) * 0x9e3779b97f4a7c15;
+    const auto probe = static_cast<uint32_t>(rng.Below(120) * 0x9e3779b9);
     const auto found = history.Find(probe);
     const auto it = twin.find(probe);
     ASSERT_EQ(found.has_value(), it != twin.end()) << now;
@@ -136,16 +141,20 @@ TEST(ReuseHistoryTest, AgreesWithANaiveTwin) {
   }
 }
 
-TEST(ReuseHistoryTest, SamplesFewerOfALargePool) {
-  const ReuseHistory all(1000, 100, 1), some(1000, 8000, 1);
+int Sampled(const ReuseHistory& history, int keys) {
   int sampled = 0;
   Rng rng(1);
-  for (int i = 0; i < 32'000; ++i) {
-    const uint64_t key = rng();
-    EXPECT_TRUE(all.Samples(key));
-    sampled += some.Samples(key);
-  }
-  EXPECT_NEAR(sampled, 1000, 100);
+  for (int i = 0; i < keys; ++i) sampled += history.Samples(rng());
+  return sampled;
+}
+
+TEST(ReuseHistoryTest, SamplesFewerOfALargePool) {
+  EXPECT_EQ(Sampled({1000, 250, 512, 1}, 1000), 1000);
+  EXPECT_NEAR(Sampled({1000, 8000, 512, 1}, 32'000), 1000, 100);
+  // Records for all, and yet no more than one in 512 tokens.
+  EXPECT_NEAR(Sampled({1 << 20, 1 << 18, 16, 1}, 32'000), 1000, 100);
+  EXPECT_EQ(Sampled({1 << 20, 1 << 18, 512, 1}, 1000), 1000);
+  EXPECT_EQ(Sampled({1 << 16, 4096, 16, 1}, 1000), 1000);
 }
 
 TEST(ReuseClassTest, ClassesAreDistinctAndInRange) {
