@@ -20,6 +20,8 @@ uint32_t HistoryFor(const EvictionConfig& eviction, uint32_t capacity) {
 
 }  // namespace
 
+const PrefixIndex::Node PrefixIndex::kNoNode;
+
 PrefixIndex::PrefixIndex(BlockPool& pool, uint32_t block_tokens,
                          const EvictionConfig& eviction, int tag_bits)
     : pool_(pool),
@@ -200,7 +202,7 @@ void PrefixIndex::Publish(uint64_t seed, std::span<const TokenId> tokens,
 
 void PrefixIndex::Insert(uint32_t block, uint64_t key, const Publication& at) {
   Node& node = nodes_[block];
-  node = Node();
+  node = kNoNode;
   node.tag = TagOf(key);
   node.parent = at.last;
   node.sampled = history_.Samples(key);
@@ -226,7 +228,7 @@ void PrefixIndex::Remove(uint32_t block) {
   by_key_.Erase(node.tag, block);
   if (node.leaf_place != kNone) RemoveLeaf(block);
   if (!node.root()) UnlinkChild(node.parent, block);
-  node = Node();
+  node = kNoNode;
   pool_.ClearIndexed(BlockId(block));
 }
 
@@ -255,7 +257,7 @@ void PrefixIndex::Clear() {
   leaves_.clear();
   for (uint32_t block = 0; block < nodes_.size(); ++block) {
     if (!nodes_[block].indexed()) continue;
-    nodes_[block] = Node();
+    nodes_[block] = kNoNode;
     pool_.ClearIndexed(BlockId(block));
   }
 }

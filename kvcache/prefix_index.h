@@ -145,6 +145,9 @@ class PrefixIndex final {
     }
   };
   static_assert(sizeof(Node) == 32);
+  // To be copied: building one in place stores it piece by piece, and reading
+  // it back in larger pieces stalls.
+  static const Node kNoNode;
 
   // A cached block without children, with what it is judged by: a sample of
   // leaves is read far more often than a leaf changes.
@@ -209,7 +212,6 @@ class PrefixIndex final {
   Victim LeastUsefulLeaf();
   uint32_t Evict(uint32_t leaf);
   void EvictFrom(Victim victim, uint32_t free_wanted);
-  void PrefetchAbove(uint32_t block) const;
 
   BlockPool& pool_;
   const uint32_t block_tokens_;

@@ -183,8 +183,16 @@ uint32_t PrefixIndex::Evict(uint32_t leaf) {
 void PrefixIndex::EvictFrom(Victim victim, uint32_t free_wanted) {
   const uint32_t last_use = nodes_[victim.leaf].last_use;
   const ReuseClass reuse_class = nodes_[victim.leaf].reuse_class;
+  // The bucket of a block is asked for well before the block's turn comes.
+  constexpr int kAhead = 8;
+  uint32_t ahead = victim.leaf;
+  const auto look_ahead = [&] {
+    if (ahead != kRoot) ahead = nodes_[ahead].parent;
+    if (ahead != kRoot) by_key_.Prefetch(nodes_[ahead].tag);
+  };
+  for (int i = 1; i < kAhead; ++i) look_ahead();
   for (uint32_t block = victim.leaf;;) {
-    PrefetchAbove(block);
+    look_ahead();
     block = Evict(block);
     if (block == kNone) return;
     const Node& node = nodes_[block];
@@ -196,15 +204,6 @@ void PrefixIndex::EvictFrom(Victim victim, uint32_t free_wanted) {
       return AddLeaf(block);
     }
   }
-}
-
-// What evicting the blocks above this one will touch.
-void PrefixIndex::PrefetchAbove(uint32_t block) const {
-  const uint32_t parent = nodes_[block].parent;
-  if (parent == kRoot) return;
-  by_key_.Prefetch(nodes_[parent].tag);
-  const uint32_t above = nodes_[parent].parent;
-  if (above != kRoot) __builtin_prefetch(&nodes_[above]);
 }
 
 bool PrefixIndex::MakeRoom(uint32_t n) {

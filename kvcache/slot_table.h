@@ -12,6 +12,7 @@
 #include <array>
 #include <bit>
 #include <cstdint>
+#include <utility>
 
 #include "base/check.h"
 #include "kvcache/huge_vector.h"
@@ -90,12 +91,12 @@ class SlotTable final {
     std::array<uint32_t, kSlots> items = {};
     uint32_t passed = 0;  // items that are further on, as this one was full
 
+    // Bits of the slots with this tag; without a branch.
     uint32_t Equal(uint32_t tag) const {
-      uint32_t equal = 0;
-      for (int i = 0; i < kSlots; ++i) {
-        equal |= static_cast<uint32_t>(tags[i] == tag) << i;
+      return taken& [&]<size_t... i>(std::index_sequence<i...>) {
+        return ((static_cast<uint32_t>(tags[i] == tag) << i) | ...);
       }
-      return equal & taken;
+      (std::make_index_sequence<kSlots>());
     }
   };
   static_assert(sizeof(Bucket) == 64);
