@@ -56,6 +56,71 @@ class Adapter(nn.Module):
         return torch.einsum("...p,p...h->...h", weights, hidden), weights
 
 
+class Normalise(torch.autograd.Function):
+    """x / rms(x) in `dtype`; only the result is kept for the gradient."""
+
+    @staticmethod
+    def forward(context, x, eps, dtype):
+        norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+        scale = torch.rsqrt(norm.square_().div_(x.shape[-1]).add_(eps))
+        y = (x * scale).to(dtype)
+        context.save_for_backward(y, scale)
+        return y
+
+    @staticmethod
+    def backward(context, gradient):
+        y, scale = context.saved_tensors
+        along = (gradient * y).sum(-1, keepdim=True, dtype=torch.float32)
+        along = along.div_(-y.shape[-1]).to(y.dtype)
+        return torch.addcmul(gradient, y, along).float().mul_(scale), None, \
+            None
+
+
+class Rotate(torch.autograd.Function):
+    """heads [rows, S, n, d] -> rotated, [rows, n, S, d]."""
+
+    @staticmethod
+    def turn(x, cos, sin):
+        a, b = x.float().chunk(2, dim=-1)
+        out = torch.empty_like(x, dtype=torch.float32)
+        first, second = out.chunk(2, dim=-1)
+        torch.mul(a, cos, out=first).addcmul_(b, sin, value=-1)
+        torch.mul(b, cos, out=second).addcmul_(a, sin)
+        return out.to(x.dtype)
+
+    @staticmethod
+    def forward(context, x, cos, sin):
+        context.save_for_backward(cos, sin)
+        return Rotate.turn(x.transpose(1, 2).contiguous(), cos, sin)
+
+    @staticmethod
+    def backward(context, gradient):
+        cos, sin = context.saved_tensors
+        turned = Rotate.turn(gradient.contiguous(), cos, -sin)
+        return turned.transpose(1, 2), None, None
+
+
+class Gate(torch.autograd.Function):
+    """[..., gate and up] -> silu(gate) * up."""
+
+    @staticmethod
+    def forward(context, gate_up):
+        context.save_for_backward(gate_up)
+        gate, up = gate_up.chunk(2, dim=-1)
+        return F.silu(gate).mul_(up)
+
+    @staticmethod
+    def backward(context, gradient):
+        gate_up, = context.saved_tensors
+        gate, up = gate_up.chunk(2, dim=-1)
+        out = torch.empty_like(gate_up)
+        d_gate, d_up = out.chunk(2, dim=-1)
+        torch.mul(F.silu(gate), gradient, out=d_up)
+        torch.ops.aten.silu_backward.grad_input(gradient * up, gate,
+                                                grad_input=d_gate)
+        return out
+
+
 class Base:
     """The frozen model; rows of any streams, forward from ids to final norm."""
 
@@ -76,12 +141,13 @@ class Base:
             projection = [of[at + f"self_attn.{n}_proj.weight"]
                           for n in PROJECTIONS]
             mlp = [of[at + f"mlp.{n}_proj.weight"] for n in MLP]
+            # The norms' weights are folded into the products behind them.
+            norm1 = of[at + "input_layernorm.weight"]
+            norm2 = of[at + "post_attention_layernorm.weight"]
             self.layers.append({
-                "norm1": of[at + "input_layernorm.weight"],
-                "norm2": of[at + "post_attention_layernorm.weight"],
-                "qkv": torch.cat(projection[:3]).to(dtype),
+                "qkv": (torch.cat(projection[:3]) * norm1).to(dtype),
                 "o": projection[3].to(dtype),
-                "gate_up": torch.cat(mlp[:2]).to(dtype),
+                "gate_up": (torch.cat(mlp[:2]) * norm2).to(dtype),
                 "down": mlp[2].to(dtype),
             })
 
@@ -93,17 +159,15 @@ class Base:
         return angle.cos().float(), angle.sin().float()
 
     def project(self, layer, x):
-        """x [rows, S, h] -> q, k, v [rows, heads, S, d], not rotated."""
-        y = F.rms_norm(x, x.shape[-1:], layer["norm1"], self.eps)
-        y = F.linear(y.to(self.dtype), layer["qkv"])
-        y = y.view(*y.shape[:2], -1, self.width).transpose(1, 2)
-        return y.split([self.heads, self.kv_heads, self.kv_heads], dim=1)
+        """x [rows, S, h] -> heads of q, k, v [rows, S, heads, d], unrotated."""
+        y = F.linear(Normalise.apply(x, self.eps, self.dtype), layer["qkv"])
+        return y.view(*y.shape[:2], -1, self.width)
 
-    def rotate(self, x, rotation):
-        cos, sin = rotation
-        a, b = x.float().chunk(2, dim=-1)
-        return torch.cat([a * cos - b * sin, b * cos + a * sin],
-                         dim=-1).to(self.dtype)
+    def rotated(self, heads, rotation):
+        """-> q, k, v [rows, heads, S, d], q and k rotated."""
+        turned = Rotate.apply(heads[:, :, :-self.kv_heads], *rotation)
+        q, k = turned.split([self.heads, self.kv_heads], dim=1)
+        return q, k, heads[:, :, -self.kv_heads:].transpose(1, 2)
 
     def attend(self, q, k, v, prefix):
         """The prefix, [streams, kv_heads, T, d] twice, is seen by all."""
@@ -125,9 +189,9 @@ class Base:
                   .reshape(rows, tokens, -1)
 
     def mlp(self, layer, x):
-        y = F.rms_norm(x, x.shape[-1:], layer["norm2"], self.eps)
-        gate, up = F.linear(y.to(self.dtype), layer["gate_up"]).chunk(2, -1)
-        return F.linear(F.silu(gate) * up, layer["down"]).float()
+        y = Normalise.apply(x, self.eps, self.dtype)
+        y = Gate.apply(F.linear(y, layer["gate_up"]))
+        return F.linear(y, layer["down"]).float()
 
     def hidden(self, ids, prefix_k=None, prefix_v=None):
         """ids [B, S]; prefixes [layers, streams, kv_heads, T, d] or None.
@@ -138,8 +202,7 @@ class Base:
         rotation = self.rotation(ids.shape[1])
         x = self.embedding[ids]
         for index, layer in enumerate(self.layers):
-            q, k, v = self.project(layer, x)
-            q, k = self.rotate(q, rotation), self.rotate(k, rotation)
+            q, k, v = self.rotated(self.project(layer, x), rotation)
             if index == 0:  # the same in all streams
                 x, q, k, v = (t.repeat(streams, *[1] * (t.dim() - 1))
                               for t in (x, q, k, v))
@@ -172,11 +235,12 @@ class Base:
         rotation = self.rotation(len(ids))
         x = self.embedding[ids[None]]
         for layer in self.layers:
-            q, k, v = self.project(layer, x)
-            keys.append(k.float())
-            values.append(v.float())
-            attended = self.attend(self.rotate(q, rotation),
-                                   self.rotate(k, rotation), v, None)
+            heads = self.project(layer, x)
+            k, v = heads.transpose(1, 2)[:, self.heads:].float().split(
+                self.kv_heads, dim=1)
+            keys.append(k)
+            values.append(v)
+            attended = self.attend(*self.rotated(heads, rotation), None)
             x = x + F.linear(attended, layer["o"]).float()
             x = x + self.mlp(layer, x)
         return torch.stack(keys), torch.stack(values)
@@ -187,7 +251,7 @@ class HeadLoss(torch.autograd.Function):
 
     The gradient is made in the forward pass: no logits outlive their chunk.
     """
-    CHUNK = 512
+    CHUNK = 128
 
     @staticmethod
     def forward(context, hidden, head, targets):

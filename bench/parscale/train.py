@@ -29,12 +29,12 @@ import base_model
 import streams as S
 
 TOKENS_PER_STEP = 1024
-CONTEXTS = {256: 0.40, 512: 0.45, 1024: 0.15}
+CONTEXTS = {256: 0.50, 512: 0.40, 1024: 0.10}
 ENGLISH_SHARE = 0.25
 END_OF_TEXT = 0
 CHECKPOINT_SECONDS = 180
 DEV_EVERY = 50       # steps
-KEEP_EVERY = 102400  # tokens
+KEEP_EVERY = 25600   # tokens
 INITIAL_TEXTS = (
     '#!/usr/bin/env python3\nimport os\nimport re\nimport sys\n'
     'from collections import defaultdict\nfrom typing import Any\n',
