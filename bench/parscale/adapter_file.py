@@ -38,7 +38,6 @@ def write(path, config, adapter, base_path, gain=None):
         "layers": str(config["num_hidden_layers"]),
         "kv_heads": str(config["num_key_value_heads"]),
         "head_dim": str(config["head_dim"]),
-        "license": "Apache-2.0",
     } | (gain or {})
     tensors = {stored: getattr(adapter, name).detach().bfloat16().contiguous()
                for name, stored in NAMES.items()}

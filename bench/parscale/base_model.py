@@ -73,7 +73,7 @@ def load(path=DEFAULT):
     weights = {}
     for tensor in reader.tensors:
         weight = gguf.quants.dequantize(tensor.data, tensor.tensor_type)
-        weight = np.ascontiguousarray(weight, dtype=np.float32)
+        weight = np.array(weight, dtype=np.float32)  # ours, not the file
         if ".attn_q." in tensor.name:
             weight = halves_from_interleaved(weight, heads)
         if ".attn_k." in tensor.name:
