@@ -1,17 +1,16 @@
 #!/usr/bin/env python3
-"""Adapter files: what `braid --parscale` loads. The format is in README.md.
+"""Writes adapter files, of the format in model/adapters/README.md.
 
     bench/parscale/adapter_file.py --checkpoint RUN/checkpoint.pt --out FILE \\
         [--results bench/results/parscale_nll.json]
 
-Writes the parameters of a checkpoint, rounded to bfloat16, with the hash of
+Their parameters are those of a checkpoint, rounded to bfloat16, with the hash of
 the base model; with --results also the gain that was measured.
 """
 import argparse
 import json
 import pathlib
 
-import safetensors
 import safetensors.torch
 import torch
 
@@ -23,7 +22,7 @@ AGGREGATOR = {"w1": "aggregator.w1", "b1": "aggregator.b1",
 NAMES = {"prefix_k": "prefix_k", "prefix_v": "prefix_v"} | AGGREGATOR
 
 
-def write(path, config, adapter, base_path, gain=None):
+def write(path, config, adapter, base_path, notes):
     metadata = {
         "format": "braid-parscale",
         "version": "1",
@@ -38,24 +37,11 @@ def write(path, config, adapter, base_path, gain=None):
         "layers": str(config["num_hidden_layers"]),
         "kv_heads": str(config["num_key_value_heads"]),
         "head_dim": str(config["head_dim"]),
-    } | (gain or {})
+        "license": "Apache-2.0",
+    } | notes
     tensors = {stored: getattr(adapter, name).detach().bfloat16().contiguous()
                for name, stored in NAMES.items()}
     safetensors.torch.save_file(tensors, path, metadata)
-
-
-def read(path, config):
-    with safetensors.safe_open(path, "pt") as file:
-        metadata = file.metadata()
-        tensors = {name: file.get_tensor(stored).float()
-                   for name, stored in NAMES.items()}
-    assert metadata["format"] == "braid-parscale"
-    assert metadata["key_layout"] == "halves"
-    adapter = S.Adapter(config, int(metadata["streams"]),
-                        int(metadata["prefix_tokens"]),
-                        float(metadata["smoothing"]))
-    adapter.load_state_dict(tensors)
-    return adapter
 
 
 def from_checkpoint(path, config):
@@ -84,8 +70,12 @@ def main():
     arguments = parser.parse_args()
     config, _ = base_model.load(arguments.model)
     adapter = from_checkpoint(arguments.checkpoint, config)
-    write(arguments.out, config, adapter, arguments.model,
-          arguments.results and measured_gain(arguments.results))
+    state = torch.load(arguments.checkpoint)
+    notes = {"trained_tokens": str(state["tokens"]),
+             "text_sha256": state["files_sha256"]}
+    if arguments.results:
+        notes |= measured_gain(arguments.results)
+    write(arguments.out, config, adapter, arguments.model, notes)
 
 
 if __name__ == "__main__":

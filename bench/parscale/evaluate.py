@@ -2,18 +2,18 @@
 """Held-out NLL of an adapter for every p, by position, and of its controls.
 
     bench/parscale/evaluate.py --text tokens.npz --checkpoint RUN/checkpoint.pt
-        --control CONTROL/checkpoint.pt [--equal RUN/at_NNNNNNN.pt]
-        --work sums.jsonl [--curve RUN/curve.jsonl]
+        --control CONTROL/checkpoint.pt --work FOLDER
+        [--curve RUN/curve.jsonl]
 
 Text is that of whole packages which nobody trained on, and of two other
 domains; windows of 1,024 tokens, scored once, never tuned on. The rows:
   p = 1..4     streams 0..p-1 under the trained aggregator; p = 1 is the base
   solo s       stream s alone
-  uniform p    the trained streams, plain mean in place of the aggregator
+  uniform 4    the trained streams, plain mean in place of the aggregator
   prefix       control: one stream with one trained prefix (--control)
-  p (equal)    the adapter when it had seen as many tokens as the control
-  text p       control: the prefixes that training started from, plain mean
-Sums go to --work window by window, so that a stopped run goes on. Writes
+  text 4       control: the prefixes that training started from, plain mean
+Sums go to files in --work window by window, so that a stopped run goes on;
+without --checkpoint only the controls are scored. Writes
 bench/results/parscale_nll.{json,md} and the training curve beside them.
 """
 import argparse
@@ -46,41 +46,30 @@ def windows(archive, part, count):
             for i in sorted(chosen)]
 
 
-def mean_of_streams(hidden):
-    return hidden.mean(dim=0)
+@torch.no_grad()
+def score_controls(base, start, control, row):
+    """name -> NLL of every position [WINDOW]: what no adapter is needed for."""
+    ids, targets = row[None, :-1], row[None, 1:]
+    one = base.hidden(ids)
+    text = torch.cat([one, base.hidden(ids, start.prefix_k, start.prefix_v)])
+    prefixed = base.hidden(ids, control.prefix_k, control.prefix_v)
+    hidden = {"p=1": one[0], f"text {len(text)}": text.mean(0),
+              "prefix": prefixed[0]}
+    return {name: S.losses(base, h, targets)[0] for name, h in hidden.items()}
 
 
 @torch.no_grad()
-def score(base, adapter, start, control, equal, row):
-    """name -> NLL of every position [WINDOW]."""
+def score_adapter(base, adapter, row):
+    """name -> NLL of every position [WINDOW], and the weights' entropy."""
     ids, targets = row[None, :-1], row[None, 1:]
-
-    def nll(hidden):
-        return S.losses(base, hidden, targets)[0]
-
-    hidden = base.streams(ids, adapter, adapter.streams)
-    found, count = {}, adapter.streams
-    for p in range(1, count + 1):
-        mixed, weights = adapter.aggregate(hidden[:p])
-        found[f"p={p}"] = nll(mixed)
-    entropy = -(weights * weights.log()).sum(-1)[0]
-    for s in range(1, count):
-        found[f"solo {s}"] = nll(hidden[s])
-    for p in range(2, count + 1):
-        found[f"uniform {p}"] = nll(mean_of_streams(hidden[:p]))
-    text = torch.cat([hidden[:1], base.hidden(ids, start.prefix_k,
-                                              start.prefix_v)])
-    for p in range(2, count + 1):
-        found[f"text {p}"] = nll(mean_of_streams(text[:p]))
-    if control:
-        found["prefix"] = nll(base.hidden(ids, control.prefix_k,
-                                          control.prefix_v)[0])
-    if equal:
-        same = torch.cat([hidden[:1], base.hidden(ids, equal.prefix_k,
-                                                  equal.prefix_v)])
-        for p in range(2, count + 1):
-            found[f"p={p} (equal)"] = nll(equal.aggregate(same[:p])[0])
-    return found | {"entropy": entropy}
+    streams = base.streams(ids, adapter, adapter.streams)
+    hidden = {f"solo {s}": streams[s] for s in range(1, len(streams))}
+    hidden[f"uniform {len(streams)}"] = streams.mean(0)
+    for p in range(2, len(streams) + 1):
+        hidden[f"p={p}"], weights = adapter.aggregate(streams[:p])
+    return {name: S.losses(base, h, targets)[0]
+            for name, h in hidden.items()} | {
+                "entropy": -(weights * weights.log()).sum(-1)[0]}
 
 
 def sums(found):
@@ -90,26 +79,24 @@ def sums(found):
             for name, v in found.items()}
 
 
-def run(arguments, base, models, archive):
-    """All windows, those in --work already excepted."""
+def run(arguments, archive, score, path):
+    """(part, window) -> sums; those that the file at `path` has are done."""
     done = {}
-    if arguments.work.exists():
-        for line in arguments.work.read_text().splitlines():
+    if path.exists():
+        for line in path.read_text().splitlines():
             record = json.loads(line)
             done[record["part"], record["window"]] = record["sums"]
     todo = [(part, i, row) for part in PARTS if part in archive.files
-            for i, row in enumerate(windows(archive, part, arguments.windows))]
+            for i, row in enumerate(windows(archive, part, arguments.windows))
+            if (part, i) not in done]
     todo.sort(key=lambda item: item[1])  # all parts grow alike
-    with open(arguments.work, "a", buffering=1) as file:
+    with open(path, "a", buffering=1) as file:
         for part, i, row in todo:
-            if (part, i) in done:
-                continue
             while arguments.pause_file and arguments.pause_file.exists():
                 time.sleep(2)
-            found = sums(score(base, *models, row))
-            done[part, i] = found
+            done[part, i] = sums(score(row))
             file.write(json.dumps({"part": part, "window": i,
-                                   "sums": found}) + "\n")
+                                   "sums": done[part, i]}) + "\n")
     return done
 
 
@@ -132,8 +119,7 @@ def table(done, part):
 
 def gain(tables):
     """Nats won by p streams: mean over the parts, in all and by position."""
-    count = sum(name.startswith("p=") and "(" not in name
-                for name in next(iter(tables.values())))
+    count = sum(name.startswith("p=") for name in next(iter(tables.values())))
 
     def won(pick):
         return [round(float(np.mean([pick(t["p=1"]) - pick(t[f"p={p}"])
@@ -203,11 +189,11 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--model", default=base_model.DEFAULT)
     parser.add_argument("--text", required=True)
-    parser.add_argument("--checkpoint", required=True)
-    parser.add_argument("--control")
-    parser.add_argument("--equal")
+    parser.add_argument("--checkpoint")
+    parser.add_argument("--control", required=True)
     parser.add_argument("--work", type=pathlib.Path, required=True)
     parser.add_argument("--windows", type=int, default=48)
+    parser.add_argument("--streams", type=int, default=4)
     parser.add_argument("--dtype", default="bfloat16",
                         choices=["bfloat16", "float32"])
     parser.add_argument("--curve")
@@ -221,38 +207,41 @@ def main():
     base = S.Base(config, weights, getattr(torch, arguments.dtype))
     archive = np.load(arguments.text)
 
-    def load(path):
-        return adapter_file.from_checkpoint(path, config) if path else None
-
-    adapter = load(arguments.checkpoint)
-    start = S.Adapter(config, adapter.streams, adapter.prefix_tokens)
+    arguments.work.mkdir(parents=True, exist_ok=True)
+    control = adapter_file.from_checkpoint(arguments.control, config)
+    start = S.Adapter(config, arguments.streams, control.prefix_tokens)
     train.initialise(start, base, base_model.tokenizer(arguments.model))
-    done = run(arguments, base, (adapter, start, load(arguments.control),
-                                 load(arguments.equal)), archive)
+    controls = run(arguments, archive,
+                   lambda row: score_controls(base, start, control, row),
+                   arguments.work / "controls.jsonl")
+    if not arguments.checkpoint:
+        return
+    adapter = adapter_file.from_checkpoint(arguments.checkpoint, config)
+    adapted = run(arguments, archive,
+                  lambda row: score_adapter(base, adapter, row),
+                  arguments.work / "adapter.jsonl")
+    done = {at: {"p=1": controls[at]["p=1"]} | dict(sorted(
+        adapted[at].items())) | controls[at] for at in adapted}
     tables, counts = {}, {}
     for part in PARTS:
         if any(p == part for p, _ in done):
             counts[part], tables[part] = table(done, part)
 
     def tokens(path):
-        return torch.load(path)["tokens"] if path else None
+        return torch.load(path)["tokens"]
 
     facts = [f"Adapter after {tokens(arguments.checkpoint):,} tokens; products"
-             f" in {arguments.dtype}; files sha256 {archive['files_sha256']}."]
-    if arguments.control:
-        facts.append(f"`prefix`: one stream with one trained prefix after "
-                     f"{tokens(arguments.control):,} tokens.")
-    if arguments.equal:
-        facts.append(f"`(equal)`: the adapter after "
-                     f"{tokens(arguments.equal):,} tokens.")
-    facts.append("`uniform`: the trained streams under a plain mean; `text`: "
-                 "untrained prefixes, those of the first texts, likewise.")
+             f" in {arguments.dtype}; sha256 of the list of files "
+             f"{archive['files_sha256']}.", "",
+             f"`solo`: one stream alone. `uniform`: the trained streams under a"
+             f" plain mean. `prefix`: one stream with one trained prefix after "
+             f"{tokens(arguments.control):,} tokens of the same text. `text`: "
+             "the prefixes that training started from, under a plain mean."]
     arguments.out.with_suffix(".json").write_text(json.dumps(
         {"base_sha256": base_model.sha256(arguments.model),
          "files_sha256": str(archive["files_sha256"]),
          "tokens": tokens(arguments.checkpoint),
          "control_tokens": tokens(arguments.control),
-         "equal_tokens": tokens(arguments.equal),
          "dtype": arguments.dtype, "edges": EDGES, "windows": counts,
          "gain": gain(tables), "nll": tables}, indent=1) + "\n")
     arguments.out.with_suffix(".md").write_text(

@@ -260,14 +260,17 @@ class HeadLoss(torch.autograd.Function):
         for at in range(0, len(hidden), HeadLoss.CHUNK):
             part = slice(at, at + HeadLoss.CHUNK)
             logits = F.linear(hidden[part].to(head.dtype), head).float()
+            if not context.needs_input_grad[0]:
+                losses[part] = F.cross_entropy(logits, targets[part],
+                                               reduction="none")
+                continue
             target = targets[part, None]
             log_sum = torch.logsumexp(logits, dim=-1, keepdim=True)
             losses[part] = (log_sum - logits.gather(1, target))[:, 0]
-            if context.needs_input_grad[0]:
-                p = logits.sub_(log_sum).exp_()
-                p.scatter_add_(1, target, torch.full_like(target, -1,
-                                                          dtype=p.dtype))
-                gradient[part] = (p.to(head.dtype) @ head).float()
+            p = logits.sub_(log_sum).exp_()
+            p.scatter_add_(1, target, torch.full_like(target, -1,
+                                                      dtype=p.dtype))
+            gradient[part] = (p.to(head.dtype) @ head).float()
         context.save_for_backward(gradient)
         return losses
 
