@@ -53,7 +53,8 @@ Request::Request(RequestInput input, uint32_t slot)
       tenant(input.tenant),
       arrival(input.arrival),
       deadline(input.deadline),
-      skip_cached(input.skip_cached) {
+      skip_cached(input.skip_cached),
+      terms(input.streams) {
   BRAID_CHECK(prompt_size > 0);
   tokens.reserve(size_t{prompt_size} + max_output);
 }

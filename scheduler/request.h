@@ -13,6 +13,7 @@
 // Thread safety: engine thread only; changed by Scheduler alone.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -23,6 +24,7 @@
 #include "kvcache/prefix_keys.h"
 #include "scheduler/admission_queue.h"
 #include "scheduler/placement_policy.h"
+#include "scheduler/stream_terms.h"
 
 namespace braid {
 
@@ -53,6 +55,17 @@ struct RequestInput {
   int32_t priority = 0;         // higher first
   uint32_t service_class = 0;   // index into SchedulerConfig::classes
   uint64_t tenant = 0;
+  StreamTerms streams;  // off, where the model has no streams
+};
+
+// A further stream of a request (stream_terms.h); stream 0 is the request.
+struct RequestStream {
+  // KV of [0, computed) is in `blocks`. Those of an elastic stream grow with
+  // it, and are empty while nothing of it is kept.
+  BlockTable blocks;
+  uint32_t computed = 0;
+  bool in_flight = false;  // a step reads and writes `blocks` right now
+  PrefixKeys keys;         // none is equal to that of another stream
 };
 
 // The members that every decode step touches stand first, in one cache line: a
@@ -84,6 +97,7 @@ struct alignas(64) Request {
   const TimePoint arrival;
   const TimePoint deadline;
   const bool skip_cached;
+  const StreamTerms terms;
 
   // Waiting: refused after all, and only here until the caller has heard of it.
   bool refused = false;
@@ -120,6 +134,14 @@ struct alignas(64) Request {
   BlockTable landing;
   uint32_t landing_cached = 0;
 
+  // The set its streams are of; null: it has one stream, and always will.
+  const StreamSet* set = nullptr;
+  uint32_t gang = 1;      // streams in lock-step from the first position on
+  uint32_t answered = 1;  // streams that answered its last token
+  // Stream s at [s - 1]. Of a gang, while it is admitted: its tables are as
+  // long as `blocks`. Elastic ones: in kDecoding only.
+  std::vector<RequestStream> streams;
+
   // CHECKs the transition table.
   void MoveTo(RequestState next);
 
@@ -129,6 +151,14 @@ struct alignas(64) Request {
   }
   std::span<const TokenId> output() const {
     return std::span(tokens).subspan(prompt_size);
+  }
+  // Streams that come and go in idle rows; at most `most_streams`.
+  bool elastic() const { return set != nullptr && gang == 1; }
+  uint32_t most_streams() const {
+    return set == nullptr ? 1 : std::min(terms.max, set->streams);
+  }
+  std::span<const BlockId> blocks_of(uint32_t stream) const {
+    return (stream == 0 ? blocks : streams[stream - 1].blocks).blocks();
   }
   bool handed_over() const { return prefill_device != decode_device; }
   // Positions that hold KV when the last token has been drawn: that token

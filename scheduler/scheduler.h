@@ -50,6 +50,7 @@
 #include "scheduler/service_class.h"
 #include "scheduler/split.h"
 #include "scheduler/step_plan.h"
+#include "scheduler/stream_terms.h"
 
 namespace braid {
 
@@ -69,6 +70,7 @@ struct SchedulerConfig {
   std::vector<ServiceClass> classes = DefaultServiceClasses();  // best first
   PlacementPolicy placement = ChoosePlacement;
   uint32_t decisions_kept = 4096;
+  std::vector<StreamSet> stream_sets;  // of the model; empty: it has none
 };
 
 class Scheduler final {

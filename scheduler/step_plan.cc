@@ -3,6 +3,7 @@
 #include "absl/strings/str_cat.h"
 
 namespace braid {
+
 std::string ToString(const StepPlan& plan) {
   std::string out = absl::StrCat("d", plan.device.value());
   for (size_t i = 0; i < plan.lent.size(); ++i) {
@@ -10,6 +11,10 @@ std::string ToString(const StepPlan& plan) {
   }
   for (const Preemption& preemption : plan.preempted) {
     absl::StrAppend(&out, " | preempt r", preemption.request.value());
+  }
+  for (const StreamDrop& drop : plan.dropped) {
+    absl::StrAppend(&out, " | drop r", drop.request.value(), ".", drop.keep,
+                    "+");
   }
   for (const Admission& admission : plan.admissions) {
     absl::StrAppend(&out, " | admit r", admission.request.value(), " d",
@@ -25,12 +30,18 @@ std::string ToString(const StepPlan& plan) {
     absl::StrAppend(&out, " ", ToString(admission.reason));
   }
   for (const PlannedRows& rows : plan.rows) {
-    if (rows.kind == RowKind::kDecode) {
-      absl::StrAppend(&out, " | decode r", rows.request.value(), " ",
-                      rows.first);
-    } else {
-      absl::StrAppend(&out, " | chunk r", rows.request.value(), " ", rows.first,
-                      "+", rows.count, rows.draws ? " draw" : "");
+    const char* kind = rows.kind == RowKind::kChunk    ? "chunk"
+                       : rows.kind == RowKind::kDecode ? "decode"
+                                                       : "stream";
+    absl::StrAppend(&out, " | ", kind, " r", rows.request.value());
+    if (rows.stream > 0) absl::StrAppend(&out, ".", rows.stream);
+    absl::StrAppend(&out, " ", rows.first);
+    if (rows.kind == RowKind::kChunk || rows.count > 1) {
+      absl::StrAppend(&out, "+", rows.count);
+    }
+    if (rows.gang > 1) absl::StrAppend(&out, " gang ", rows.gang);
+    if (rows.kind == RowKind::kChunk && rows.draws) {
+      absl::StrAppend(&out, " draw");
     }
   }
   return out;

@@ -11,7 +11,11 @@
 
 namespace braid {
 
-enum class RowKind : uint8_t { kChunk, kDecode };
+enum class RowKind : uint8_t {
+  kChunk,   // of a prompt; of a fixed gang, one for each of its streams
+  kDecode,  // the next token's row of stream 0
+  kStream,  // of another stream: all that it lacks, or a part of it
+};
 
 // Consecutive tokens [first, first + count) of one request.
 struct PlannedRows {
@@ -21,6 +25,11 @@ struct PlannedRows {
   uint32_t first = 0;
   uint32_t count = 1;
   bool draws = true;  // a token is drawn after the last row
+  uint32_t stream = 0;
+  // Of stream 0: that many streams answer together. The entries behind this one
+  // are those of streams 1, 2 ..., with equal ends; and behind them, of a
+  // request that decodes, may be one that only catches up.
+  uint32_t gang = 1;
   friend bool operator==(const PlannedRows&, const PlannedRows&) = default;
 };
 
@@ -36,6 +45,9 @@ struct Admission {
   // In the decode device's pool, when that is another one.
   std::vector<BlockId> landing_shared;
   uint32_t landing_taken = 0;
+  // Of a gang: as many as in `shared`, for each of its further streams. `taken`
+  // counts the blocks of all streams.
+  std::vector<BlockId> streams_shared;
   friend bool operator==(const Admission&, const Admission&) = default;
 };
 
@@ -52,21 +64,37 @@ struct Preemption {
   friend bool operator==(const Preemption&, const Preemption&) = default;
 };
 
+// A request's elastic streams from `keep` on give their blocks back: somebody
+// needs them.
+struct StreamDrop {
+  RequestId request;
+  uint32_t slot = 0;
+  uint32_t keep = 1;
+  friend bool operator==(const StreamDrop&, const StreamDrop&) = default;
+};
+
 struct StepPlan {
   DeviceId device;
   // Back to the queue before anything else: a better class needs their blocks
   // or rows.
   std::vector<Preemption> preempted;
+  std::vector<StreamDrop> dropped;  // then these
   std::vector<Admission> admissions;
   std::vector<PlannedRows> rows;  // empty: nothing to launch
   std::vector<DeviceId> lent;     // idle devices whose cores it uses
+  // Idle rows that streams could have had, and nats that they are predicted to
+  // gain: StreamStats.
+  uint32_t offered = 0;
+  double gain = 0;
   // Nothing to apply.
-  bool empty() const { return rows.empty() && preempted.empty(); }
+  bool empty() const {
+    return rows.empty() && preempted.empty() && dropped.empty();
+  }
   friend bool operator==(const StepPlan&, const StepPlan&) = default;
 };
 
 // "d0 lent d1 | admit r3 d0>d1 cached 2 take 5+8 split | chunk r3 32+64 draw |
-// decode r1 45"
+// decode r1 45 gang 2 | stream r1.1 45 | stream r1.2 17+8"
 std::string ToString(const StepPlan& plan);
 
 }  // namespace braid

@@ -8,7 +8,7 @@
 namespace braid {
 namespace {
 
-constexpr int kN = 5;
+constexpr int kN = 6;
 using Vec = std::array<double, kN>;
 using Mat = std::array<Vec, kN>;
 
@@ -16,7 +16,7 @@ using Mat = std::array<Vec, kN>;
 constexpr double kPriorInformation = 0.001;
 // The terms of a large step. None is taken to be so cheap that such a step
 // would not show it: the prior may be wrong by any factor.
-constexpr Vec kLargeStep = {1, 1e3, 1e6, 1e2, 1e5};
+constexpr Vec kLargeStep = {1, 1e3, 1e6, 1e2, 1e5, 1e2};
 
 // What a step adds to every term, of the largest: it bounds the matrix's
 // condition, and in an hour of steps amounts to nothing.
@@ -88,12 +88,17 @@ bool Solve(const Mat& m, const Vec& b, unsigned mask, Vec& x) {
 }
 
 constexpr unsigned kAll = (1u << kN) - 1;
+constexpr int kStreamTerm = 5;
 
 }  // namespace
 
 StepTimeModel::StepTimeModel(const Prior& prior)
-    : weights_{prior.base, prior.chunk_token, prior.chunk_attended,
-               prior.decode_row, prior.decode_attended},
+    : weights_{prior.base,
+               prior.chunk_token,
+               prior.chunk_attended,
+               prior.decode_row,
+               prior.decode_attended,
+               prior.stream_row < 0 ? prior.decode_row : prior.stream_row},
       information_{},
       overlap_(prior.overlap) {
   BRAID_CHECK(overlap_ >= 0 && overlap_ <= 1);
@@ -107,16 +112,19 @@ StepTimeModel::StepTimeModel(const Prior& prior)
 }
 
 StepTimeModel::Vector StepTimeModel::TermsOf(const StepShape& shape) {
-  return {1.0, static_cast<double>(shape.chunk_tokens),
+  return {1.0,
+          static_cast<double>(shape.chunk_tokens),
           static_cast<double>(shape.chunk_attended),
           static_cast<double>(shape.decode_rows),
-          static_cast<double>(shape.decode_attended)};
+          static_cast<double>(shape.decode_attended),
+          static_cast<double>(shape.stream_rows)};
 }
 
 void StepTimeModel::Observe(const StepShape& shape, double seconds) {
   BRAID_CHECK(seconds > 0 && std::isfinite(seconds));
   const double error = (seconds - Predict(shape)) / seconds;
   ++observed_;
+  streams_seen_ |= shape.stream_rows > 0;
   const double gain =
       std::max(kErrorGain, 1.0 / static_cast<double>(observed_));
   relative_error_ +=
@@ -192,20 +200,24 @@ void StepTimeModel::Learn(const Vector& terms, double predicted, double seconds,
 }
 
 // The nearest point to the optimum, in the metric of what is known, where no
-// term is negative. Its face is one of 32, so the best is found by looking.
+// term is negative. Its face is one of 64, so the best is found by looking; one
+// of 32 before the first stream, whose term is apart from all others till then.
 void StepTimeModel::UpdateWeights() {
   Vector best = optimum_;
   if (std::ranges::any_of(best, [](double x) { return x < 0; })) {
     const Vector target = Times(information_, optimum_);
+    const unsigned faces = streams_seen_ ? kAll : kAll >> 1;
     double least = 0;  // of x'Ax/2 - x'b; at the origin it is 0
     best = {};
-    for (unsigned mask = 1; mask < kAll; ++mask) {
+    if (!streams_seen_) best[kStreamTerm] = optimum_[kStreamTerm];
+    for (unsigned mask = 1; mask < faces; ++mask) {
       Vector x;
       if (!Solve(information_, target, mask, x)) continue;
       if (std::ranges::any_of(x, [](double v) { return v < 0; })) continue;
       const double value = -Dot(x, target) / 2;
       if (value < least) {
         least = value;
+        if (!streams_seen_) x[kStreamTerm] = optimum_[kStreamTerm];
         best = x;
       }
     }

@@ -3,7 +3,11 @@
 //
 //   seconds = base + chunk_tokens x c1 + chunk_attended x c2
 //                  + decode_rows x c3 + decode_attended x c4
+//                  + stream_rows x c5
 //                  - overlap x min(base, chunk_tokens x c1)
+//
+// Rows of further streams (PARSCALE) have a term of their own: they have no
+// output head, and would else make rows of requests look cheaper than they are.
 //
 // The last term is what a roofline does to a step: its base is for the greatest
 // part the reading of weights, which costs nothing more while the arithmetic of
@@ -35,7 +39,8 @@ struct StepShape {
   // Summed over them: the tokens each attends to.
   uint64_t chunk_attended = 0;
   uint32_t decode_rows = 0;
-  uint64_t decode_attended = 0;  // summed over its decode rows
+  uint64_t decode_attended = 0;  // summed over its decode and stream rows
+  uint32_t stream_rows = 0;      // of requests' further streams
 
   friend bool operator==(const StepShape&, const StepShape&) = default;
   // A chunk of `count` tokens behind `before` others of its sequence.
@@ -48,6 +53,12 @@ struct StepShape {
     ++decode_rows;
     decode_attended += attended;
   }
+  // `count` rows of a stream behind `before` others of it.
+  void AddStreamRows(uint64_t before, uint32_t count) {
+    stream_rows += count;
+    decode_attended +=
+        count * before + uint64_t{count} * (uint64_t{count} + 1) / 2;
+  }
 };
 
 class StepTimeModel final {
@@ -58,6 +69,7 @@ class StepTimeModel final {
     double chunk_token = 0.0005, chunk_attended = 1e-7;
     double decode_row = 0.001, decode_attended = 1e-7;
     double overlap = 0;  // share, 0 to 1
+    double stream_row = -1;  // negative: as a decode row
   };
   StepTimeModel() : StepTimeModel(Prior()) {}
   explicit StepTimeModel(const Prior& prior);
@@ -72,8 +84,8 @@ class StepTimeModel final {
         (weights_[1] * shape.chunk_tokens +
          weights_[2] * static_cast<double>(shape.chunk_attended)) +
         (weights_[3] * shape.decode_rows +
-         weights_[4] * static_cast<double>(shape.decode_attended)) -
-        overlap_ * Hidden(shape);
+         weights_[4] * static_cast<double>(shape.decode_attended)) +
+        weights_[5] * shape.stream_rows - overlap_ * Hidden(shape);
     return std::max(kLeastSeconds, seconds);
   }
 
@@ -88,7 +100,7 @@ class StepTimeModel final {
   uint64_t observed() const { return observed_; }
 
  private:
-  static constexpr int kTerms = 5;
+  static constexpr int kTerms = 6;
   // No step is shorter, even where every weight is zero.
   static constexpr double kLeastSeconds = 1e-6;
   using Vector = std::array<double, kTerms>;
@@ -115,7 +127,8 @@ class StepTimeModel final {
   Vector optimum_;
   Matrix information_;
   double overlap_;
-  double bias_ = 0;  // signed mean of recent relative errors
+  bool streams_seen_ = false;  // else their term is the prior's
+  double bias_ = 0;            // signed mean of recent relative errors
   double relative_error_ = 0;
   uint64_t observed_ = 0;
 };

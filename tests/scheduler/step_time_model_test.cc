@@ -112,6 +112,33 @@ TEST(StepTimeModelTest, RecoversADeviceFromNoisySteps) {
 
 // Every feature twice as dear, or half: the model must not average it with the
 // past for long.
+// Streams' rows are cheaper, and are not taken for rows of requests: neither
+// term is wrong however the two are mixed.
+TEST(StepTimeModelTest, StreamsHaveATermOfTheirOwn) {
+  StepTimeModel model({.base = 0.001, .decode_row = 0.001});
+  Rng rng(3);
+  const auto seconds = [](const StepShape& shape) {
+    return 0.010 + 0.0008 * shape.decode_rows + 0.0003 * shape.stream_rows +
+           2e-8 * static_cast<double>(shape.decode_attended);
+  };
+  for (int i = 0; i < 600; ++i) {
+    StepShape shape;
+    for (uint64_t n = 1 + rng.Below(8); n > 0; --n) {
+      const auto context = static_cast<uint32_t>(rng.Below(1000));
+      shape.AddDecodeRow(context + 1);
+      if (i > 300) shape.AddStreamRows(context, 1 + rng.Below(4));
+    }
+    model.Observe(shape, seconds(shape) * (0.97 + 0.06 * rng.Uniform()));
+  }
+  const StepShape rows{.decode_rows = 16, .decode_attended = 8000};
+  StepShape streams = rows;
+  streams.stream_rows = 32;
+  streams.decode_attended *= 3;
+  EXPECT_NEAR(model.Predict(rows), seconds(rows), 0.05 * seconds(rows));
+  EXPECT_NEAR(model.Predict(streams), seconds(streams),
+              0.05 * seconds(streams));
+}
+
 TEST(StepTimeModelTest, FollowsADeviceThatChangesItsSpeed) {
   for (const double factor : {2.0, 0.5, 5.0, 0.2}) {
     for (uint64_t seed = 0; seed < 10; ++seed) {

@@ -1,0 +1,67 @@
+// PARSCALE as the scheduler knows it: how many streams a request may have, and
+// what one is worth. What a stream computes is the model's affair.
+//
+// A request's stream 0 is the request itself. Its further streams are
+//   elastic   of a nested set under kAuto: any first p of them may answer, each
+//             token anew. They use what is idle: rows of steps that nobody else
+//             wants, and blocks that they give back when somebody else does.
+//   a gang    under kFixed, or of a set that has one P: all of them always, in
+//             lock-step from the first position on; reserved as a whole.
+//
+// Thread safety: none needed; values.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+namespace braid {
+
+// Most streams that a request has, of any set; stream 0 is one of them.
+inline constexpr uint32_t kMostStreams = 8;
+
+enum class StreamMode : uint8_t {
+  kOff,    // one stream
+  kAuto,   // as many as idle rows carry, in every step anew
+  kFixed,  // `max` in every step, from the first token on
+};
+const char* ToString(StreamMode mode);
+
+// What a request asks for.
+struct StreamTerms {
+  StreamMode mode = StreamMode::kOff;
+  // 1 <= min <= max. Under kAuto: fewer than `min` are only used while the
+  // streams catch up, and under pressure.
+  uint32_t min = 1, max = 1;
+  friend bool operator==(const StreamTerms&, const StreamTerms&) = default;
+};
+
+// A set of PARSCALE weights. A request that has streams has them of one set,
+// fixed at admission.
+struct StreamSet {
+  uint32_t id = 1;       // what a ForwardBatch calls it; 0 is the plain model
+  uint32_t streams = 1;  // most; 2 to kMostStreams
+  // Any first p streams may be active; else all of them are, always.
+  bool elastic = true;
+  // Nats per token that p = i + 1 streams gain over one: `streams` values, the
+  // first is 0, and none is less than the one before. A stream that gains
+  // nothing is never run for its own sake.
+  std::vector<double> gain;
+  uint64_t fingerprint = 0;  // what the KV of its streams depends on
+};
+
+// What became of idle rows, since the start.
+struct StreamStats {
+  // Rows that steps had room for before the tightest token was due, as far as
+  // requests could have used them for streams that lag behind nothing.
+  uint64_t offered = 0;
+  uint64_t filled = 0;     // rows of streams that were run; of them,
+  uint64_t caught_up = 0;  // tokens that a stream had missed before
+  uint64_t shed = 0;       // streams that answered one token and not the next
+  uint64_t dropped = 0;    // streams whose blocks somebody else needed
+  double gain = 0;         // nats, predicted, summed over tokens
+  // Now.
+  uint32_t active = 0;  // streams beyond the first that answered the last token
+  uint32_t blocks = 0;  // held by elastic streams
+};
+
+}  // namespace braid
