@@ -20,6 +20,7 @@ void EngineLoop::CountStep(size_t index, TimePoint now) {
   ++device.steps;
   device.lent_steps += !slot.plan.lent.empty();
   for (const PlannedRows& rows : slot.plan.rows) {
+    if (rows.stream > 0) continue;  // no tokens of requests
     (rows.kind == RowKind::kDecode ? device.decode_tokens
                                    : device.prefill_tokens) += rows.count;
   }

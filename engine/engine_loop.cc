@@ -27,6 +27,7 @@ SchedulerConfig SchedulerConfigOf(const EngineConfig& config) {
                             .prefix_cache = config.prefix_cache,
                             .classes = config.classes};
   scheduler.static_roles = config.static_roles;
+  scheduler.stream_sets = config.stream_sets;
   scheduler.max_queued = 0;  // The classes have bounds of their own.
   for (const ServiceClass& each : config.classes) {
     scheduler.max_queued += each.max_queued;
@@ -238,7 +239,8 @@ void EngineLoop::Enqueue(Submission submission, TimePoint now) {
                      .deadline = request.deadline,
                      .priority = request.priority,
                      .service_class = request.service_class,
-                     .tenant = request.tenant};
+                     .tenant = request.tenant,
+                     .streams = request.streams};
   if (request.deadline != kNever) deadlines_.emplace(request.deadline, id);
   ++stats_.classes[request.service_class].queued;
   stats_.prompt_tokens += input.prompt.size();

@@ -74,8 +74,16 @@ void EngineLoop::Launch(size_t index, TimePoint now) {
     SequenceRows& sequence = batch.sequences.emplace_back();
     sequence.tokens = tokens.subspan(rows.first, rows.count);
     sequence.start = rows.first;
-    sequence.blocks = request.blocks.blocks().first(
-        config_.arenas[0]->layout().BlocksFor(end));
+    const size_t blocks = config_.arenas[0]->layout().BlocksFor(end);
+    sequence.blocks = request.blocks_of(rows.stream).first(blocks);
+    if (rows.stream > 0 || rows.gang > 1) {
+      sequence.set = request.set->id;
+      sequence.stream = rows.stream;
+      sequence.gang = rows.gang;
+      if (rows.stream > 0) {
+        sequence.stream0_blocks = request.blocks_of(0).first(blocks);
+      }
+    }
     if (rows.draws) {
       sequence.sampling = &record.sampling();
       sequence.context = {.prompt = request.prompt(),
@@ -85,7 +93,7 @@ void EngineLoop::Launch(size_t index, TimePoint now) {
     }
     // A prompt that is computed again has been scored already.
     if (record.prompt_logprobs() >= 0 && rows.kind == RowKind::kChunk &&
-        request.output().empty()) {
+        rows.stream == 0 && request.output().empty()) {
       sequence.score_top_logprobs = record.prompt_logprobs();
       const uint32_t targets_end = std::min(end + 1, request.prompt_size);
       sequence.score_targets =
@@ -140,12 +148,14 @@ void EngineLoop::FinishStep(size_t index, ForwardResult result, TimePoint now) {
     drawn_.push_back(sequence.token ? std::optional(sequence.token->token)
                                     : std::nullopt);
     const Request* request = scheduler_->Find(rows.request);
-    if (request != nullptr && rows.kind == RowKind::kChunk) {
+    if (request != nullptr && rows.kind == RowKind::kChunk &&
+        rows.stream == 0) {
       handoff_->ChunkDone(*request, rows.first + rows.count);
     }
   }
   scheduler_->Commit(slot.plan, drawn_, seconds, now);
   for (size_t i = 0; i < slot.plan.rows.size(); ++i) {
+    if (slot.plan.rows[i].stream > 0) continue;
     FinishRows(slot.plan.rows[i], result.sequences[i], now);
   }
   slot.retired.clear();
@@ -167,6 +177,7 @@ void EngineLoop::FailStep(Slot& slot, const absl::Status& why, TimePoint now) {
     return;
   }
   for (const PlannedRows& rows : slot.plan.rows) {
+    if (rows.stream > 0) continue;
     End(rows.request, FinishReason::kFailed, why, now);
   }
 }
@@ -194,7 +205,7 @@ void EngineLoop::FinishRows(const PlannedRows& rows, SequenceResult& result,
   }
   CountToken(record, now);
   const std::optional<FinishReason> finish =
-      record.Accept(*std::move(result.token), now);
+      record.Accept(*std::move(result.token), rows.gang, now);
   if (!finish) return;
   if (*finish == FinishReason::kCancelled) {
     ++stats_.slow_readers;

@@ -60,13 +60,16 @@ bool RequestRecord::EndsGeneration(TokenId token) const {
 }
 
 std::optional<FinishReason> RequestRecord::Accept(SampledToken token,
+                                                  uint32_t streams,
                                                   TimePoint now) {
   ++output_tokens_;
+  streams_ += streams;
   stages_.TokenDrawn(now);
   last_token_ = now;
 
   TokenDelta& delta = delta_;
   delta.tokens.clear();
+  delta.streams.clear();
   delta.text.clear();
   std::optional<FinishReason> finish;
   if (EndsGeneration(token.token)) {
@@ -75,6 +78,7 @@ std::optional<FinishReason> RequestRecord::Accept(SampledToken token,
     fresh_.clear();
     detokenizer_.Push(token.token, fresh_);
     delta.tokens.push_back(std::move(token));
+    delta.streams.push_back(streams);
     if (static_cast<int64_t>(output_tokens_) < sampling_.min_tokens) {
       delta.text = fresh_;
     } else if (auto stop = stops_.Push(fresh_, delta.text)) {
@@ -109,6 +113,9 @@ Outcome RequestRecord::Finish(Outcome outcome, TimePoint now) {
     outcome.matched_stop = matched_stop_;
   }
   outcome.output_tokens = output_tokens_;
+  if (output_tokens_ > 0) {
+    outcome.mean_streams = static_cast<double>(streams_) / output_tokens_;
+  }
   outcome.id = id_;
   outcome.prompt_tokens = prompt_tokens_;
   outcome.cached_tokens = cached_;

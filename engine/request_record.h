@@ -59,9 +59,11 @@ class RequestRecord final {
   // Once, however often the prompt is computed.
   void SendScores();
 
-  // A token was drawn: text it, and give it to the sink. What ends the request
-  // is returned: kStop, kLength, or kCancelled when the reader is too slow.
-  std::optional<FinishReason> Accept(SampledToken token, TimePoint now);
+  // A token was drawn, and that many PARSCALE streams answered: text it, and
+  // give it to the sink. What ends the request is returned: kStop, kLength, or
+  // kCancelled when the reader is too slow.
+  std::optional<FinishReason> Accept(SampledToken token, uint32_t streams,
+                                     TimePoint now);
 
   // Gives the sink its OnFinish. The rest of `outcome` is filled in here.
   Outcome Finish(Outcome outcome, TimePoint now);
@@ -90,6 +92,7 @@ class RequestRecord final {
   std::vector<SampledToken> scores_;
   bool scores_sent_ = false;
   uint32_t output_tokens_ = 0;
+  uint64_t streams_ = 0;  // summed over them
   TimePoint last_token_;
   StageClock stages_;
   PlacementReport placement_;
