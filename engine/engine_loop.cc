@@ -145,7 +145,8 @@ absl::StatusOr<RequestId> EngineLoop::Submit(GenerateRequest request,
   // What the context cannot hold is not asked for: it ends with kLength.
   request.max_tokens = std::min(
       request.max_tokens, config_.max_context - static_cast<uint32_t>(size));
-  if (absl::Status fits = scheduler_->CheckSize(size, request.max_tokens);
+  if (absl::Status fits =
+          scheduler_->CheckSize(size, request.max_tokens, request.streams);
       !fits.ok()) {
     return mailbox_.Refuse(std::move(fits));
   }

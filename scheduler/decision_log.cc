@@ -23,6 +23,8 @@ const char* ToString(DecisionKind kind) {
       return "device";
     case DecisionKind::kPair:
       return "pair";
+    case DecisionKind::kStreams:
+      return "streams";
   }
   return "?";
 }
@@ -60,6 +62,10 @@ std::string ToString(const Decision& decision) {
     case DecisionKind::kPair:
       absl::StrAppendFormat(&text, " d%d>d%d %s", prefill, decode,
                             decision.reason);
+      break;
+    case DecisionKind::kStreams:
+      absl::StrAppendFormat(&text, " d%d %s %.0f", decode, decision.reason,
+                            decision.predicted);
       break;
   }
   return text;

@@ -22,6 +22,7 @@ enum class DecisionKind : uint8_t {
   kRole,       // a device works for the other pool from now on
   kDevice,     // lost, or back
   kPair,       // a link is avoided, or used again
+  kStreams,    // a gang is chosen or given up; streams give their blocks back
 };
 const char* ToString(DecisionKind kind);
 
@@ -34,7 +35,7 @@ struct Decision {
   const char* reason = "";  // a constant: "bypass-faster", "queue-full" ...
   // What it was weighed on; seconds. Meaning by kind: placed: predicted TTFT
   // and damage; refused: predicted TTFT and Retry-After; preempted: predicted
-  // cost of computing it again, and what it makes room for.
+  // cost of computing it again, and what it makes room for; streams: how many.
   double predicted = 0, other = 0;
 };
 // "#17 12.031 s placed r3 d0>d1 split-faster 0.31 s, damage 0.00 s"

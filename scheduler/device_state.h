@@ -40,11 +40,12 @@ struct PromptWork {
   uint64_t tokens = 0, attended = 0;
   uint32_t requests = 0;
 
-  // Tokens [first, end) of a sequence.
-  static PromptWork Of(uint32_t first, uint32_t end) {
+  // Tokens [first, end) of a request, for each stream of its gang.
+  static PromptWork Of(uint32_t first, uint32_t end, uint32_t gang = 1) {
     StepShape shape;
     shape.AddChunk(first, end - first);
-    return {shape.chunk_tokens, shape.chunk_attended, 1};
+    return {uint64_t{gang} * shape.chunk_tokens, gang * shape.chunk_attended,
+            1};
   }
   PromptWork& operator+=(const PromptWork& other) {
     tokens += other.tokens;
@@ -67,12 +68,15 @@ struct PromptWork {
 struct QueuedWork {
   PromptWork prompts;   // they prefill here
   uint64_t blocks = 0;  // in its pool, of those that decode here
-  uint32_t rows = 0;    // those that decode here
+  uint32_t rows = 0;    // of those that decode here
+  // In its pool, of those that prefill here and decode in another.
+  uint64_t prompt_blocks = 0;
 
   QueuedWork& operator+=(const QueuedWork& other) {
     prompts += other.prompts;
     blocks += other.blocks;
     rows += other.rows;
+    prompt_blocks += other.prompt_blocks;
     return *this;
   }
   QueuedWork& operator-=(const QueuedWork& other) {
@@ -80,6 +84,7 @@ struct QueuedWork {
     BRAID_CHECK(blocks >= other.blocks && rows >= other.rows);
     blocks -= other.blocks;
     rows -= other.rows;
+    prompt_blocks -= other.prompt_blocks;
     return *this;
   }
   friend bool operator==(const QueuedWork&, const QueuedWork&) = default;
@@ -99,9 +104,15 @@ struct DeviceState {
     return decoding.empty() && prefilling.empty() && bound == 0 &&
            queued.prompts.requests == 0;
   }
-  // Of those that decode here, or will.
+  // Of those that decode here, or will; gangs with all their streams.
   StepShape DecodeShape() const {
-    return {.decode_rows = bound, .decode_attended = bound_tokens};
+    return {.decode_rows = bound,
+            .decode_attended = bound_tokens,
+            .stream_rows = bound_streams};
+  }
+  // One row is always left for prompts.
+  bool HasRows(uint32_t rows) const {
+    return bound + bound_streams + rows < config.max_rows;
   }
 
   SchedulerDevice config;
@@ -115,11 +126,16 @@ struct DeviceState {
 
   // Requests that decode here, from admission to the end.
   uint32_t bound = 0;
-  uint64_t bound_tokens = 0;      // they have, all of them
+  uint32_t bound_streams = 0;     // of gangs, beyond each one's first
+  uint64_t bound_tokens = 0;      // they have, all of them; gangs by stream
   uint64_t bound_max_output = 0;  // they may give, all of them
   uint32_t transferring = 0;      // of them, on their way
   std::vector<DecodeRow> decoding;
   std::vector<uint32_t> bound_by_class;
+
+  uint32_t elastic = 0;  // decode here, and may have elastic streams
+  // Blocks of elastic streams that the step in flight works on.
+  uint32_t pinned = 0;
 
   std::vector<Request*> prefilling;  // here, in order of service
   PromptWork prefill_left;           // of them

@@ -30,6 +30,23 @@ absl::Status CheckClasses(const std::vector<ServiceClass>& classes) {
   return absl::OkStatus();
 }
 
+absl::Status CheckSets(const std::vector<StreamSet>& sets) {
+  for (const StreamSet& set : sets) {
+    if (set.id == 0 || set.streams < 2 || set.streams > kMostStreams) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("PARSCALE set ", set.id, " has ", set.streams,
+                       " streams, not 2 to ", kMostStreams));
+    }
+    if (set.gain.size() != set.streams || set.gain[0] != 0 ||
+        !std::ranges::is_sorted(set.gain)) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("the gains of PARSCALE set ", set.id,
+                       " must be one per stream, from 0 on, and never fall"));
+    }
+  }
+  return absl::OkStatus();
+}
+
 absl::Status CheckDevices(const SchedulerConfig& config) {
   const auto invalid = [](auto&&... parts) {
     return absl::InvalidArgumentError(absl::StrCat(parts...));
@@ -80,7 +97,8 @@ absl::Status Scheduler::Validate(const SchedulerConfig& config) {
         positive(config.max_running, "max_running"),
         positive(config.max_queued, "max_queued"),
         positive(config.decisions_kept, "decisions_kept"),
-        CheckClasses(config.classes), CheckDevices(config)}) {
+        CheckClasses(config.classes), CheckSets(config.stream_sets),
+        CheckDevices(config)}) {
     if (!status.ok()) return status;
   }
   if (!config.placement) {
@@ -99,6 +117,9 @@ Scheduler::Scheduler(SchedulerConfig config)
     pools_.push_back(std::make_unique<Pool>(PoolId(static_cast<uint32_t>(i)),
                                             config_.pool_blocks[i],
                                             config_.block_tokens));
+    if (std::ranges::any_of(config_.stream_sets, &StreamSet::elastic)) {
+      pools_.back()->elastic_holders.resize(config_.pool_blocks[i]);
+    }
   }
   links_.resize(pools_.size() * pools_.size());
   matched_.resize(pools_.size());
@@ -114,8 +135,8 @@ Scheduler::Scheduler(SchedulerConfig config)
 
 Scheduler::~Scheduler() = default;
 
-absl::Status Scheduler::CheckSize(size_t prompt_tokens,
-                                  uint32_t max_output) const {
+absl::Status Scheduler::CheckSize(size_t prompt_tokens, uint32_t max_output,
+                                  const StreamTerms& streams) const {
   if (prompt_tokens == 0) {
     return absl::InvalidArgumentError("the prompt has no tokens");
   }
@@ -125,7 +146,20 @@ absl::Status Scheduler::CheckSize(size_t prompt_tokens,
         "the prompt has ", prompt_tokens, " tokens and ", max_output,
         " are to follow, but the context holds ", config_.max_context));
   }
-  const uint32_t blocks = BlocksFor(tokens);
+  const bool gang = streams.mode == StreamMode::kFixed && streams.max > 1;
+  if (gang && GangSet(streams) == nullptr) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "the model has no PARSCALE weights for exactly ", streams.max,
+        " streams: ask for another number, or for the mode auto"));
+  }
+  const uint32_t copies = gang ? streams.max : 1;
+  if (gang && std::ranges::none_of(devices_, [&](const DeviceState& device) {
+        return MayRunGang(device, copies);
+      })) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "no decode device has steps of more than ", copies, " rows"));
+  }
+  const uint64_t blocks = uint64_t{copies} * BlocksFor(tokens);
   for (uint32_t capacity : config_.pool_blocks) {
     if (blocks > capacity) {
       return absl::InvalidArgumentError(absl::StrCat(

@@ -50,6 +50,7 @@
 #include "scheduler/service_class.h"
 #include "scheduler/split.h"
 #include "scheduler/step_plan.h"
+#include "scheduler/stream_filler.h"
 #include "scheduler/stream_terms.h"
 
 namespace braid {
@@ -81,9 +82,10 @@ class Scheduler final {
   explicit Scheduler(SchedulerConfig config);  // REQUIRES: Validate is OK
   ~Scheduler();
 
-  // Whether a request of that size could ever run on an empty machine.
-  // Thread-safe.
-  absl::Status CheckSize(size_t prompt_tokens, uint32_t max_output) const;
+  // Whether a request of that size, with those streams, could ever run on an
+  // empty machine. Thread-safe.
+  absl::Status CheckSize(size_t prompt_tokens, uint32_t max_output,
+                         const StreamTerms& streams = {}) const;
 
   // Queues it, or refuses: decided at once, and a refusal keeps nothing.
   // REQUIRES: CheckSize is OK; the class exists; the id is new.
@@ -152,6 +154,7 @@ class Scheduler final {
     return StateOf(device).time[lent];
   }
   const SchedulerConfig& config() const { return config_; }
+  StreamStats stream_stats() const;
 
   // Recounts everything and CHECKs it.
   void CheckInvariants() const;
@@ -162,6 +165,10 @@ class Scheduler final {
         : blocks(id, capacity), index(blocks, block_tokens) {}
     BlockPool blocks;
     PrefixIndex index;
+    // By block: elastic streams that hold it, and nobody else ever does: their
+    // prefixes have seeds of their own. Empty without elastic sets.
+    std::vector<uint32_t> elastic_holders;
+    uint32_t elastic_blocks = 0;  // that any holds
   };
   // From one pool to another.
   struct Link {
@@ -180,6 +187,13 @@ class Scheduler final {
   struct Need {
     uint32_t prefill = 0;
     uint32_t decode = 0;  // 0: both devices have one pool
+  };
+  // Of a request: a stream that may give its blocks back, and what keeping it
+  // is worth, nats per block.
+  struct Spare {
+    const Request* request = nullptr;
+    uint32_t stream = 0;
+    double worth = 0;
   };
   // What a request lacks where it is to decode.
   struct Shortage {
@@ -215,6 +229,9 @@ class Scheduler final {
   DeviceView ViewOf(const DeviceState& device, const Request& request,
                     const Queued& ahead) const;
   Queued AheadOf(const QueueKey& key) const;
+  uint32_t CountShared(const Request& request, PoolId pool,
+                       uint32_t tokens) const;
+  bool MayRunGang(const DeviceState& device, uint32_t gang) const;
   uint64_t PromisedBlocks(PoolId pool, const Queued& ahead) const;
   void Bind(Request& request, const Placement& placement);
   void Unbind(Request& request);
@@ -244,9 +261,17 @@ class Scheduler final {
   void PlanRows(const DeviceState& device, TimePoint now, StepPlan& plan) const;
   double ChunkSeconds(const DeviceState& device, const StepShape& rows,
                       TimePoint due, TimePoint now) const;
+  static void AddChunk(const Request& request, uint32_t first, uint32_t count,
+                       StepPlan& plan);
   void PlanLending(const DeviceState& device, StepPlan& plan) const;
   bool MayLend(const DeviceState& device, const DeviceState& other,
                const StepPlan& plan) const;
+  static void AddRowsOf(const Request& request, StepShape& shape) {
+    shape.AddDecodeRow(request.size());
+    for (uint32_t i = 1; i < request.gang; ++i) {
+      shape.AddStreamRows(request.size() - 1, 1);
+    }
+  }
   static StepShape ShapeOf(const StepPlan& plan);
 
   // scheduler_admission.cc
@@ -261,9 +286,52 @@ class Scheduler final {
   Need NeedOf(const Request& request, uint32_t shared, uint32_t landing) const;
   std::optional<Admission> Exact(const Request& request, const Need& guess,
                                  Ledger& ledger) const;
+  void ShareAlike(const Request& request, PoolId pool,
+                  Admission& admission) const;
   bool MaySkip(const Request& request, uint32_t tokens) const;
   std::vector<BlockId> MatchPrefix(const Request& request, PoolId pool,
                                    uint32_t tokens) const;
+
+  // scheduler_streams.cc
+  const StreamSet* GangSet(const StreamTerms& terms) const;
+  void SetGang(Request& request, const StreamSet* set, uint32_t gang);
+  void ChooseGang(Request& request);
+  void GiveUpGang(Request& request);
+  bool GangFits(const Request& request, uint32_t gang) const;
+  bool IsOptionalGang(const Request& request) const;
+  PrefixKeys KeysOf(const Request& request, uint32_t stream) const;
+  void ExtendKeys(Request& request) const;
+  // Free, cached, or held by streams that give way: what a request may count
+  // on.
+  uint32_t AvailableFor(PoolId pool) const {
+    return index(pool).available() + pools_[pool.value()]->elastic_blocks;
+  }
+  uint32_t ReclaimableNow(PoolId pool) const;
+  void DropFor(PoolId pool, uint64_t blocks, StepPlan& plan) const;
+  void PlanDrops(StepPlan& plan) const;
+  void PlanStreams(const DeviceState& device, TimePoint now,
+                   StepPlan& plan) const;
+  void FindCandidates(const DeviceState& device, const StepPlan& plan) const;
+  uint64_t PromisedBlocks(PoolId pool) const;
+  uint32_t BlocksForStreams(PoolId pool) const;
+  static void InsertStreams(std::span<const StreamCandidate> candidates,
+                            std::span<const uint32_t> places, StepPlan& plan);
+
+  // scheduler_stream_commit.cc
+  void ApplyDrops(const StepPlan& plan);
+  void StartStreams(const StepPlan& plan);
+  void ApplyStream(DeviceState& device, Request& request,
+                   const PlannedRows& rows);
+  void StartStream(Request& request, RequestStream& stream, uint32_t first);
+  void CommitStream(DeviceState& device, Request& request,
+                    const PlannedRows& rows, bool failed);
+  void OpenStreams(Request& request);
+  void CloseStreams(Request& request);
+  uint32_t DropStreams(Request& request, uint32_t keep);
+  void PublishStream(Request& request, RequestStream& stream);
+  void SetAnswered(Request& request, uint32_t streams);
+  void HoldElastic(Pool& pool, std::span<const BlockId> blocks);
+  void ReleaseElastic(Pool& pool, std::span<const BlockId> blocks);
 
   // scheduler_preemption.cc
   void PlanPreemption(const DeviceState& device, TimePoint now,
@@ -298,6 +366,8 @@ class Scheduler final {
   // scheduler_check.cc
   void CheckWaiting(const Request& request) const;
   void CheckRunning(const Request& request) const;
+  void CheckStreams(const Request& request) const;
+  void CheckElasticBlocks() const;
 
   DeviceState& StateOf(DeviceId id) {
     return const_cast<DeviceState&>(std::as_const(*this).StateOf(id));
@@ -316,6 +386,10 @@ class Scheduler final {
   uint32_t BlocksFor(uint64_t tokens) const {
     return static_cast<uint32_t>((tokens + config_.block_tokens - 1) /
                                  config_.block_tokens);
+  }
+  // All that it can ever need where it decodes.
+  uint32_t BlocksOf(const Request& request) const {
+    return request.gang * BlocksFor(request.positions());
   }
   // Admitted, not finished.
   uint32_t running() const {
@@ -348,6 +422,13 @@ class Scheduler final {
   std::vector<Request*> rebinding_;  // scratch of RebindSome
   std::array<uint32_t, kRequestStateCount> counts_{};
   DecisionLog decisions_;
+  StreamStats stream_stats_;
+  // Scratch of PlanStreams and DropFor, so that they allocate nothing.
+  mutable StreamFiller filler_;
+  mutable std::vector<StreamCandidate> candidates_;
+  mutable std::vector<uint32_t> places_;  // their rows in the plan
+  mutable std::vector<Spare> spares_;
+  std::vector<BlockId> before_;  // of PublishStream
 };
 
 // Calls back with the index of each device it is bound to, and what it will
@@ -357,10 +438,13 @@ void Scheduler::VisitQueued(const Request& request, Visit visit) const {
   if (!request.bound) return;
   const uint32_t prefill = StateOf(request.prefill_device).index;
   const uint32_t decode = StateOf(request.decode_device).index;
+  const bool two_pools =
+      pool_of(request.prefill_device) != pool_of(request.decode_device);
   visit(prefill,
-        QueuedWork{.prompts = PromptWork::Of(request.hinted, request.size())});
-  visit(decode,
-        QueuedWork{.blocks = BlocksFor(request.positions()), .rows = 1});
+        QueuedWork{.prompts = PromptWork::Of(request.hinted, request.size(),
+                                             request.gang),
+                   .prompt_blocks = two_pools ? BlocksFor(request.size()) : 0});
+  visit(decode, QueuedWork{.blocks = BlocksOf(request), .rows = request.gang});
 }
 
 }  // namespace braid

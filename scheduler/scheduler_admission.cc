@@ -16,7 +16,8 @@ constexpr size_t kLookahead = 64;
 Scheduler::Ledger Scheduler::OpenLedger() const {
   Ledger ledger;
   for (const auto& pool : pools_) {
-    ledger.blocks.push_back(pool->index.available());
+    const PoolId id = pool->blocks.id();
+    ledger.blocks.push_back(pool->index.available() + ReclaimableNow(id));
     ledger.pool_closed.push_back(false);
   }
   for (const DeviceState& device : devices_) {
@@ -87,12 +88,12 @@ bool Scheduler::Take(Ledger& ledger, const Request& request,
   ledger.blocks[in_decode] -= need.decode;
   StepShape& rows = ledger.rows[decode.index];
   if (ledger.device_closed[decode.index] ||
-      rows.decode_rows + 1 >= decode.config.max_rows ||
+      rows.rows() + request.gang >= decode.config.max_rows ||
       !RowFits(decode, rows, request)) {
     ledger.device_closed[decode.index] = true;
     return false;
   }
-  rows.AddDecodeRow(request.size());
+  AddRowsOf(request, rows);
   ++ledger.running;
   return true;
 }
@@ -102,7 +103,7 @@ Scheduler::Need Scheduler::NeedOf(const Request& request, uint32_t shared,
                                   uint32_t landing) const {
   const uint32_t all = BlocksFor(request.positions());
   if (pool_of(request.prefill_device) == pool_of(request.decode_device)) {
-    return {.prefill = all - shared};
+    return {.prefill = request.gang * (all - shared)};
   }
   return {.prefill = BlocksFor(request.size()) - shared,
           .decode = all - landing};
@@ -122,6 +123,7 @@ std::optional<Admission> Scheduler::Exact(const Request& request,
                       .reason = request.reason};
   // The last token is always computed: its logits are wanted.
   admission.shared = MatchPrefix(request, prefill, request.size() - 1);
+  if (request.gang > 1) ShareAlike(request, prefill, admission);
   if (prefill != decode) {
     admission.landing_shared = MatchPrefix(request, decode, request.size());
   }
@@ -150,12 +152,34 @@ std::optional<Admission> Scheduler::Exact(const Request& request,
   };
   const bool fits =
       settle(prefill, guess.prefill,
-             need.prefill + revived(admission.shared, prefill)) &&
+             need.prefill + revived(admission.shared, prefill) +
+                 revived(admission.streams_shared, prefill)) &&
       (prefill == decode ||
        settle(decode, guess.decode,
               need.decode + revived(admission.landing_shared, decode)));
   if (!fits) return std::nullopt;
   return admission;
+}
+
+// A gang is in lock-step: all its streams begin behind what the least of them
+// finds.
+void Scheduler::ShareAlike(const Request& request, PoolId pool,
+                           Admission& admission) const {
+  const auto tokens = std::span(request.tokens).first(request.size() - 1);
+  std::vector<PrefixMatch> matches;
+  size_t least = admission.shared.size();
+  for (const RequestStream& stream : request.streams) {
+    if (least == 0) break;
+    matches.push_back(index(pool).Match(stream.keys, tokens));
+    least = std::min(least, matches.back().blocks.size());
+  }
+  admission.shared.resize(least);
+  if (least == 0) return;
+  for (const PrefixMatch& match : matches) {
+    admission.streams_shared.insert(
+        admission.streams_shared.end(), match.blocks.begin(),
+        match.blocks.begin() + static_cast<std::ptrdiff_t>(least));
+  }
 }
 
 std::vector<BlockId> Scheduler::MatchPrefix(const Request& request, PoolId id,

@@ -30,26 +30,27 @@ std::optional<Placement> Scheduler::Choose(const Request& request) {
   for (uint32_t i = 0; i < pools_.size(); ++i) {
     matched_[i] =
         MaySkip(request, most)
-            ? index(PoolId(i)).CountMatch(
-                  request.keys, std::span(request.tokens).first(most)) *
-                  config_.block_tokens
+            ? CountShared(request, PoolId(i), most) * config_.block_tokens
             : 0;
   }
   const Queued ahead = AheadOf(request.key);
   views_.clear();
   for (const DeviceState& device : devices_) {
+    if (request.gang > 1 && !MayRunGang(device, request.gang)) continue;
     views_.push_back(ViewOf(device, request, ahead));
   }
   const uint32_t left =
       request.max_output - static_cast<uint32_t>(request.output().size());
-  return config_.placement(
+  std::optional<Placement> placement = config_.placement(
       {.prompt_tokens = request.size(),
        .expected_output =
            left <= 1 ? left : std::max(2u, ExpectedOutput(request)),
-       .blocks = BlocksFor(request.positions()),
+       .blocks = BlocksOf(request),
        .ttft_target = ToSeconds(ClassOf(request).ttft),
        .tpot_target = ToSeconds(ClassOf(request).pace()),
-       .split = split(),
+       // Streams of a gang never cross a wire: it is prefilled where it
+       // decodes.
+       .split = request.gang > 1 ? SplitMode::kOff : split(),
        .prompt_share = prompt_share_,
        .max_chunk = config_.prefill_chunk,
        .min_chunk = config_.block_tokens,
@@ -59,6 +60,35 @@ std::optional<Placement> Scheduler::Choose(const Request& request) {
          const Link& link = LinkOf(from, to);
          return link.avoided_until > now_ ? kNoLink : link.time.Predict(tokens);
        }});
+  if (placement && request.gang > 1) {
+    // The policy has priced one stream's prompt.
+    const DeviceState& device = StateOf(placement->prefill);
+    const PromptWork alone =
+        PromptWork::Of(CachedFor(device), request.size(), request.gang - 1);
+    placement->ttft += PromptSeconds(device, alone);
+  }
+  return placement;
+}
+
+// Blocks of the prompt that are known there, of every stream of a gang.
+uint32_t Scheduler::CountShared(const Request& request, PoolId pool,
+                                uint32_t tokens) const {
+  const auto prefix = std::span(request.tokens).first(tokens);
+  uint32_t least = index(pool).CountMatch(request.keys, prefix);
+  if (request.gang == 1) return least;
+  for (const RequestStream& stream : request.streams) {
+    if (least == 0) break;
+    least = std::min(least, index(pool).CountMatch(stream.keys, prefix));
+  }
+  return least;
+}
+
+// Where roles are walls, it decodes on a device that is meant to, which
+// prefills it as well.
+bool Scheduler::MayRunGang(const DeviceState& device, uint32_t gang) const {
+  const bool walls = split() == SplitMode::kOn && devices_.size() > 1;
+  return device.config.max_rows > gang &&
+         !(walls && device.config.role == DeviceRole::kPrefill);
 }
 
 DeviceView Scheduler::ViewOf(const DeviceState& device, const Request& request,
@@ -146,6 +176,7 @@ void Scheduler::Unbind(Request& request) {
 
 // To what is best now. It stays unbound while no device can take it.
 void Scheduler::Rebind(Request& request) {
+  if (IsOptionalGang(request)) GiveUpGang(request);
   const std::optional<Placement> placement = Choose(request);
   if (request.bound && placement &&
       placement->prefill == request.prefill_device &&
@@ -167,8 +198,14 @@ void Scheduler::RebindSome() {
   for (const QueueKey& key : queue_) {
     if (rebinding_.size() == kRebindsPerTurn || ++looked_at > kLookedAt) break;
     Request* request = requests_.Find(key.id);
-    if (request->bound && request->bound_at + kRebindInterval > now_) continue;
-    if (!request->bound || ShouldMove(*request)) rebinding_.push_back(request);
+    const bool gang_waits = request->bound && IsOptionalGang(*request) &&
+                            !HasRoom(StateOf(request->decode_device), *request);
+    if (request->bound && !gang_waits &&
+        request->bound_at + kRebindInterval > now_) {
+      continue;
+    }
+    if (!request->bound || gang_waits || ShouldMove(*request))
+      rebinding_.push_back(request);
   }
   for (Request* request : rebinding_) Rebind(*request);
 }
@@ -191,9 +228,8 @@ bool Scheduler::ShouldMove(const Request& request) const {
 // For its decode, as things are.
 bool Scheduler::HasRoom(const DeviceState& device,
                         const Request& request) const {
-  return device.bound + 1 < device.config.max_rows &&
-         BlocksFor(request.positions()) <=
-             index(device.config.pool).available() &&
+  return device.HasRows(request.gang) &&
+         BlocksOf(request) <= AvailableFor(device.config.pool) &&
          RowFits(device, device.DecodeShape(), request);
 }
 

@@ -7,6 +7,7 @@ namespace braid {
 void Scheduler::CheckInvariants() const {
   struct Sums {
     uint32_t bound = 0, transferring = 0, prefilling = 0, decoding = 0;
+    uint32_t bound_streams = 0, elastic = 0;
     uint64_t bound_tokens = 0, bound_max_output = 0;
     PromptWork prefill_left;
     QueuedWork queued;
@@ -15,7 +16,7 @@ void Scheduler::CheckInvariants() const {
   std::vector<Sums> sums(devices_.size());
   std::vector<std::vector<uint32_t>> by_class(
       devices_.size(), std::vector<uint32_t>(config_.classes.size()));
-  uint32_t unbound = 0, refused = 0, found = 0, dated = 0;
+  uint32_t unbound = 0, refused = 0, found = 0, dated = 0, active = 0;
   for (uint32_t slot = 0; slot < requests_.slots(); ++slot) {
     const Request* request = requests_.Peek(slot);
     if (request == nullptr) continue;
@@ -41,16 +42,20 @@ void Scheduler::CheckInvariants() const {
     const DeviceState& decode = StateOf(request->decode_device);
     Sums& own = sums[decode.index];
     ++own.bound;
-    own.bound_tokens += request->size();
+    own.bound_streams += request->gang - 1;
+    own.bound_tokens += uint64_t{request->gang} * request->size();
+    active += request->answered - 1;
     own.bound_max_output += request->max_output;
     ++by_class[decode.index][request->service_class];
     own.transferring += request->state == RequestState::kTransferring;
     own.decoding += request->state == RequestState::kDecoding;
+    own.elastic +=
+        request->state == RequestState::kDecoding && request->elastic();
     if (request->state == RequestState::kPrefilling) {
       Sums& prefill = sums[StateOf(request->prefill_device).index];
       ++prefill.prefilling;
-      prefill.prefill_left +=
-          PromptWork::Of(request->computed, request->prefill_size);
+      prefill.prefill_left += PromptWork::Of(
+          request->computed, request->prefill_size, request->gang);
     }
   }
   BRAID_CHECK(counts == counts_);
@@ -61,7 +66,10 @@ void Scheduler::CheckInvariants() const {
   for (const DeviceState& device : devices_) {
     const Sums& own = sums[device.index];
     BRAID_CHECK(device.bound == own.bound &&
-                device.bound < device.config.max_rows);
+                device.bound_streams == own.bound_streams &&
+                device.DecodeShape().rows() < device.config.max_rows);
+    BRAID_CHECK(device.elastic == own.elastic);
+    BRAID_CHECK(device.running || device.pinned == 0);
     BRAID_CHECK(device.bound_tokens == own.bound_tokens);
     BRAID_CHECK(device.bound_max_output == own.bound_max_output);
     BRAID_CHECK(device.bound_by_class == by_class[device.index]);
@@ -80,6 +88,8 @@ void Scheduler::CheckInvariants() const {
       BRAID_CHECK(request.computed == row.computed);
     }
   }
+  BRAID_CHECK(stream_stats_.active == active);
+  CheckElasticBlocks();
   for (const auto& pool : pools_) {
     pool->blocks.CheckInvariants();
     pool->index.CheckInvariants();
@@ -91,6 +101,12 @@ void Scheduler::CheckWaiting(const Request& request) const {
   BRAID_CHECK(request.landing.blocks().empty());
   BRAID_CHECK(!request.in_flight && !request.displaced);
   BRAID_CHECK(!(request.refused && request.bound));
+  BRAID_CHECK(request.answered == 1);
+  BRAID_CHECK(request.streams.size() == request.gang - 1);
+  for (const RequestStream& stream : request.streams) {
+    BRAID_CHECK(stream.blocks.blocks().empty() && stream.computed == 0 &&
+                !stream.in_flight);
+  }
 }
 
 // The credit: all that it can need is held, here or in `landing`.
@@ -115,6 +131,56 @@ void Scheduler::CheckRunning(const Request& request) const {
   }
   if (request.state == RequestState::kDecoding) {
     BRAID_CHECK(request.computed + (request.max_output > 0) == request.size());
+  }
+  CheckStreams(request);
+}
+
+// A gang is in lock-step, and its credit is complete. Elastic streams have no
+// credit: what they hold, they use.
+void Scheduler::CheckStreams(const Request& request) const {
+  const bool decodes = request.state == RequestState::kDecoding;
+  const uint32_t most = request.elastic() ? request.most_streams() : 1;
+  BRAID_CHECK(
+      request.streams.size() ==
+      (request.elastic() ? (decodes ? most - 1 : 0) : request.gang - 1));
+  BRAID_CHECK(request.answered == 1 || request.set != nullptr);
+  BRAID_CHECK(request.gang == 1 || !request.handed_over());
+  for (const RequestStream& stream : request.streams) {
+    const BlockTable& table = stream.blocks;
+    BRAID_CHECK(!stream.in_flight || request.in_flight);
+    if (request.gang > 1) {
+      BRAID_CHECK(stream.computed == request.computed);
+      BRAID_CHECK(table.blocks().size() == request.blocks.blocks().size());
+      BRAID_CHECK(table.used() == request.blocks.used());
+      continue;
+    }
+    BRAID_CHECK(stream.computed <= request.computed);
+    BRAID_CHECK(table.reserved() == 0);
+    if (table.pool() == nullptr) {
+      BRAID_CHECK(stream.computed == 0 && !stream.in_flight);
+    } else {
+      BRAID_CHECK(table.pool()->id() == pool_of(request.decode_device));
+      BRAID_CHECK(stream.in_flight ||
+                  table.used() >= BlocksFor(stream.computed));
+    }
+  }
+}
+
+void Scheduler::CheckElasticBlocks() const {
+  for (const auto& pool : pools_) {
+    std::vector<uint32_t> holders(pool->elastic_holders.size());
+    for (uint32_t slot = 0; slot < requests_.slots(); ++slot) {
+      const Request* request = requests_.Peek(slot);
+      if (request == nullptr || !request->elastic()) continue;
+      for (const RequestStream& stream : request->streams) {
+        if (stream.blocks.pool() != &pool->blocks) continue;
+        for (BlockId block : stream.blocks.blocks()) ++holders[block.value()];
+      }
+    }
+    BRAID_CHECK(holders == pool->elastic_holders);
+    const auto held = std::ranges::count_if(
+        holders, [](uint32_t count) { return count > 0; });
+    BRAID_CHECK(held == pool->elastic_blocks);
   }
 }
 

@@ -35,28 +35,36 @@ void Scheduler::Apply(const StepPlan& plan, TimePoint now) {
         preemption.gain);
     Requeue(request);
   }
+  ApplyDrops(plan);
   if (plan.rows.empty()) return;
   DeviceState& own = StateOf(plan.device);
   BRAID_CHECK(own.idle());
   own.running = true;
   Admit(plan.admissions);
+  const bool streams = own.elastic > 0 || own.bound_streams > 0;
+  if (own.elastic > 0) StartStreams(plan);
   StepShape shape;
   for (const PlannedRows& rows : plan.rows) {
     Request& request = requests_.at(rows.slot);
+    AddRows(rows, shape);
+    if (rows.stream > 0) {
+      ApplyStream(own, request, rows);
+      continue;
+    }
     BRAID_CHECK(request.id == rows.request && !request.in_flight &&
                 request.computed == rows.first);
     request.in_flight = true;
-    if (rows.kind == RowKind::kDecode) {
-      shape.AddDecodeRow(rows.first + 1);
-      if (rows.first % config_.block_tokens != 0) continue;
-    } else {
-      shape.AddChunk(rows.first, rows.count);
+    if (streams && rows.draws) SetAnswered(request, rows.gang);
+    if (rows.kind == RowKind::kDecode &&
+        rows.first % config_.block_tokens != 0) {
+      continue;
     }
     request.blocks.UseUpTo(BlocksFor(uint64_t{rows.first} + rows.count));
   }
   if (shape.chunk_tokens > 0) own.prefilled_at = now;
   if (shape.decode_rows > 0) own.decoded_at = now;
   own.in_flight = shape;
+  stream_stats_.offered += plan.offered;
   own.step_end = now + FromSeconds(own.time[plan.lent.size()].Predict(shape));
   for (DeviceId id : plan.lent) {
     DeviceState& lent = StateOf(id);
@@ -82,6 +90,14 @@ void Scheduler::Admit(const std::vector<Admission>& admissions) {
         static_cast<uint32_t>(admission.shared.size()) * config_.block_tokens;
     // What was computed for an answer so far is no part of the prompt.
     request.cached = std::min(request.computed, request.prompt_size);
+    for (uint32_t s = 1; s < request.gang; ++s) {
+      RequestStream& stream = request.streams[s - 1];
+      const size_t each = admission.shared.size();
+      const std::span all(admission.streams_shared);
+      stream.blocks = pool(pool_of(admission.prefill))
+                          .Share(all.subspan((s - 1) * each, each));
+      stream.computed = request.computed;
+    }
     if (admission.landing_taken > 0) {
       request.landing =
           pool(pool_of(admission.decode)).Share(admission.landing_shared);
@@ -90,7 +106,8 @@ void Scheduler::Admit(const std::vector<Admission>& admissions) {
     }
     DeviceState& decode = StateOf(admission.decode);
     ++decode.bound;
-    decode.bound_tokens += request.size();
+    decode.bound_streams += request.gang - 1;
+    decode.bound_tokens += uint64_t{request.gang} * request.size();
     decode.bound_max_output += request.max_output;
     ++decode.bound_by_class[request.service_class];
     StartPrefill(request, StateOf(admission.prefill));
@@ -102,7 +119,11 @@ void Scheduler::Admit(const std::vector<Admission>& admissions) {
   };
   for (const Admission& admission : admissions) {
     Request& request = requests_.at(admission.slot);
-    take(request.blocks, admission.taken);
+    const uint32_t each = admission.taken / request.gang;
+    take(request.blocks, each);
+    for (uint32_t s = 1; s < request.gang; ++s) {
+      take(request.streams[s - 1].blocks, each);
+    }
     take(request.landing, admission.landing_taken);
   }
 }
@@ -116,18 +137,26 @@ void Scheduler::Commit(const StepPlan& plan,
   const StepShape shape = own.in_flight;
   own.running = false;
   own.in_flight = StepShape();
+  own.pinned = 0;
   for (DeviceId id : plan.lent) StateOf(id).lent = false;
   const bool failed = drawn.empty();
   BRAID_CHECK(failed || drawn.size() == plan.rows.size());
   for (size_t i = 0; i < plan.rows.size(); ++i) {
     const PlannedRows& rows = plan.rows[i];
+    const std::optional<TokenId> token = failed ? std::nullopt : drawn[i];
     Request& request = requests_.at(rows.slot);
     BRAID_CHECK(request.id == rows.request && request.in_flight);
+    // Its other streams first: what ends a prompt looks at all of them.
+    while (i + 1 < plan.rows.size() && plan.rows[i + 1].stream > 0) {
+      BRAID_CHECK(failed || !drawn[i + 1]);
+      CommitStream(own, request, plan.rows[++i], failed);
+    }
     request.in_flight = false;
     if (request.state == RequestState::kFinished) {
+      if (request.elastic()) DropStreams(request, 1);
       requests_.Free(request.slot);
     } else if (!failed) {
-      CommitRows(own, request, rows, drawn[i]);
+      CommitRows(own, request, rows, token);
     } else if (request.displaced) {
       Requeue(request);
     }
@@ -144,11 +173,11 @@ void Scheduler::NotePromptShare(const DeviceState& own, const StepShape& shape,
                                 double seconds) {
   double rows = 0;
   if (shape.decode_rows > 0) {
-    rows =
-        shape.chunk_tokens == 0
-            ? seconds
-            : TimeOf(own).Predict({.decode_rows = shape.decode_rows,
-                                   .decode_attended = shape.decode_attended});
+    rows = shape.chunk_tokens == 0
+               ? seconds
+               : TimeOf(own).Predict({.decode_rows = shape.decode_rows,
+                                      .decode_attended = shape.decode_attended,
+                                      .stream_rows = shape.stream_rows});
   }
   const double weight = std::min(
       1.0, seconds / (kShareMemory * static_cast<double>(devices_.size())));
@@ -175,7 +204,7 @@ void Scheduler::CommitRows(DeviceState& own, Request& request,
     const bool last = request.computed == request.size();
     if (drawn) {
       request.tokens.push_back(*drawn);
-      ++StateOf(request.decode_device).bound_tokens;
+      StateOf(request.decode_device).bound_tokens += request.gang;
       if (request.first_token == kNever) request.first_token = now_;
     }
     if (last && !request.displaced) EndPrefill(request);
@@ -193,7 +222,8 @@ TimePoint Scheduler::DueOf(const Request& request, TimePoint last) const {
 }
 
 void Scheduler::StartPrefill(Request& request, DeviceState& device) {
-  device.prefill_left += PromptWork::Of(request.computed, request.prefill_size);
+  device.prefill_left +=
+      PromptWork::Of(request.computed, request.prefill_size, request.gang);
   const auto behind = std::ranges::upper_bound(device.prefilling, request.key,
                                                {}, &Request::key);
   device.prefilling.insert(behind, &request);
@@ -201,7 +231,8 @@ void Scheduler::StartPrefill(Request& request, DeviceState& device) {
 
 void Scheduler::StopPrefill(Request& request) {
   DeviceState& device = StateOf(request.prefill_device);
-  device.prefill_left -= PromptWork::Of(request.computed, request.prefill_size);
+  device.prefill_left -=
+      PromptWork::Of(request.computed, request.prefill_size, request.gang);
   device.prefilling.erase(std::ranges::find(device.prefilling, &request));
 }
 
@@ -228,6 +259,7 @@ void Scheduler::JoinDecode(Request& request) {
                    .slot = request.slot,
                    .computed = request.computed,
                    .due = DueOf(request, request.prefill_ended)});
+  if (request.elastic()) OpenStreams(request);
 }
 
 void Scheduler::CompleteTransfer(RequestId id, TimePoint now) {
@@ -294,6 +326,11 @@ void Scheduler::Requeue(Request& request) {
   request.landing = BlockTable();
   request.landing_cached = 0;
   request.computed = 0;
+  if (request.elastic()) request.streams.clear();
+  for (RequestStream& stream : request.streams) {
+    stream.blocks = BlockTable();
+    stream.computed = 0;
+  }
   request.transfer_failed = false;
   Restore(request);
 }
@@ -326,7 +363,10 @@ void Scheduler::Finish(RequestId id) {
 void Scheduler::Unlist(Request& request) {
   DeviceState& decode = StateOf(request.decode_device);
   --decode.bound;
-  decode.bound_tokens -= request.size();
+  decode.bound_streams -= request.gang - 1;
+  decode.bound_tokens -= uint64_t{request.gang} * request.size();
+  stream_stats_.active -= request.answered - 1;
+  request.answered = 1;
   decode.bound_max_output -= request.max_output;
   --decode.bound_by_class[request.service_class];
   switch (request.state) {
@@ -342,6 +382,7 @@ void Scheduler::Unlist(Request& request) {
       batch[request.place_in_batch] = batch.back();
       requests_.at(batch.back().slot).place_in_batch = request.place_in_batch;
       batch.pop_back();
+      if (request.elastic()) CloseStreams(request);
       break;
     }
     default:

@@ -97,10 +97,10 @@ double Scheduler::CreditWait(const DeviceState& device, const Request& request,
   };
   const PoolId pool = device.config.pool;
   missing_of(static_cast<double>(PromisedBlocks(pool, ahead)) +
-                 BlocksFor(request.positions()) - index(pool).available(),
+                 BlocksOf(request) - AvailableFor(pool),
              this->pool(pool).capacity());
   const double most_rows = device.config.max_rows - 1;
-  missing_of(1.0 + rows.decode_rows - most_rows, most_rows);
+  missing_of(1.0 * request.gang + rows.rows() - most_rows, most_rows);
   uint64_t all = 1 + running();
   for (const QueuedWork& work : ahead) all += work.rows;
   missing_of(static_cast<double>(all) - config_.max_running,
@@ -132,10 +132,10 @@ bool Scheduler::RowFits(const DeviceState& device, const StepShape& rows,
   const StepTimeModel& time = TimeOf(device);
   const double tpot = TpotWith(device, request);
   StepShape alone;
-  alone.AddDecodeRow(request.size());
+  AddRowsOf(request, alone);
   if (time.Predict(alone) > tpot / 2) return true;
   StepShape with = rows;
-  with.AddDecodeRow(request.size());
+  AddRowsOf(request, with);
   return time.Predict(with) <= tpot;
 }
 

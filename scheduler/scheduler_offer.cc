@@ -29,16 +29,12 @@ Duration FromSeconds(double seconds) {
 }  // namespace
 
 std::optional<Refusal> Scheduler::Offer(RequestInput input, TimePoint now) {
-  BRAID_CHECK(CheckSize(input.prompt.size(), input.max_output).ok());
+  BRAID_CHECK(
+      CheckSize(input.prompt.size(), input.max_output, input.streams).ok());
   BRAID_CHECK(input.service_class < config_.classes.size());
   now_ = now;
   Request& request = requests_.Add(std::move(input));
-  request.keys = PrefixKeys(request.prefix_seed, config_.block_tokens);
-  if (config_.prefix_cache) {
-    // As its answer grows, nothing is allocated.
-    request.keys.Reserve(size_t{request.prompt_size} + request.max_output);
-    request.keys.Extend(request.tokens);
-  }
+  ChooseGang(request);
   std::optional<Refusal> refusal = Consider(request);
   if (refusal) {
     Log(DecisionKind::kRefused, ToString(refusal->reason), request,
@@ -110,7 +106,8 @@ double Scheduler::ExcessSeconds(const Request& request,
   if (!IsWarm(prefill)) return 0;
   const double target = ToSeconds(ClassOf(request).ttft);
   const double alone = PromptSeconds(
-      prefill, PromptWork::Of(CachedFor(prefill), request.size()));
+      prefill,
+      PromptWork::Of(CachedFor(prefill), request.size(), request.gang));
   const double limit =
       std::max(kHeadroom * target, alone + kWaitShare * target);
   const double past = ToSeconds(now_ - request.arrival);
@@ -171,7 +168,8 @@ bool Scheduler::ShedFor(const Request& request, const Placement& placement,
   while (saved < excess) {
     if (n == before.size() || n == kMostShed) return false;
     const Request& other = *before[n++];
-    saved += PromptSeconds(prefill, PromptWork::Of(other.hinted, other.size()));
+    saved += PromptSeconds(
+        prefill, PromptWork::Of(other.hinted, other.size(), other.gang));
   }
   for (size_t i = 0; i < n; ++i) Shed(*before[i]);
   return true;
@@ -212,7 +210,7 @@ void Scheduler::TakeRefused(TimePoint now, std::vector<Refusal>& out) {
 
 // Puts one back that was admitted before.
 void Scheduler::Restore(Request& request) {
-  if (config_.prefix_cache) request.keys.Extend(request.tokens);
+  ExtendKeys(request);
   queue_.Restore(request.key, request.service_class, request.tenant);
   ++unbound_;
   Rebind(request);

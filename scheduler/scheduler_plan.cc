@@ -20,17 +20,22 @@ class Scheduler::ChunkBudget {
         seconds_(seconds),
         least_(least) {}
 
-  // Of `left` tokens behind `before` others of their sequence.
-  uint32_t Take(uint32_t before, uint32_t left) {
-    uint32_t count = std::min(tokens_, left);
+  // Of `left` tokens behind `before` others of their sequence. All streams of a
+  // gang take them alike, and together no more than a request alone would; but
+  // a token, of which it has the rows, where nobody has taken any.
+  uint32_t Take(uint32_t before, uint32_t left, uint32_t gang) {
+    uint32_t count = std::min(tokens_ / gang, left);
+    const uint32_t least = shape_.chunk_tokens == 0 && gang > 1 ? 1 : 0;
+    count = std::max(count, least);
     if (count == 0) return 0;
     if (seconds_ < std::numeric_limits<double>::infinity()) {
-      count = std::max(time_.LargestChunk(shape_, before, count, seconds_),
-                       std::min(least_, count));
+      const uint32_t most =
+          time_.LargestChunk(shape_, before, count, seconds_, gang);
+      count = std::max({most, std::min(least_ / gang, count), least});
     }
-    least_ -= std::min(least_, count);
-    tokens_ -= count;
-    shape_.AddChunk(before, count);
+    least_ -= std::min(least_, gang * count);
+    tokens_ -= std::min(tokens_, gang * count);
+    for (uint32_t i = 0; i < gang; ++i) shape_.AddChunk(before, count);
     return count;
   }
 
@@ -47,11 +52,15 @@ StepPlan Scheduler::Plan(DeviceId id, TimePoint now, StepPlan plan) const {
   BRAID_CHECK(own.idle());
   plan.device = id;
   plan.preempted.clear();
+  plan.dropped.clear();
   plan.admissions.clear();
   plan.rows.clear();
   plan.lent.clear();
+  plan.offered = 0;
   PlanPreemption(own, now, plan);
   PlanRows(own, now, plan);
+  PlanDrops(plan);
+  if (own.elastic > 0) PlanStreams(own, now, plan);
   if (config_.lend_cores && !plan.rows.empty()) PlanLending(own, plan);
   return plan;
 }
@@ -74,24 +83,31 @@ void Scheduler::PlanRows(const DeviceState& own, TimePoint now,
                          .first = row.computed});
     shape.AddDecodeRow(row.computed + 1);
     due = std::min(due, row.due);
+    if (own.bound_streams == 0) continue;
+    const uint32_t gang = requests_.at(row.slot).gang;
+    plan.rows.back().gang = gang;
+    for (uint32_t stream = 1; stream < gang; ++stream) {
+      plan.rows.push_back({.request = row.request,
+                           .kind = RowKind::kStream,
+                           .slot = row.slot,
+                           .first = row.computed,
+                           .draws = false,
+                           .stream = stream});
+      shape.AddStreamRows(row.computed, 1);
+    }
   }
   if (own.prefilling.empty() && queue_.size() == 0) return;
-  // Fewer than max_rows requests are ever bound to a device, so a chunk always
-  // finds a row.
+  // Fewer than max_rows rows are ever bound to a device, so a chunk always
+  // finds one; a gang's finds its own, which do not decode yet.
   ChunkBudget budget(
       TimeOf(own), shape,
-      std::min(config_.prefill_chunk, own.config.max_rows - shape.decode_rows),
+      std::min(config_.prefill_chunk, own.config.max_rows - shape.rows()),
       ChunkSeconds(own, shape, due, now), config_.block_tokens);
   const auto add = [&](const Request& request, uint32_t first) {
     const uint32_t left = request.size() - first;
-    const uint32_t count = budget.Take(first, left);
+    const uint32_t count = budget.Take(first, left, request.gang);
     if (count == 0) return false;
-    plan.rows.push_back({.request = request.id,
-                         .kind = RowKind::kChunk,
-                         .slot = request.slot,
-                         .first = first,
-                         .count = count,
-                         .draws = count == left && request.max_output > 0});
+    AddChunk(request, first, count, plan);
     return count == left;
   };
   for (const Request* request : own.prefilling) {
@@ -107,6 +123,21 @@ void Scheduler::PlanRows(const DeviceState& own, TimePoint now,
     }
     return more;
   });
+}
+
+void Scheduler::AddChunk(const Request& request, uint32_t first, uint32_t count,
+                         StepPlan& plan) {
+  const bool draws = first + count == request.size() && request.max_output > 0;
+  for (uint32_t stream = 0; stream < request.gang; ++stream) {
+    plan.rows.push_back({.request = request.id,
+                         .kind = RowKind::kChunk,
+                         .slot = request.slot,
+                         .first = first,
+                         .count = count,
+                         .draws = draws && stream == 0,
+                         .stream = stream,
+                         .gang = stream == 0 ? request.gang : 1});
+  }
 }
 
 // How long a step with those decode rows may last: until the tightest due of
@@ -149,11 +180,7 @@ bool Scheduler::MayLend(const DeviceState& own, const DeviceState& other,
 StepShape Scheduler::ShapeOf(const StepPlan& plan) {
   StepShape shape;
   for (const PlannedRows& rows : plan.rows) {
-    if (rows.kind == RowKind::kDecode) {
-      shape.AddDecodeRow(rows.first + 1);
-    } else {
-      shape.AddChunk(rows.first, rows.count);
-    }
+    AddRows(rows, shape);
   }
   return shape;
 }

@@ -39,7 +39,7 @@ void Scheduler::PlanPreemption(const DeviceState& own, TimePoint now,
           continue;
         }
         const double seconds =
-            PromptSeconds(own, PromptWork::Of(0, request.size()));
+            PromptSeconds(own, PromptWork::Of(0, request.size(), request.gang));
         if (victim == nullptr || seconds < cost) {
           victim = &request;
           cost = seconds;
@@ -55,22 +55,22 @@ void Scheduler::PlanPreemption(const DeviceState& own, TimePoint now,
                               .cost = cost,
                               .gain = shortage->wait});
     blocks += HeldAlone(*victim);
-    ++rows;
+    rows += victim->gang;
   }
 }
 
 // Whether requests of lower classes hold there what it lacks behind `ahead`.
 bool Scheduler::CanPreemptFor(const DeviceState& device, const Request& request,
                               const Queued& ahead) const {
-  const uint64_t needed = PromisedBlocks(device.config.pool, ahead) +
-                          BlocksFor(request.positions());
-  uint64_t found = index(device.config.pool).available();
+  const uint64_t needed =
+      PromisedBlocks(device.config.pool, ahead) + BlocksOf(request);
+  uint64_t found = AvailableFor(device.config.pool);
   uint32_t victims = 0;
   for (const DecodeRow& row : device.decoding) {
     const Request& victim = requests_.at(row.slot);
     if (!MayPreempt(victim, request)) continue;
     found += HeldAlone(victim);
-    ++victims;
+    victims += victim.gang;
     if (found >= needed && victims > ahead[device.index].rows) return true;
   }
   return false;
@@ -78,8 +78,9 @@ bool Scheduler::CanPreemptFor(const DeviceState& device, const Request& request,
 
 // Blocks that are likely to be free when it gives up its own.
 uint32_t Scheduler::HeldAlone(const Request& request) const {
-  return static_cast<uint32_t>(request.blocks.blocks().size()) -
-         std::min(request.cached, request.computed) / config_.block_tokens;
+  return request.gang *
+         (static_cast<uint32_t>(request.blocks.blocks().size()) -
+          std::min(request.cached, request.computed) / config_.block_tokens);
 }
 
 bool Scheduler::MayPreempt(const Request& victim, const Request& waiting) {
@@ -98,18 +99,20 @@ std::optional<Scheduler::Shortage> Scheduler::FirstShort(const DeviceState& own,
     if (!request.bound || request.decode_device != own.config.id) continue;
     const Need need = NeedOf(request, request.hinted / config_.block_tokens,
                              request.landing_hinted / config_.block_tokens);
-    const uint32_t available = index(own.config.pool).available();
+    const uint32_t available = AvailableFor(own.config.pool);
     const uint32_t wanted = need.decode > 0 ? need.decode : need.prefill;
     Shortage shortage{.request = &request};
     shortage.blocks = wanted > available ? wanted - available : 0;
-    shortage.rows = own.bound + 1 >= own.config.max_rows ||
-                    running() >= config_.max_running ||
-                    !RowFits(own, own.DecodeShape(), request);
+    const bool short_of_rows = !own.HasRows(request.gang) ||
+                               running() >= config_.max_running ||
+                               !RowFits(own, own.DecodeShape(), request);
+    shortage.rows = short_of_rows ? request.gang : 0;
     if (shortage.blocks == 0 && shortage.rows == 0) return std::nullopt;
     shortage.wait = CreditWait(own, request, Queued(devices_.size()));
     const double first =
         shortage.wait +
-        PromptSeconds(own, PromptWork::Of(request.hinted, request.size()));
+        PromptSeconds(
+            own, PromptWork::Of(request.hinted, request.size(), request.gang));
     const double left =
         ToSeconds(request.arrival + ClassOf(request).ttft - now);
     if (first <= left) return std::nullopt;

@@ -8,6 +8,7 @@
 
 #include "base/ids.h"
 #include "scheduler/placement_policy.h"
+#include "scheduler/step_time_model.h"
 
 namespace braid {
 
@@ -32,6 +33,17 @@ struct PlannedRows {
   uint32_t gang = 1;
   friend bool operator==(const PlannedRows&, const PlannedRows&) = default;
 };
+// Their work, as far as a step's time depends on it.
+inline void AddRows(const PlannedRows& rows, StepShape& shape) {
+  switch (rows.kind) {
+    case RowKind::kDecode:
+      return shape.AddDecodeRow(rows.first + 1);
+    case RowKind::kChunk:
+      return shape.AddChunk(rows.first, rows.count);
+    case RowKind::kStream:
+      return shape.AddStreamRows(rows.first, rows.count);
+  }
+}
 
 // A request leaves the queue: where it runs, which cached blocks it shares and
 // how many blocks it takes. All that it will ever need is taken here.
@@ -82,10 +94,8 @@ struct StepPlan {
   std::vector<Admission> admissions;
   std::vector<PlannedRows> rows;  // empty: nothing to launch
   std::vector<DeviceId> lent;     // idle devices whose cores it uses
-  // Idle rows that streams could have had, and nats that they are predicted to
-  // gain: StreamStats.
+  // Rows that streams could have had: StreamStats.
   uint32_t offered = 0;
-  double gain = 0;
   // Nothing to apply.
   bool empty() const {
     return rows.empty() && preempted.empty() && dropped.empty();

@@ -226,18 +226,19 @@ void StepTimeModel::UpdateWeights() {
 }
 
 uint32_t StepTimeModel::LargestChunk(const StepShape& shape, uint32_t before,
-                                     uint32_t max, double budget) const {
+                                     uint32_t max, double budget,
+                                     uint32_t streams) const {
   const auto fits = [&](uint32_t count) {
     StepShape grown = shape;
-    grown.AddChunk(before, count);
+    for (uint32_t i = 0; i < streams; ++i) grown.AddChunk(before, count);
     return Predict(grown) <= budget;
   };
   if (max == 0 || !fits(1)) return 0;
   if (fits(max)) return max;
   // square/2 n^2 + linear n = room, solved so that nothing cancels: beyond the
   // tokens that hide behind the base, or among them.
-  const double square = weights_[2];
-  const double linear = weights_[1] + square * (before + 0.5);
+  const double square = streams * weights_[2];
+  const double linear = streams * weights_[1] + square * (before + 0.5);
   const double room = budget - Dot(weights_, TermsOf(shape));
   const auto solve = [&](double slope, double left) -> double {
     left = std::max(left, 0.0);
@@ -245,8 +246,9 @@ uint32_t StepTimeModel::LargestChunk(const StepShape& shape, uint32_t before,
     return divisor > 0 ? 2 * left / divisor : max;
   };
   double root = solve(linear, room + overlap_ * weights_[0]);
-  if (overlap_ > 0 && weights_[1] * (shape.chunk_tokens + root) < weights_[0]) {
-    root = solve(linear - overlap_ * weights_[1],
+  if (overlap_ > 0 &&
+      weights_[1] * (shape.chunk_tokens + streams * root) < weights_[0]) {
+    root = solve(linear - overlap_ * streams * weights_[1],
                  room + overlap_ * weights_[1] * shape.chunk_tokens);
   }
   // Predict rounds; its word is final. Between `low`, which fits, and `high`,

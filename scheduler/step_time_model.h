@@ -42,6 +42,8 @@ struct StepShape {
   uint64_t decode_attended = 0;  // summed over its decode and stream rows
   uint32_t stream_rows = 0;      // of requests' further streams
 
+  // Of requests and their streams.
+  uint32_t rows() const { return decode_rows + stream_rows; }
   friend bool operator==(const StepShape&, const StepShape&) = default;
   // A chunk of `count` tokens behind `before` others of its sequence.
   void AddChunk(uint32_t before, uint32_t count) {
@@ -68,7 +70,7 @@ class StepTimeModel final {
     double base = 0.002;
     double chunk_token = 0.0005, chunk_attended = 1e-7;
     double decode_row = 0.001, decode_attended = 1e-7;
-    double overlap = 0;  // share, 0 to 1
+    double overlap = 0;      // share, 0 to 1
     double stream_row = -1;  // negative: as a decode row
   };
   StepTimeModel() : StepTimeModel(Prior()) {}
@@ -90,9 +92,10 @@ class StepTimeModel final {
   }
 
   // Most tokens, up to `max`, that a chunk behind `before` others may add to
-  // `shape` with the step still predicted within `budget` seconds.
+  // `shape` with the step still predicted within `budget` seconds. Of a gang,
+  // that many streams add them.
   uint32_t LargestChunk(const StepShape& shape, uint32_t before, uint32_t max,
-                        double budget) const;
+                        double budget, uint32_t streams = 1) const;
 
   // Mean of |predicted - seen| / seen over recent steps, each predicted before
   // it was learned from. 0 while nothing was seen.

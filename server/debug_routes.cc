@@ -67,6 +67,8 @@ Measures MeasuresOf(DecisionKind kind) {
       return {"predicted_ttft_s", "retry_after_s"};
     case DecisionKind::kPreempted:
       return {"recompute_s", "makes_room_for"};
+    case DecisionKind::kStreams:
+      return {"streams", "blocks"};
     case DecisionKind::kRole:
     case DecisionKind::kDevice:
     case DecisionKind::kPair:

@@ -1,8 +1,8 @@
 // Random arrivals of every class, completions in any order, cancellations,
-// failures, devices that are lost and come back, pairs that are avoided: at
-// every step the books balance and the credits are what a naive count says they
-// are; no token is lost or doubled; and in the end everybody has finished and
-// nothing is held.
+// failures, devices that are lost and come back, pairs that are avoided, with
+// PARSCALE streams of every kind and without: at every step the books balance
+// and the credits are what a naive count says they are; no token is lost or
+// doubled; and in the end everybody has finished and nothing is held.
 #include <algorithm>
 #include <cstdlib>
 #include <map>
@@ -32,12 +32,37 @@ std::vector<SchedulerDevice> RandomDevices(Rng& rng, uint32_t pools) {
   return devices;
 }
 
+// None, a nested one, or some that have one P each.
+std::vector<StreamSet> RandomSets(Rng& rng) {
+  std::vector<StreamSet> sets;
+  const uint64_t kind = rng.Below(4);
+  if (kind == 0) return sets;
+  const bool elastic = kind < 3;
+  for (uint32_t streams = 2; streams <= 4; ++streams) {
+    if (rng.Below(3) == 0) continue;
+    StreamSet set{.id = static_cast<uint32_t>(sets.size()) + 1,
+                  .streams = streams,
+                  .elastic = elastic,
+                  .gain = {0},
+                  .fingerprint = rng.Below(1000000)};
+    for (uint32_t p = 1; p < streams; ++p) {
+      set.gain.push_back(set.gain.back() + 0.01 * rng.Uniform() / p);
+    }
+    sets.push_back(std::move(set));
+    if (elastic) break;
+  }
+  return sets;
+}
+
 SchedulerConfig RandomConfig(Rng& rng) {
   SchedulerConfig config;
   do {
+    // Much memory and far dues leave room for streams.
+    const bool calm = rng.Below(2) == 0;
     config.pool_blocks.clear();
     for (uint64_t n = 1 + rng.Below(3); n > 0; --n) {
-      config.pool_blocks.push_back(12 + static_cast<uint32_t>(rng.Below(40)));
+      config.pool_blocks.push_back(
+          12 + static_cast<uint32_t>(rng.Below(calm ? 160 : 40)));
     }
     config.block_tokens = rng.Below(2) == 0 ? 4 : 16;
     config.max_context = 12 * config.block_tokens;
@@ -55,13 +80,18 @@ SchedulerConfig RandomConfig(Rng& rng) {
       config.classes.push_back(
           {.name = "class",
            .ttft = milliseconds(1 + rng.Below(2000)),
-           .tpot = milliseconds(1 + rng.Below(50)),
+           .tpot = milliseconds((1 + rng.Below(50)) * (calm ? 50 : 1)),
            .max_queued = 1 + static_cast<uint32_t>(rng.Below(20))});
     }
     config.decisions_kept = 64;
+    config.stream_sets = RandomSets(rng);
   } while (!Scheduler::Validate(config).ok());
   return config;
 }
+
+constexpr StreamMode kModes[] = {StreamMode::kOff, StreamMode::kFixed,
+                                 StreamMode::kAuto, StreamMode::kAuto,
+                                 StreamMode::kAuto};
 
 class World {
  public:
@@ -103,11 +133,15 @@ class World {
   uint64_t preemptions() const { return preemptions_; }
   uint64_t refusals() const { return refusals_; }
   uint64_t rebound() const { return rebound_; }
+  uint64_t filled() const { return filled_; }
+  uint64_t dropped() const { return dropped_; }
+  uint64_t answered_by_more() const { return answered_by_more_; }
 
  private:
   struct Client {
     uint32_t drawn = 0;  // tokens it has been given
     uint32_t service_class = 0;
+    StreamTerms streams;
   };
 
   bool Done() const { return clients_.empty() && running_.empty(); }
@@ -120,7 +154,7 @@ class World {
 
   void Arrive() {
     RequestInput input{.id = RequestId(++last_id_),
-                       .max_output = static_cast<uint32_t>(rng_.Below(20)),
+                       .max_output = static_cast<uint32_t>(rng_.Below(40)),
                        .arrival = now_ - microseconds(rng_.Below(1000)),
                        .priority = static_cast<int32_t>(rng_.Below(3)) - 1,
                        .service_class = static_cast<uint32_t>(
@@ -135,10 +169,19 @@ class World {
     for (size_t i = 0; i < size; ++i) {
       input.prompt.push_back(text * 100 + static_cast<TokenId>(i % 7));
     }
-    if (!scheduler_.CheckSize(size, input.max_output).ok()) return;
+    if (!config_.stream_sets.empty()) {
+      input.streams = {.mode = kModes[rng_.Below(std::size(kModes))],
+                       .max = 1 + static_cast<uint32_t>(rng_.Below(4))};
+      input.streams.min =
+          1 + static_cast<uint32_t>(rng_.Below(input.streams.max));
+    }
+    if (!scheduler_.CheckSize(size, input.max_output, input.streams).ok()) {
+      return;
+    }
     const RequestId id = input.id;
     const bool undated = input.deadline == kNever;
-    const Client client{.service_class = input.service_class};
+    const Client client{.service_class = input.service_class,
+                        .streams = input.streams};
     const bool idle = scheduler_.queue().size() == 0 && clients_.empty();
     const auto refusal = scheduler_.Offer(std::move(input), now_);
     if (!refusal) {
@@ -226,7 +269,7 @@ class World {
     scheduler_.Commit(plan, drawn, rng_.Uniform() * 0.01, now_);
     for (const PlannedRows& rows : plan.rows) {
       const Request* request = scheduler_.Find(rows.request);
-      if (request == nullptr) continue;
+      if (request == nullptr || rows.stream > 0) continue;
       EXPECT_EQ(request->output().size(), clients_.at(rows.request).drawn);
       const bool over = request->max_output == 0
                             ? request->state == RequestState::kDecoding
@@ -276,18 +319,69 @@ class World {
         config_.devices.size() > 1 &&
         (config_.split == SplitMode::kOn ||
          (config_.static_roles && config_.split == SplitMode::kAuto));
-    for (const PlannedRows& row : plan.rows) {
+    uint32_t most = config_.prefill_chunk;
+    for (size_t i = 0; i < plan.rows.size(); ++i) {
+      const PlannedRows& row = plan.rows[i];
+      if (row.stream > 0) continue;
       EXPECT_TRUE(once.insert(row.request).second);
+      CheckGang(std::span(plan.rows).subspan(i));
+      const Request& request = *scheduler_.Find(row.request);
+      if (row.kind == RowKind::kChunk) most = std::max(most, request.gang);
+    }
+    bool prompts = false;
+    for (const PlannedRows& row : plan.rows) {
       EXPECT_GT(row.count, 0u);
       rows += row.count;
       if (row.kind == RowKind::kChunk) chunk += row.count;
+      prompts |= row.kind == RowKind::kChunk;
       if (walls && row.kind == RowKind::kDecode) {
         EXPECT_NE(device.role, DeviceRole::kPrefill);
       }
     }
     EXPECT_LE(rows, device.max_rows);
-    EXPECT_LE(chunk, config_.prefill_chunk);
+    EXPECT_LE(chunk, most);
+    for (const PlannedRows& row : plan.rows) {
+      const bool elastic = row.kind == RowKind::kStream &&
+                           scheduler_.Find(row.request)->elastic();
+      EXPECT_FALSE(elastic && prompts) << "a prompt pays for a stream";
+      filled_ += elastic;
+    }
+    dropped_ += plan.dropped.size();
     EXPECT_TRUE(config_.lend_cores || plan.lent.empty());
+  }
+
+  // The entries of a request that `rows` begins with: those that answer are
+  // streams 0, 1 ... with equal ends, and what its caller asked for.
+  void CheckGang(std::span<const PlannedRows> rows) {
+    const PlannedRows& own = rows[0];
+    const Request& request = *scheduler_.Find(own.request);
+    const uint32_t end = own.first + own.count;
+    const StreamTerms& terms = clients_.at(own.request).streams;
+    uint32_t entries = 1;
+    while (entries < rows.size() && rows[entries].stream > 0) ++entries;
+    ASSERT_LE(own.gang, entries);
+    for (uint32_t s = 1; s < entries; ++s) {
+      EXPECT_EQ(rows[s].request, own.request);
+      EXPECT_EQ(rows[s].stream, s);
+      EXPECT_EQ(rows[s].gang, 1u);
+      EXPECT_FALSE(rows[s].draws);
+      const uint32_t its_end = rows[s].first + rows[s].count;
+      EXPECT_TRUE(s < own.gang ? its_end == end : its_end < end);
+      EXPECT_EQ(rows[s].kind == RowKind::kChunk, own.kind == RowKind::kChunk);
+    }
+    EXPECT_LE(entries, own.gang + 1);
+    EXPECT_LE(own.gang, std::max(terms.max, 1u));
+    if (terms.mode == StreamMode::kOff) {
+      EXPECT_EQ(entries, 1u);
+    }
+    if (terms.mode == StreamMode::kFixed) {
+      EXPECT_EQ(own.gang, terms.max);
+    }
+    if (request.gang > 1) {
+      EXPECT_EQ(own.gang, request.gang);
+      EXPECT_EQ(entries, request.gang);
+    }
+    answered_by_more_ += own.draws && own.gang > 1;
   }
 
   void CheckBounds() {
@@ -309,7 +403,7 @@ class World {
       const Request& request = *scheduler_.Find(id);
       if (request.state == RequestState::kWaiting) continue;
       const PoolId decode = scheduler_.pool_of(request.decode_device);
-      needed[decode.value()] += blocks(request.positions());
+      needed[decode.value()] += request.gang * blocks(request.positions());
       const PoolId prefill = scheduler_.pool_of(request.prefill_device);
       if (request.state != RequestState::kDecoding && prefill != decode) {
         needed[prefill.value()] += blocks(request.prefill_size);
@@ -327,6 +421,19 @@ class World {
       held[i] =
           pool.count(BlockState::kReserved) + pool.count(BlockState::kUsed);
       if (ended_in_flight) continue;
+      // Elastic streams hold beside the credits, as much as they have.
+      std::set<BlockId> streams;
+      for (const auto& [id, client] : clients_) {
+        const Request& request = *scheduler_.Find(id);
+        if (!request.elastic()) continue;
+        for (const RequestStream& stream : request.streams) {
+          if (stream.blocks.pool() != &pool) continue;
+          streams.insert(stream.blocks.blocks().begin(),
+                         stream.blocks.blocks().end());
+        }
+      }
+      EXPECT_LE(streams.size(), pool.capacity() / 2);
+      needed[i] += static_cast<uint32_t>(streams.size());
       if (config_.prefix_cache) {
         EXPECT_LE(held[i], needed[i]);
       } else {
@@ -344,6 +451,7 @@ class World {
   std::map<RequestId, Client> clients_;
   uint64_t last_id_ = 0;
   uint64_t preemptions_ = 0, refusals_ = 0, rebound_ = 0;
+  uint64_t filled_ = 0, dropped_ = 0, answered_by_more_ = 0;
   std::string log_;
 };
 
@@ -356,6 +464,7 @@ TEST(SchedulerRandomTest, BooksBalanceAndEverybodyFinishes) {
     if (*rest == ':') to = std::strtoull(rest + 1, nullptr, 10);
   }
   uint64_t preemptions = 0, refusals = 0, rebound = 0;
+  uint64_t filled = 0, dropped = 0, answered_by_more = 0;
   for (uint64_t seed = from; seed <= to; ++seed) {
     SCOPED_TRACE(testing::Message() << "replay with BRAID_SEEDS=" << seed);
     World world(seed);
@@ -364,11 +473,17 @@ TEST(SchedulerRandomTest, BooksBalanceAndEverybodyFinishes) {
     preemptions += world.preemptions();
     refusals += world.refusals();
     rebound += world.rebound();
+    filled += world.filled();
+    dropped += world.dropped();
+    answered_by_more += world.answered_by_more();
   }
   if (to - from < 100) return;
   EXPECT_GT(preemptions, 0u);
   EXPECT_GT(refusals, 0u);
   EXPECT_GT(rebound, 0u);
+  EXPECT_GT(filled, 0u);
+  EXPECT_GT(dropped, 0u);
+  EXPECT_GT(answered_by_more, 0u);
 }
 
 TEST(SchedulerRandomTest, EqualSeedsEqualPlans) {

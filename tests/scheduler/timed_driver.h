@@ -19,6 +19,7 @@ class TimedDriver {
     TimePoint arrival, first_token = kNever, finished = kNever;
     TimePoint last_token;
     uint32_t output = 0, preempted = 0;
+    uint64_t streams = 0;  // summed over its tokens
     Duration longest_gap{0};
     std::optional<Refusal> refused;
   };
@@ -100,13 +101,7 @@ class TimedDriver {
 
   static StepShape Shape(const StepPlan& plan) {
     StepShape shape;
-    for (const PlannedRows& rows : plan.rows) {
-      if (rows.kind == RowKind::kDecode) {
-        shape.AddDecodeRow(rows.first + 1);
-      } else {
-        shape.AddChunk(rows.first, rows.count);
-      }
-    }
+    for (const PlannedRows& rows : plan.rows) AddRows(rows, shape);
     return shape;
   }
 
@@ -149,7 +144,9 @@ class TimedDriver {
     for (const PlannedRows& rows : plan.rows) {
       const Request* request = scheduler_.Find(rows.request);
       Client& client = clients_.at(rows.request);
+      if (rows.stream > 0) continue;
       if (rows.draws) {
+        client.streams += rows.gang;
         if (client.first_token == kNever) {
           client.first_token = now_;
         } else {

@@ -1,0 +1,173 @@
+// What steps take of streams' blocks and leave in them, and how streams come
+// and go with their requests.
+#include <algorithm>
+#include <utility>
+
+#include "base/check.h"
+#include "scheduler/scheduler.h"
+
+namespace braid {
+
+StreamStats Scheduler::stream_stats() const {
+  StreamStats stats = stream_stats_;
+  for (const auto& pool : pools_) stats.blocks += pool->elastic_blocks;
+  return stats;
+}
+
+void Scheduler::HoldElastic(Pool& pool, std::span<const BlockId> blocks) {
+  for (BlockId block : blocks) {
+    pool.elastic_blocks += pool.elastic_holders[block.value()]++ == 0;
+  }
+}
+
+void Scheduler::ReleaseElastic(Pool& pool, std::span<const BlockId> blocks) {
+  for (BlockId block : blocks) {
+    BRAID_CHECK(pool.elastic_holders[block.value()] > 0);
+    pool.elastic_blocks -= --pool.elastic_holders[block.value()] == 0;
+  }
+}
+
+void Scheduler::ApplyDrops(const StepPlan& plan) {
+  for (const StreamDrop& drop : plan.dropped) {
+    Request& request = requests_.at(drop.slot);
+    BRAID_CHECK(request.id == drop.request);
+    const uint32_t dropped = DropStreams(request, drop.keep);
+    BRAID_CHECK(dropped > 0);
+    stream_stats_.dropped += dropped;
+    Log(DecisionKind::kStreams, "blocks-wanted", request, dropped, 0);
+  }
+}
+
+// Gives back the blocks of an elastic request's streams from `keep` on, but not
+// of those that a step works on. Returns how many held any.
+uint32_t Scheduler::DropStreams(Request& request, uint32_t keep) {
+  uint32_t dropped = 0;
+  for (uint32_t s = keep; s <= request.streams.size(); ++s) {
+    RequestStream& stream = request.streams[s - 1];
+    if (stream.in_flight || stream.blocks.pool() == nullptr) continue;
+    ReleaseElastic(PoolOf(stream.blocks), stream.blocks.blocks());
+    stream.blocks = BlockTable();
+    stream.computed = 0;
+    ++dropped;
+  }
+  return dropped;
+}
+
+// It decodes from now on.
+void Scheduler::OpenStreams(Request& request) {
+  ++StateOf(request.decode_device).elastic;
+  BRAID_CHECK(request.streams.empty());
+  for (uint32_t s = 1; s < request.most_streams(); ++s) {
+    request.streams.emplace_back().keys = KeysOf(request, s);
+  }
+  ExtendKeys(request);
+}
+
+// It does not any more. What a step works on follows with its Commit.
+void Scheduler::CloseStreams(Request& request) {
+  --StateOf(request.decode_device).elastic;
+  DropStreams(request, 1);
+}
+
+// All of them before the first eviction: what one shares must not make room for
+// another.
+void Scheduler::StartStreams(const StepPlan& plan) {
+  for (const PlannedRows& rows : plan.rows) {
+    if (rows.stream == 0) continue;
+    Request& request = requests_.at(rows.slot);
+    RequestStream& stream = request.streams[rows.stream - 1];
+    if (!request.elastic() || stream.blocks.pool() != nullptr) continue;
+    StartStream(request, stream, rows.first);
+  }
+}
+
+// Takes the blocks that the index knows, and no others yet.
+void Scheduler::StartStream(Request& request, RequestStream& stream,
+                            uint32_t first) {
+  Pool& pool = *pools_[pool_of(request.decode_device).value()];
+  stream.blocks = BlockTable(pool.blocks);
+  stream.computed = first;
+  if (first == 0) return;
+  const PrefixMatch match =
+      pool.index.Match(stream.keys, std::span(request.tokens).first(first));
+  BRAID_CHECK(match.tokens == first);
+  stream.blocks = pool.blocks.Share(match.blocks);
+  HoldElastic(pool, stream.blocks.blocks());
+}
+
+void Scheduler::ApplyStream(DeviceState& own, Request& request,
+                            const PlannedRows& rows) {
+  RequestStream& stream = request.streams[rows.stream - 1];
+  BRAID_CHECK(request.id == rows.request && !stream.in_flight &&
+              stream.computed == rows.first);
+  stream.in_flight = true;
+  const uint32_t end = rows.first + rows.count;
+  const uint32_t needed = BlocksFor(end);
+  if (request.elastic()) {
+    const auto held = static_cast<uint32_t>(stream.blocks.blocks().size());
+    if (needed > held) {
+      Pool& pool = PoolOf(stream.blocks);
+      BRAID_CHECK(pool.index.MakeRoom(needed - held));
+      BRAID_CHECK(pool.blocks.Reserve(stream.blocks, needed - held));
+      HoldElastic(pool, stream.blocks.blocks().subspan(held));
+    }
+    own.pinned += std::max(needed, held);
+    const bool answers = end == request.computed + 1;
+    stream_stats_.filled += answers;
+    stream_stats_.caught_up += rows.count - answers;
+  }
+  stream.blocks.UseUpTo(needed);
+}
+
+void Scheduler::CommitStream(DeviceState& own, Request& request,
+                             const PlannedRows& rows, bool failed) {
+  RequestStream& stream = request.streams[rows.stream - 1];
+  BRAID_CHECK(request.id == rows.request && stream.in_flight);
+  stream.in_flight = false;
+  if (failed || request.state == RequestState::kFinished) return;
+  const uint32_t end = rows.first + rows.count;
+  stream.computed = end;
+  if (rows.kind == RowKind::kChunk) {
+    own.prefill_left -=
+        PromptWork{.tokens = rows.count,
+                   .attended = PromptWork::Of(rows.first, end).attended};
+  } else if (!request.elastic()) {
+    ++own.bound_tokens;
+  }
+  if (rows.first / config_.block_tokens != end / config_.block_tokens) {
+    PublishStream(request, stream);
+  }
+}
+
+// An equal block that is known already takes the place of its own.
+void Scheduler::PublishStream(Request& request, RequestStream& stream) {
+  if (!config_.prefix_cache) return;
+  Pool& pool = PoolOf(stream.blocks);
+  const std::span computed = std::span(request.tokens).first(stream.computed);
+  stream.keys.Extend(computed);
+  const std::span<const BlockId> blocks = stream.blocks.blocks();
+  const bool elastic = request.elastic();
+  if (elastic) before_.assign(blocks.begin(), blocks.end());
+  pool.index.Publish(stream.keys, computed, stream.blocks);
+  if (!elastic) return;
+  // Publishing changes what the table holds, never how much.
+  for (size_t i = 0; i < before_.size(); ++i) {
+    const BlockId now = stream.blocks.blocks()[i];
+    if (now == before_[i]) continue;
+    ReleaseElastic(pool, std::span(&before_[i], 1));
+    HoldElastic(pool, std::span(&now, 1));
+  }
+}
+
+// That many of its streams answer a token.
+void Scheduler::SetAnswered(Request& request, uint32_t streams) {
+  if (streams < request.answered) {
+    stream_stats_.shed += request.answered - streams;
+  }
+  stream_stats_.active += streams;
+  stream_stats_.active -= request.answered;
+  request.answered = streams;
+  if (streams > 1) stream_stats_.gain += request.set->gain[streams - 1];
+}
+
+}  // namespace braid

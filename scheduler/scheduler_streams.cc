@@ -1,0 +1,383 @@
+// PARSCALE streams: who is a gang, and what idle rows and blocks are given to
+// elastic streams. Everything that plans is const.
+//
+// Elastic streams live off what nobody else wants:
+//   rows    what a step has left, while no prompt is computed on the device or
+//           waits for it: a prompt would pay for every row with its first
+//           token. Prompts on other devices pay nothing, whoever has lent cores
+//           to whom: a device whose cores are lent runs no step.
+//   time    a step with streams ends before the tightest token is due, and is
+//           not much longer than without: whoever arrives meanwhile waits for
+//           its end.
+//   blocks  free ones, and a bounded share of those with cached prefixes.
+//           Admission counts what streams hold as free, and takes it back.
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "base/check.h"
+#include "base/hash.h"
+#include "scheduler/scheduler.h"
+
+namespace braid {
+namespace {
+
+// By so much a step may grow through streams. A newcomer waits for the rest of
+// the step, half of it on average; so this costs it less than 0.4 plain steps,
+// of a prompt that takes dozens. And it is what four streams of a lone request
+// cost on a CPU, 0.5, with the catching up that gets them there.
+constexpr double kStretch = 0.75;
+// Of the tightest token target, that a step with streams may take: the time
+// that rows are ahead of their dues is for prompts, and must still grow.
+constexpr double kTargetShare = 0.8;
+// Of a pool, that streams may hold; and up to which they evict for it.
+constexpr double kMostShare = 0.5, kEvictingShare = 0.25;
+// Streams that are looked up in the prefix index for one plan.
+constexpr uint32_t kLookups = 8;
+// A gang is chosen where its prompt takes no more of the TTFT target than this,
+// and its step no more of the token target.
+constexpr double kGangTtftShare = 0.5, kGangTpotShare = 0.8;
+
+bool IsPreempted(const StepPlan& plan, RequestId id) {
+  return std::ranges::find(plan.preempted, id, &Preemption::request) !=
+         plan.preempted.end();
+}
+
+uint32_t Share(uint32_t capacity, double share) {
+  return static_cast<uint32_t>(share * capacity);
+}
+
+}  // namespace
+
+// The set with which a fixed gang runs; null: there is none for it.
+const StreamSet* Scheduler::GangSet(const StreamTerms& terms) const {
+  for (const StreamSet& set : config_.stream_sets) {
+    if (set.streams == terms.max || (set.elastic && set.streams > terms.max)) {
+      return &set;
+    }
+  }
+  return nullptr;
+}
+
+// Whether a prefix may be shared: KV depends on the set and the stream. Elastic
+// streams share among themselves alone, so that what they hold can always be
+// taken from them.
+PrefixKeys Scheduler::KeysOf(const Request& request, uint32_t stream) const {
+  uint64_t seed = request.prefix_seed;
+  const StreamSet* set = request.set;
+  if (set != nullptr && (stream > 0 || !set->elastic)) {
+    seed = Hash64Of(std::span<const uint64_t>(
+        {seed, set->fingerprint, stream, request.gang > 1 ? 1u : 0u}));
+  }
+  return PrefixKeys(seed, config_.block_tokens);
+}
+
+void Scheduler::ExtendKeys(Request& request) const {
+  if (!config_.prefix_cache) return;
+  // As its answer grows, nothing is allocated.
+  const size_t tokens = size_t{request.prompt_size} + request.max_output;
+  request.keys.Reserve(tokens);
+  request.keys.Extend(request.tokens);
+  for (RequestStream& stream : request.streams) {
+    stream.keys.Reserve(tokens);
+    stream.keys.Extend(request.tokens);
+  }
+}
+
+void Scheduler::SetGang(Request& request, const StreamSet* set, uint32_t gang) {
+  request.set = set;
+  request.gang = gang;
+  request.streams.clear();
+  for (uint32_t stream = 1; stream < gang; ++stream) {
+    request.streams.emplace_back().keys = KeysOf(request, stream);
+  }
+  request.keys = KeysOf(request, 0);
+  ExtendKeys(request);
+}
+
+// On arrival. A fixed gang is what was asked for; of sets with one P, the
+// largest that idle rows and blocks carry.
+void Scheduler::ChooseGang(Request& request) {
+  const StreamTerms& terms = request.terms;
+  const bool streams = terms.mode != StreamMode::kOff && terms.max > 1;
+  if (!streams || config_.stream_sets.empty()) {
+    return SetGang(request, nullptr, 1);
+  }
+  if (terms.mode == StreamMode::kFixed) {
+    return SetGang(request, GangSet(terms), terms.max);
+  }
+  const StreamSet* largest = nullptr;
+  bool smaller = false;  // there is one that does not fit
+  for (const StreamSet& set : config_.stream_sets) {
+    if (set.elastic) return SetGang(request, &set, 1);
+    if (set.streams > terms.max) continue;
+    if (largest != nullptr && set.streams <= largest->streams) continue;
+    if (GangFits(request, set.streams)) {
+      largest = &set;
+    } else {
+      smaller = true;
+    }
+  }
+  SetGang(request, largest, largest == nullptr ? 1 : largest->streams);
+  Log(DecisionKind::kStreams,
+      largest == nullptr ? "full-house"
+      : smaller          ? "smaller-gang"
+                         : "gang",
+      request, request.gang, BlocksOf(request));
+}
+
+bool Scheduler::GangFits(const Request& request, uint32_t gang) const {
+  if (queue_.size() > 0) return false;
+  const uint64_t blocks = uint64_t{gang} * BlocksFor(request.positions());
+  return std::ranges::any_of(devices_, [&](const DeviceState& device) {
+    if (!device.up || !MayRunGang(device, gang) || !device.HasRows(gang) ||
+        blocks > AvailableFor(device.config.pool)) {
+      return false;
+    }
+    if (!IsWarm(device)) return running() == 0;
+    const PromptWork prompt = PromptWork::Of(0, request.size(), gang);
+    if (PrefillWait(device, PromptWork()) + PromptSeconds(device, prompt) >
+        kGangTtftShare * ToSeconds(ClassOf(request).ttft)) {
+      return false;
+    }
+    StepShape step = device.DecodeShape();
+    step.AddDecodeRow(request.size());
+    for (uint32_t i = 1; i < gang; ++i) {
+      step.AddStreamRows(request.size() - 1, 1);
+    }
+    return TimeOf(device).Predict(step) <=
+           kGangTpotShare * TpotWith(device, request);
+  });
+}
+
+// It may run as one stream too.
+bool Scheduler::IsOptionalGang(const Request& request) const {
+  return request.gang > 1 && request.terms.mode == StreamMode::kAuto;
+}
+
+// Waiting: the house is full.
+void Scheduler::GiveUpGang(Request& request) {
+  Unbind(request);
+  SetGang(request, nullptr, 1);
+  Log(DecisionKind::kStreams, "full-house", request, 1, BlocksOf(request));
+}
+
+// Of what elastic streams hold, what no step in flight works on; at least.
+uint32_t Scheduler::ReclaimableNow(PoolId id) const {
+  const uint32_t held = pools_[id.value()]->elastic_blocks;
+  if (held == 0) return 0;
+  uint32_t pinned = 0;
+  for (const DeviceState& device : devices_) {
+    if (device.config.pool == id) pinned += device.pinned;
+  }
+  return held - std::min(held, pinned);
+}
+
+// Blocks that waiting requests will take there.
+uint64_t Scheduler::PromisedBlocks(PoolId id) const {
+  uint64_t blocks = 0;
+  for (const DeviceState& device : devices_) {
+    if (device.config.pool != id) continue;
+    blocks += device.queued.blocks + device.queued.prompt_blocks;
+  }
+  return blocks;
+}
+
+// Drops streams until so many blocks come free; what is worth the least goes
+// first, and of one request the highest. All that are not in flight, when that
+// is not enough.
+void Scheduler::DropFor(PoolId id, uint64_t blocks, StepPlan& plan) const {
+  const Pool& pool = *pools_[id.value()];
+  spares_.clear();
+  for (const DeviceState& device : devices_) {
+    if (device.config.pool != id || device.elastic == 0) continue;
+    for (const DecodeRow& row : device.decoding) {
+      const Request& request = requests_.at(row.slot);
+      if (!request.elastic() || IsPreempted(plan, request.id)) continue;
+      const double remaining = ExpectedOutput(request);
+      for (uint32_t s = 1; s < request.most_streams(); ++s) {
+        const RequestStream& stream = request.streams[s - 1];
+        const size_t held = stream.blocks.blocks().size();
+        if (held == 0 || stream.in_flight) continue;
+        const double gain = request.set->gain[s] - request.set->gain[s - 1];
+        spares_.push_back(
+            {.request = &request,
+             .stream = s,
+             .worth = gain * remaining / static_cast<double>(held)});
+      }
+    }
+  }
+  std::ranges::sort(spares_, [](const Spare& a, const Spare& b) {
+    if (a.worth != b.worth) return a.worth < b.worth;
+    if (a.request != b.request) return a.request->id < b.request->id;
+    return a.stream > b.stream;
+  });
+  const size_t first = plan.dropped.size();
+  uint64_t found = 0;
+  for (const Spare& spare : spares_) {
+    if (found >= blocks) break;
+    const Request& request = *spare.request;
+    auto drop = std::find_if(
+        plan.dropped.begin() + static_cast<std::ptrdiff_t>(first),
+        plan.dropped.end(),
+        [&](const StreamDrop& one) { return one.request == request.id; });
+    uint32_t end = request.most_streams();
+    if (drop == plan.dropped.end()) {
+      plan.dropped.push_back({.request = request.id, .slot = request.slot});
+      drop = plan.dropped.end() - 1;
+    } else {
+      end = drop->keep;
+    }
+    for (uint32_t s = spare.stream; s < end; ++s) {
+      const BlockTable& table = request.streams[s - 1].blocks;
+      found += std::ranges::count_if(table.blocks(), [&](BlockId block) {
+        return pool.elastic_holders[block.value()] == 1;
+      });
+    }
+    drop->keep = std::min(end, spare.stream);
+  }
+}
+
+// Makes room for the plan's admissions.
+void Scheduler::PlanDrops(StepPlan& plan) const {
+  if (plan.admissions.empty()) return;
+  for (const auto& pool : pools_) {
+    if (pool->elastic_blocks == 0) continue;
+    const PoolId id = pool->blocks.id();
+    uint64_t needed = 0;
+    const auto add = [&](const std::vector<BlockId>& shared, uint32_t taken) {
+      needed += taken;
+      for (BlockId block : shared) {
+        needed += pool->blocks.state(block) == BlockState::kCached;
+      }
+    };
+    for (const Admission& admission : plan.admissions) {
+      if (pool_of(admission.prefill) == id) {
+        add(admission.shared, admission.taken);
+        add(admission.streams_shared, 0);
+      }
+      if (pool_of(admission.decode) == id) {
+        add(admission.landing_shared, admission.landing_taken);
+      }
+    }
+    const uint32_t available = pool->index.available();
+    if (needed > available) DropFor(id, needed - available, plan);
+  }
+}
+
+void Scheduler::PlanStreams(const DeviceState& own, TimePoint now,
+                            StepPlan& plan) const {
+  if (!plan.dropped.empty()) return;
+  // Somebody waits for blocks. Those that the last step worked on come now.
+  const uint64_t promised = PromisedBlocks(own.config.pool);
+  const uint32_t available = index(own.config.pool).available();
+  if (promised > available) {
+    return DropFor(own.config.pool, promised - available, plan);
+  }
+  if (!own.prefilling.empty() || own.queued.prompts.requests > 0 ||
+      !plan.preempted.empty() || !IsWarm(own)) {
+    return;
+  }
+  const StepTimeModel& time = TimeOf(own);
+  const StepShape shape = ShapeOf(plan);
+  TimePoint due = kNever;
+  for (const DecodeRow& row : own.decoding) due = std::min(due, row.due);
+  const double plain = time.Predict(shape);
+  const double seconds = std::min({ToSeconds(due - now), (1 + kStretch) * plain,
+                                   kTargetShare * TightestTpot(own)});
+  const uint32_t rows = own.config.max_rows - shape.rows();
+  if (seconds <= plain || rows == 0) return;
+
+  FindCandidates(own, plan);
+  plan.offered = StreamFiller::Offered(candidates_, shape, time, seconds, rows);
+  const StreamFill fill =
+      filler_.Fill(candidates_, shape, time,
+                   {.seconds = seconds,
+                    .rows = rows,
+                    .slice = config_.prefill_chunk,
+                    .blocks = BlocksForStreams(own.config.pool),
+                    .block_tokens = config_.block_tokens});
+  if (fill.rows > 0) InsertStreams(candidates_, places_, plan);
+}
+
+// Those of the plan's rows that may have elastic streams.
+void Scheduler::FindCandidates(const DeviceState& own,
+                               const StepPlan& plan) const {
+  candidates_.clear();
+  places_.clear();
+  uint32_t lookups = config_.prefix_cache ? kLookups : 0;
+  for (uint32_t place = 0; place < plan.rows.size(); ++place) {
+    const PlannedRows& rows = plan.rows[place];
+    const Request& request = requests_.at(rows.slot);
+    if (rows.kind != RowKind::kDecode || !request.elastic()) continue;
+    StreamCandidate& candidate = candidates_.emplace_back();
+    places_.push_back(place);
+    candidate.position = rows.first;
+    candidate.remaining = std::max(ExpectedOutput(request), 1u);
+    candidate.most = request.most_streams();
+    candidate.wanted = std::min(request.terms.min, candidate.most);
+    candidate.gain = request.set->gain;
+    for (uint32_t s = 1; s < candidate.most; ++s) {
+      const RequestStream& stream = request.streams[s - 1];
+      candidate.computed[s] = stream.computed;
+      candidate.blocks[s] =
+          static_cast<uint32_t>(stream.blocks.blocks().size());
+      if (candidate.blocks[s] > 0 || lookups == 0) continue;
+      // What the index knows of it need not be computed; its blocks are counted
+      // as if they were taken.
+      --lookups;
+      const uint32_t known =
+          std::min(rows.first, stream.keys.size() * config_.block_tokens);
+      candidate.computed[s] =
+          config_.block_tokens *
+          index(own.config.pool)
+              .CountMatch(stream.keys, std::span(request.tokens).first(known));
+    }
+  }
+}
+
+uint32_t Scheduler::BlocksForStreams(PoolId id) const {
+  const Pool& pool = *pools_[id.value()];
+  const uint32_t held = pool.elastic_blocks;
+  const auto up_to = [&](double share) {
+    const uint32_t most = Share(pool.blocks.capacity(), share);
+    return most - std::min(most, held);
+  };
+  const auto promised = static_cast<uint32_t>(PromisedBlocks(id));
+  return std::min({pool.index.available() - promised,
+                   pool.blocks.count(BlockState::kFree) + up_to(kEvictingShare),
+                   up_to(kMostShare)});
+}
+
+// Every candidate's rows behind the row of its stream 0, from the back so that
+// nothing is moved twice.
+void Scheduler::InsertStreams(std::span<const StreamCandidate> candidates,
+                              std::span<const uint32_t> places,
+                              StepPlan& plan) {
+  size_t from = plan.rows.size(), to = from;
+  for (const StreamCandidate& candidate : candidates) {
+    to += candidate.gang - 1 +
+          (candidate.gang < candidate.most && candidate.rows[candidate.gang]);
+  }
+  plan.rows.resize(to);
+  size_t next = candidates.size();
+  while (from > 0) {
+    PlannedRows row = plan.rows[--from];
+    if (next > 0 && places[next - 1] == from) {
+      const StreamCandidate& candidate = candidates[--next];
+      for (uint32_t s = candidate.most - 1; s > 0; --s) {
+        if (candidate.rows[s] == 0) continue;
+        plan.rows[--to] = {.request = row.request,
+                           .kind = RowKind::kStream,
+                           .slot = row.slot,
+                           .first = candidate.computed[s],
+                           .count = candidate.rows[s],
+                           .draws = false,
+                           .stream = s};
+      }
+      row.gang = candidate.gang;
+    }
+    plan.rows[--to] = row;
+  }
+}
+
+}  // namespace braid
