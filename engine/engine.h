@@ -28,6 +28,7 @@
 #include "scheduler/decision_log.h"
 #include "scheduler/service_class.h"
 #include "scheduler/split.h"
+#include "scheduler/stream_terms.h"
 
 namespace braid {
 
@@ -48,6 +49,7 @@ struct GenerateRequest {
   uint64_t tenant = 0;          // among whom a class is shared fairly
   // Requests of different salts never share a cached prefix.
   uint64_t cache_salt = 0;
+  StreamTerms streams;  // PARSCALE
 };
 
 struct EngineDevice {
@@ -84,6 +86,7 @@ struct EngineConfig {
   bool lend_cores = true;
   bool prefix_cache = true;
   uint64_t model_fingerprint = 0;
+  std::vector<StreamSet> stream_sets;  // PARSCALE weights of the runners
 };
 
 // Some of the scheduler's decisions, oldest first.

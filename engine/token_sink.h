@@ -18,6 +18,8 @@ struct TokenDelta {
   // Without the token that ended the generation, which is no part of the
   // answer; Outcome::output_tokens counts it.
   std::vector<SampledToken> tokens;
+  // PARSCALE streams that answered together, by token.
+  std::vector<uint32_t> streams;
   // Text that is certain by now: complete characters that are not the beginning
   // of a stop string.
   std::string text;
@@ -50,6 +52,7 @@ struct Outcome {
   uint32_t prompt_tokens = 0;
   uint32_t cached_tokens = 0;  // of the prompt, found in the prefix cache
   uint32_t output_tokens = 0;
+  double mean_streams = 1;  // PARSCALE, over the output tokens
   bool split = false;      // prefilled on one device and handed over to another
   uint32_t preempted = 0;  // times it was put back for a better class
   uint32_t recomputed = 0;    // times a device was lost under it
