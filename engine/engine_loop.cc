@@ -71,6 +71,19 @@ absl::Status CheckConfig(const EngineConfig& config) {
   return absl::OkStatus();
 }
 
+absl::Status CheckStreams(const StreamTerms& terms,
+                          const std::vector<StreamSet>& sets) {
+  if (terms.mode == StreamMode::kOff) return absl::OkStatus();
+  uint32_t most = 1;
+  for (const StreamSet& set : sets) most = std::max(most, set.streams);
+  if (terms.min < 1 || terms.min > terms.max || terms.max > most) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("a request may have 1 to ", most, " streams here, not ",
+                     terms.min, " to ", terms.max));
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<EngineLoop>> EngineLoop::Create(
@@ -133,6 +146,10 @@ absl::StatusOr<RequestId> EngineLoop::Submit(GenerateRequest request,
     return mailbox_.Refuse(absl::InvalidArgumentError(absl::StrCat(
         "there are ", config_.classes.size(),
         " service classes, none is number ", request.service_class)));
+  }
+  if (absl::Status streams = CheckStreams(request.streams, config_.stream_sets);
+      !streams.ok()) {
+    return mailbox_.Refuse(std::move(streams));
   }
   const auto size = request.prompt.size();
   if (size + (request.max_tokens > 0 ? 1 : 0) > config_.max_context) {

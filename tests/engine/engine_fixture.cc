@@ -48,6 +48,8 @@ void RecordingSink::OnPromptScores(std::vector<SampledToken> s) {
 bool RecordingSink::OnTokens(const TokenDelta& delta) {
   EXPECT_FALSE(finished());
   tokens.insert(tokens.end(), delta.tokens.begin(), delta.tokens.end());
+  EXPECT_EQ(delta.streams.size(), delta.tokens.size());
+  streams.insert(streams.end(), delta.streams.begin(), delta.streams.end());
   text += delta.text;
   return tokens.size() <= takes_;
 }
@@ -72,7 +74,8 @@ std::vector<TokenId> RecordingSink::ids() const {
   return ids;
 }
 
-Expected ExpectedOf(const GenerateRequest& request, uint32_t max_context) {
+Expected ExpectedOf(const GenerateRequest& request, uint32_t max_context,
+                    std::span<const uint32_t> streams, bool elastic) {
   const std::vector<std::string> words = FakeWords();
   const auto end = static_cast<TokenId>(words.size()) - 1;
   const uint32_t most = std::min<uint32_t>(
@@ -82,9 +85,13 @@ Expected ExpectedOf(const GenerateRequest& request, uint32_t max_context) {
   std::vector<TokenId> output;
   std::string watched;  // Text before min_tokens is no part of a stop string.
   while (output.size() < most) {
+    const size_t i = output.size();
+    FakeGang gang;
+    if (i < streams.size()) gang = {streams[i], 1, elastic};
     const TokenId token =
         FakeRunner::Next(request.prompt, output, request.sampling,
-                         std::span(&end, 1), static_cast<int32_t>(words.size()))
+                         std::span(&end, 1), static_cast<int32_t>(words.size()),
+                         gang)
             .token;
     output.push_back(token);
     expected.output_tokens = static_cast<uint32_t>(output.size());
@@ -140,7 +147,8 @@ EngineConfig FakeEngineConfig(const HarnessOptions& options, const Clock* clock,
                           .cores = cores,
                           .max_rows = options.max_rows,
                           .vocabulary = FakeTokenizer().vocabulary(),
-                          .thread = threads});
+                          .thread = threads,
+                          .stream_sets = options.stream_sets});
     runners->push_back(runner.get());
     config.devices.push_back({.id = id,
                               .name = "fake:" + std::to_string(i),
@@ -167,6 +175,7 @@ EngineConfig FakeEngineConfig(const HarnessOptions& options, const Clock* clock,
   config.progress_layers = options.progress_layers;
   config.lend_cores = options.lend_cores;
   config.prefix_cache = options.prefix_cache;
+  config.stream_sets = options.stream_sets;
   return config;
 }
 

@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -44,6 +45,7 @@ class RecordingSink final : public TokenSink {
   std::vector<TokenId> ids() const;
 
   std::vector<SampledToken> tokens;
+  std::vector<uint32_t> streams;  // by token
   std::string text;
   std::optional<std::vector<SampledToken>> scores;
   std::optional<Outcome> outcome;
@@ -60,7 +62,11 @@ struct Expected {
   std::string matched_stop;
   uint32_t output_tokens = 0;
 };
-Expected ExpectedOf(const GenerateRequest& request, uint32_t max_context);
+// Token i is drawn by streams[i] of the first stream set, or by one behind
+// their end.
+Expected ExpectedOf(const GenerateRequest& request, uint32_t max_context,
+                    std::span<const uint32_t> streams = {},
+                    bool elastic = true);
 
 struct HarnessOptions {
   SplitMode split = SplitMode::kOn;
@@ -79,6 +85,7 @@ struct HarnessOptions {
   uint32_t progress_layers = 1;
   bool lend_cores = true;
   bool prefix_cache = true;
+  std::vector<StreamSet> stream_sets;
 };
 
 // Devices, pools and a HandTransport; runners by hand.

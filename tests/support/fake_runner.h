@@ -6,6 +6,10 @@
 // the token's place in the first key page. Launch spoils the rows' places
 // first: what leaves before its layer is done is not right yet.
 //
+// PARSCALE: records of a stream with a prefix are of (set, stream) as well, but
+// for layer 0, which is stream 0's alone. The token of a gang is a hash of the
+// contexts of all of its streams.
+//
 // Threads: by hand (Options::thread false), callbacks run inside Advance and
 // Finish, which the test calls in any order; else on a thread of the runner.
 #pragma once
@@ -23,6 +27,7 @@
 #include "base/ids.h"
 #include "kvcache/kv_arena.h"
 #include "model/model_runner.h"
+#include "scheduler/stream_terms.h"
 
 namespace braid {
 
@@ -48,6 +53,14 @@ struct FakeRunnerOptions {
   uint32_t max_rows = 64;
   int32_t vocabulary = 0;
   bool thread = false;
+  std::vector<StreamSet> stream_sets;
+};
+
+// Streams that answer together, of one set.
+struct FakeGang {
+  uint32_t streams = 1;
+  uint32_t set = 1;
+  bool elastic = true;  // else stream 0 has a prefix too
 };
 
 class FakeRunner final : public ModelRunner {
@@ -75,15 +88,21 @@ class FakeRunner final : public ModelRunner {
                            std::span<const TokenId> output,
                            const SamplingParams& sampling,
                            std::span<const TokenId> end_of_generation,
-                           int32_t vocabulary);
+                           int32_t vocabulary, const FakeGang& gang = {});
   // The score of `target` after `context`.
   static SampledToken ScoreOf(std::span<const TokenId> context, TokenId target,
-                              int32_t alternatives);
+                              int32_t alternatives, const FakeGang& gang = {});
 
  private:
+  void Check(const ForwardBatch& batch) const;
   void Spoil();
-  SequenceResult Evaluate(const SequenceRows& rows) const;
+  // Of the gang that begins at `index`.
+  SequenceResult Evaluate(size_t index) const;
   uint64_t ReadContext(const SequenceRows& rows, uint32_t end) const;
+  // Of the gang that begins at `index`, `end` tokens long.
+  uint64_t ReadGang(size_t index, uint32_t end) const;
+  // What records of these rows are of, besides layer, position and token.
+  uint64_t FlavourOf(const SequenceRows& rows) const;
   void RunThread();
 
   const FakeRunnerOptions options_;
