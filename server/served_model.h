@@ -14,6 +14,7 @@
 #include "absl/strings/string_view.h"
 #include "model/chat_template.h"
 #include "model/tokenizer.h"
+#include "server/parscale_terms.h"
 
 namespace braid::server {
 
@@ -26,12 +27,14 @@ class ServedModel final {
     uint32_t max_context = 0;                     // tokens
     uint32_t default_max_tokens = 0;              // see DefaultMaxTokens
     int64_t created_unix_seconds = 0;
+    ParscaleOffer parscale;
   };
   explicit ServedModel(Parts parts);
 
   const std::string& name() const { return parts_.name; }
   const Tokenizer& tokenizer() const { return *parts_.tokenizer; }
   uint32_t max_context() const { return parts_.max_context; }
+  const ParscaleOffer& parscale() const { return parts_.parscale; }
   int64_t created_unix_seconds() const { return parts_.created_unix_seconds; }
 
   // NOT_FOUND unless `name` is this model's, or empty.

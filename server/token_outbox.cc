@@ -45,6 +45,8 @@ bool TokenOutbox::OnTokens(const TokenDelta& delta) {
   if (batch_.tokens.size() + delta.tokens.size() > max_tokens_) return false;
   batch_.tokens.insert(batch_.tokens.end(), delta.tokens.begin(),
                        delta.tokens.end());
+  batch_.streams.insert(batch_.streams.end(), delta.streams.begin(),
+                        delta.streams.end());
   batch_.text += delta.text;
   Signal(std::move(lock));
   return true;
@@ -59,6 +61,7 @@ void TokenOutbox::OnFinish(Outcome outcome) {
 void TokenOutbox::Batch::Clear() {
   prompt_scores.reset();
   tokens.clear();
+  streams.clear();
   text.clear();
   outcome.reset();
 }

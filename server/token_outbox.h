@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <mutex>
 #include <optional>
@@ -25,6 +26,7 @@ class TokenOutbox final : public TokenSink {
   struct Batch {
     std::optional<std::vector<SampledToken>> prompt_scores;
     std::vector<SampledToken> tokens;
+    std::vector<uint32_t> streams;  // by token
     std::string text;
     std::optional<Outcome> outcome;  // nothing follows
 

@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "server/grpc/inference_request.h"
 #include "server/request_error.h"
 
 namespace braid::server {
@@ -17,7 +16,8 @@ constexpr size_t kMaxWaitingTokens = 4096;
 
 GenerateReactor* GenerateReactor::Start(
     grpc::CallbackServerContext& context, Engine* engine, WakeThread& wakes,
-    ActiveCalls& calls, absl::StatusOr<GenerateRequest> request) {
+    ActiveCalls& calls, const v1::GenerateRequest& wire,
+    absl::StatusOr<GenerateRequest> request) {
   std::shared_ptr<GenerateReactor> reactor(
       new GenerateReactor(context, engine, calls));
   reactor->self_ = reactor;
@@ -26,7 +26,7 @@ GenerateReactor* GenerateReactor::Start(
     reactor->FinishWith(request.status());
     return reactor.get();
   }
-  reactor->with_logprobs_ = request->sampling.top_logprobs >= 0;
+  reactor->detail_ = DetailOf(wire, *request);
   std::weak_ptr<GenerateReactor> weak = reactor;
   reactor->outbox_ =
       std::make_shared<TokenOutbox>(kMaxWaitingTokens, [weak, &wakes] {
@@ -60,8 +60,8 @@ void GenerateReactor::Advance() {
 
   response_.Clear();
   response_.set_text(batch.text);
-  for (const SampledToken& token : batch.tokens) {
-    AppendToken(token, with_logprobs_, response_);
+  for (size_t i = 0; i < batch.tokens.size(); ++i) {
+    AppendToken(batch.tokens[i], batch.streams[i], detail_, response_);
   }
   if (!batch.outcome) {
     writing_ = true;
@@ -71,7 +71,7 @@ void GenerateReactor::Advance() {
   }
   finished_ = true;
   const absl::Status status = OutcomeStatus(*batch.outcome);
-  if (status.ok()) SetFinished(*batch.outcome, response_);
+  if (status.ok()) SetFinished(*batch.outcome, detail_, response_);
   lock.unlock();
   if (status.ok()) {
     StartWriteAndFinish(&response_, grpc::WriteOptions(), grpc::Status::OK);

@@ -14,6 +14,7 @@
 #include "braid/v1/inference.grpc.pb.h"
 #include "engine/engine.h"
 #include "server/grpc/active_calls.h"
+#include "server/grpc/inference_request.h"
 #include "server/grpc/wake_thread.h"
 #include "server/token_outbox.h"
 
@@ -24,11 +25,12 @@ class GenerateReactor final
       public std::enable_shared_from_this<GenerateReactor> {
  public:
   // Submits the request, or finishes the call with its error, for which no
-  // `engine` is needed. All but the request outlive the call. The result is
-  // gRPC's to call.
+  // `engine` is needed. All but the request and `wire`, of which it is, outlive
+  // the call. The result is gRPC's to call.
   static GenerateReactor* Start(grpc::CallbackServerContext& context,
                                 Engine* engine, WakeThread& wakes,
                                 ActiveCalls& calls,
+                                const v1::GenerateRequest& wire,
                                 absl::StatusOr<GenerateRequest> request);
 
   void OnWriteDone(bool ok) override;
@@ -55,7 +57,7 @@ class GenerateReactor final
   // Shared with the engine. Set before gRPC knows of the reactor.
   std::shared_ptr<TokenOutbox> outbox_;
   RequestId id_;
-  bool with_logprobs_ = false;
+  AnswerDetail detail_;
 
   std::mutex mutex_;
   TokenOutbox::Batch batch_;       // guarded by mutex_

@@ -45,10 +45,11 @@ class InferenceService final : public v1::Inference::CallbackService {
       const v1::GenerateRequest* wire) override {
     const Backing* backing = backing_;
     if (backing == nullptr) {
-      return GenerateReactor::Start(*context, nullptr, wakes_, calls_,
+      return GenerateReactor::Start(*context, nullptr, wakes_, calls_, *wire,
                                     Loading());
     }
     return GenerateReactor::Start(*context, &backing->engine, wakes_, calls_,
+                                  *wire,
                                   MakeRequest(*context, *backing, *wire));
   }
 
@@ -69,6 +70,7 @@ class InferenceService final : public v1::Inference::CallbackService {
     response->set_model(model.name());
     response->set_max_context(model.max_context());
     response->set_vocabulary(model.tokenizer().vocabulary());
+    response->set_max_parscale_streams(model.parscale().most());
     reactor->Finish(grpc::Status::OK);
     return reactor;
   }

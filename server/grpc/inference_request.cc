@@ -100,7 +100,41 @@ absl::StatusOr<std::vector<TokenId>> ParsePrompt(
   return InvalidField("input", "give text, chat or tokens");
 }
 
+absl::StatusOr<StreamTerms> ParseParscale(const v1::GenerateRequest& wire,
+                                          const ParscaleOffer& offer) {
+  const v1::Parscale& parscale = wire.parscale();
+  ParscaleTerms terms;
+  switch (parscale.mode()) {
+    case v1::PARSCALE_MODE_UNSPECIFIED:
+      break;
+    case v1::PARSCALE_MODE_OFF:
+      terms.mode = StreamMode::kOff;
+      break;
+    case v1::PARSCALE_MODE_AUTO:
+      terms.mode = StreamMode::kAuto;
+      break;
+    case v1::PARSCALE_MODE_FIXED:
+      terms.mode = StreamMode::kFixed;
+      break;
+    default:
+      return InvalidField("parscale.mode",
+                          absl::StrCat("there is no mode number ",
+                                       static_cast<int>(parscale.mode())));
+  }
+  if (parscale.has_min()) terms.min = parscale.min();
+  if (parscale.has_max()) terms.max = parscale.max();
+  return offer.Resolve(terms);
+}
+
 }  // namespace
+
+AnswerDetail DetailOf(const v1::GenerateRequest& wire,
+                      const GenerateRequest& request) {
+  return {.logprobs = request.sampling.top_logprobs >= 0,
+          .token_streams = wire.parscale().per_token(),
+          .mean_streams =
+              wire.has_parscale() || request.streams.mode != StreamMode::kOff};
+}
 
 absl::StatusOr<GenerateRequest> ParseGenerate(const v1::GenerateRequest& wire,
                                               const ServedModel& model) {
@@ -125,6 +159,8 @@ absl::StatusOr<GenerateRequest> ParseGenerate(const v1::GenerateRequest& wire,
   request.include_stop_in_text = wire.include_stop_in_text();
   request.show_special = wire.show_special_tokens();
   BRAID_ASSIGN_OR_RETURN(request.prompt, ParsePrompt(wire, model));
+  BRAID_ASSIGN_OR_RETURN(request.streams,
+                         ParseParscale(wire, model.parscale()));
 
   uint32_t max_tokens = 1;
   BRAID_RETURN_IF_ERROR(Take(wire.has_max_tokens(), wire.max_tokens(), 1u,
@@ -146,11 +182,12 @@ absl::StatusOr<ServiceTerms> ParseTerms(const v1::GenerateRequest& wire) {
   return terms;
 }
 
-void AppendToken(const SampledToken& token, bool with_logprobs,
-                 v1::GenerateResponse& out) {
+void AppendToken(const SampledToken& token, uint32_t streams,
+                 const AnswerDetail& detail, v1::GenerateResponse& out) {
   v1::GeneratedToken* wire = out.add_tokens();
   wire->set_id(token.token);
-  if (!with_logprobs) return;
+  if (detail.token_streams) wire->set_parscale_streams(streams);
+  if (!detail.logprobs) return;
   wire->set_logprob(token.logprob);
   for (const TokenLogprob& alternative : token.top) {
     v1::TokenLogprob* top = wire->add_top();
@@ -183,7 +220,8 @@ void SetTimings(const Outcome& outcome, v1::Timings& out) {
 
 }  // namespace
 
-void SetFinished(const Outcome& outcome, v1::GenerateResponse& out) {
+void SetFinished(const Outcome& outcome, const AnswerDetail& detail,
+                 v1::GenerateResponse& out) {
   v1::Finished* finished = out.mutable_finished();
   finished->set_reason(outcome.reason == FinishReason::kLength
                            ? v1::FINISH_REASON_LENGTH
@@ -193,6 +231,9 @@ void SetFinished(const Outcome& outcome, v1::GenerateResponse& out) {
   finished->set_cached_tokens(outcome.cached_tokens);
   finished->set_output_tokens(outcome.output_tokens);
   finished->set_split(outcome.split);
+  if (detail.mean_streams) {
+    finished->mutable_parscale()->set_mean(outcome.mean_streams);
+  }
   SetTimings(outcome, *finished->mutable_timings());
 }
 

@@ -16,13 +16,23 @@ namespace braid::server {
 absl::StatusOr<GenerateRequest> ParseGenerate(const v1::GenerateRequest& wire,
                                               const ServedModel& model);
 
+// What the answer tells besides its text.
+struct AnswerDetail {
+  bool logprobs = false;
+  bool token_streams = false;  // of each token
+  bool mean_streams = false;
+};
+// Of a request that has been parsed.
+AnswerDetail DetailOf(const v1::GenerateRequest& wire,
+                      const GenerateRequest& request);
+
 // INVALID_ARGUMENT naming the field.
 absl::StatusOr<ServiceTerms> ParseTerms(const v1::GenerateRequest& wire);
 
-// `with_logprobs`: as the request asked.
-void AppendToken(const SampledToken& token, bool with_logprobs,
+void AppendToken(const SampledToken& token, uint32_t streams,
+                 const AnswerDetail& detail, v1::GenerateResponse& out);
+void SetFinished(const Outcome& outcome, const AnswerDetail& detail,
                  v1::GenerateResponse& out);
-void SetFinished(const Outcome& outcome, v1::GenerateResponse& out);
 
 // With google.rpc.RetryInfo among the details where `status` says when to try
 // again.

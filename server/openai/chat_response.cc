@@ -7,7 +7,9 @@ namespace braid::server {
 ChatResponseWriter::ChatResponseWriter(const Tokenizer* tokenizer,
                                        ResponseHead head,
                                        const GenerationOptions& options)
-    : tokenizer_(tokenizer), top_logprobs_(options.sampling.top_logprobs) {
+    : tokenizer_(tokenizer),
+      top_logprobs_(options.sampling.top_logprobs),
+      per_token_streams_(options.parscale.per_token) {
   fields_ = "\"id\":";
   AppendJsonString(head.id, fields_);
   absl::StrAppend(&fields_, ",\"created\":", head.created_unix_seconds,
@@ -35,15 +37,15 @@ void ChatResponseWriter::Begin(uint32_t choice, std::string& out) {
                   chunk_suffix_);
 }
 
-void ChatResponseWriter::Delta(uint32_t choice, absl::string_view text,
-                               std::span<const SampledToken> tokens,
+void ChatResponseWriter::Delta(uint32_t choice, const AnswerPart& part,
                                std::string& out) {
-  if (text.empty() && (tokens.empty() || !wants_logprobs())) return;
+  if (part.text.empty() && (part.tokens.empty() || !wants_tokens())) return;
   absl::StrAppend(&out, chunk_prefix_, ",\"choices\":[{\"index\":", choice,
                   ",\"delta\":{\"content\":");
-  AppendJsonString(text, out);
+  AppendJsonString(part.text, out);
   out += "},\"logprobs\":";
-  AppendLogprobs(tokens, out);
+  AppendLogprobs(part.tokens, out);
+  if (per_token_streams_) AppendParscaleStreams(part.streams, out);
   absl::StrAppend(&out, ",\"finish_reason\":null", chunk_suffix_);
 }
 
@@ -72,6 +74,7 @@ std::string ChatResponseWriter::Whole(std::span<const ChoiceResult> choices,
     AppendJsonString(choices[i].text, out);
     out += ",\"refusal\":null},\"logprobs\":";
     AppendLogprobs(choices[i].tokens, out);
+    if (per_token_streams_) AppendParscaleStreams(choices[i].streams, out);
     out += ",\"finish_reason\":";
     AppendFinishReason(choices[i].reason, out);
     out += '}';

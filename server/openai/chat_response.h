@@ -21,8 +21,7 @@ class ChatResponseWriter final {
 
   // Each appends one server-sent event.
   void Begin(uint32_t choice, std::string& out);
-  void Delta(uint32_t choice, absl::string_view text,
-             std::span<const SampledToken> tokens, std::string& out);
+  void Delta(uint32_t choice, const AnswerPart& part, std::string& out);
   void Finish(uint32_t choice, FinishReason reason, std::string& out);
   void FinalUsage(const Usage& usage, absl::string_view timings,
                   std::string& out);
@@ -33,10 +32,13 @@ class ChatResponseWriter final {
 
  private:
   bool wants_logprobs() const { return top_logprobs_ >= 0; }
+  // Tokens tell something even while they are no text yet.
+  bool wants_tokens() const { return wants_logprobs() || per_token_streams_; }
   void AppendLogprobs(std::span<const SampledToken> tokens, std::string& out);
 
   const Tokenizer* tokenizer_;
   const int32_t top_logprobs_;
+  const bool per_token_streams_;
   std::string fields_;  // "id":..,"created":..,"model":..
   // What stands before and behind the choices of a chunk, prepared once.
   std::string chunk_prefix_, chunk_suffix_;

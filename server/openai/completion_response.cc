@@ -11,6 +11,7 @@ CompletionResponseWriter::CompletionResponseWriter(
     const GenerationOptions& options, uint32_t choices)
     : tokenizer_(tokenizer),
       top_logprobs_(options.sampling.top_logprobs),
+      per_token_streams_(options.parscale.per_token),
       echoes_(choices),
       text_offsets_(choices, 0) {
   fields_ = "\"id\":";
@@ -27,33 +28,32 @@ void CompletionResponseWriter::Echo(uint32_t choice, EchoedPrompt prompt) {
 }
 
 void CompletionResponseWriter::AppendChunk(uint32_t choice,
-                                           absl::string_view text,
-                                           std::span<const SampledToken> tokens,
+                                           const AnswerPart& part,
                                            size_t unscored, std::string& out) {
   absl::StrAppend(&out, chunk_prefix_, ",\"choices\":[{\"index\":", choice,
                   ",\"text\":");
-  AppendJsonString(text, out);
+  AppendJsonString(part.text, out);
   out += ",\"logprobs\":";
   if (wants_logprobs()) {
-    AppendTextLogprobs(*tokenizer_, tokens, unscored, top_logprobs_,
+    AppendTextLogprobs(*tokenizer_, part.tokens, unscored, top_logprobs_,
                        text_offsets_[choice], out);
   } else {
     out += "null";
   }
+  if (per_token_streams_) AppendParscaleStreams(part.streams, out);
   absl::StrAppend(&out, ",\"finish_reason\":null", chunk_suffix_);
 }
 
 void CompletionResponseWriter::Begin(uint32_t choice, std::string& out) {
   const EchoedPrompt& echo = echoes_[choice];
   if (echo.text.empty() && echo.tokens.empty()) return;
-  AppendChunk(choice, echo.text, echo.tokens, echo.unscored, out);
+  AppendChunk(choice, {echo.text, echo.tokens, {}}, echo.unscored, out);
 }
 
-void CompletionResponseWriter::Delta(uint32_t choice, absl::string_view text,
-                                     std::span<const SampledToken> tokens,
+void CompletionResponseWriter::Delta(uint32_t choice, const AnswerPart& part,
                                      std::string& out) {
-  if (text.empty() && (tokens.empty() || !wants_logprobs())) return;
-  AppendChunk(choice, text, tokens, 0, out);
+  if (part.text.empty() && (part.tokens.empty() || !wants_tokens())) return;
+  AppendChunk(choice, part, 0, out);
 }
 
 void CompletionResponseWriter::Finish(uint32_t choice, FinishReason reason,
@@ -89,6 +89,7 @@ std::string CompletionResponseWriter::Whole(
     } else {
       out += "null";
     }
+    if (per_token_streams_) AppendParscaleStreams(choice.streams, out);
     out += ",\"finish_reason\":";
     AppendFinishReason(choice.reason, out);
     out += '}';

@@ -31,8 +31,7 @@ class CompletionResponseWriter final {
 
   // Each appends one server-sent event, or none where there is nothing to say.
   void Begin(uint32_t choice, std::string& out);
-  void Delta(uint32_t choice, absl::string_view text,
-             std::span<const SampledToken> tokens, std::string& out);
+  void Delta(uint32_t choice, const AnswerPart& part, std::string& out);
   void Finish(uint32_t choice, FinishReason reason, std::string& out);
   void FinalUsage(const Usage& usage, absl::string_view timings,
                   std::string& out);
@@ -42,12 +41,14 @@ class CompletionResponseWriter final {
 
  private:
   bool wants_logprobs() const { return top_logprobs_ >= 0; }
-  void AppendChunk(uint32_t choice, absl::string_view text,
-                   std::span<const SampledToken> tokens, size_t unscored,
+  // Tokens tell something even while they are no text yet.
+  bool wants_tokens() const { return wants_logprobs() || per_token_streams_; }
+  void AppendChunk(uint32_t choice, const AnswerPart& part, size_t unscored,
                    std::string& out);
 
   const Tokenizer* tokenizer_;
   const int32_t top_logprobs_;
+  const bool per_token_streams_;
   std::string fields_;
   std::string chunk_prefix_, chunk_suffix_;
   std::vector<EchoedPrompt> echoes_;  // by choice

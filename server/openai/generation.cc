@@ -16,6 +16,7 @@ Generation::Generation(Engine& engine, const GenerationOptions& options,
       stream_(options.stream),
       include_usage_(options.include_usage),
       return_timings_(options.return_timings),
+      tells_streams_(options.parscale.given),
       writer_(std::move(writer)) {}
 
 absl::StatusOr<std::shared_ptr<Generation>> Generation::Start(
@@ -29,6 +30,7 @@ absl::StatusOr<std::shared_ptr<Generation>> Generation::Start(
     Choice choice;
     choice.echo = std::move(job.echo);
     choice.counts_prompt = job.counts_prompt;
+    generation->tells_streams_ |= job.request.streams.mode != StreamMode::kOff;
     if (choice.echo) choice.prompt = job.request.prompt;
     choice.outbox = std::make_shared<TokenOutbox>(max_waiting_tokens, wake);
     absl::StatusOr<RequestId> id =
@@ -103,7 +105,7 @@ void Generation::Advance(uint32_t index, std::string& events) {
           choice.begun = true;
           writer.Begin(index, events);
         }
-        writer.Delta(index, batch.text, batch.tokens, events);
+        writer.Delta(index, {batch.text, batch.tokens, batch.streams}, events);
         if (batch.outcome && OutcomeStatus(*batch.outcome).ok()) {
           writer.Finish(index, batch.outcome->reason, events);
         }
@@ -113,6 +115,8 @@ void Generation::Advance(uint32_t index, std::string& events) {
     choice.result.text += batch.text;
     std::move(batch.tokens.begin(), batch.tokens.end(),
               std::back_inserter(choice.result.tokens));
+    choice.result.streams.insert(choice.result.streams.end(),
+                                 batch.streams.begin(), batch.streams.end());
   }
   if (batch.outcome) {
     choice.result.reason = batch.outcome->reason;
@@ -137,12 +141,18 @@ bool Generation::Finished() const {
 
 Usage Generation::TotalUsage() const {
   Usage usage;
+  double streams = 0;
   for (const Choice& choice : choices_) {
     if (choice.counts_prompt) {
       usage.prompt_tokens += choice.outcome->prompt_tokens;
       usage.cached_tokens += choice.outcome->cached_tokens;
     }
     usage.output_tokens += choice.outcome->output_tokens;
+    streams += choice.outcome->mean_streams * choice.outcome->output_tokens;
+  }
+  if (tells_streams_) {
+    usage.mean_streams =
+        usage.output_tokens > 0 ? streams / usage.output_tokens : 1;
   }
   return usage;
 }

@@ -78,6 +78,7 @@ class Generation final {
 
   Engine& engine_;
   const bool stream_, include_usage_, return_timings_;
+  bool tells_streams_;  // in its usage
   ResponseWriter writer_;
   std::vector<Choice> choices_;
   TokenOutbox::Batch batch_;  // reused

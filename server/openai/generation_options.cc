@@ -4,6 +4,7 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "model/parscale.h"
 
 namespace braid::server {
 namespace {
@@ -89,6 +90,47 @@ void ParseSampling(FieldReader& fields, SamplingParams& sampling) {
   sampling.ignore_eos = fields.Bool("ignore_eos", false);
 }
 
+// {"mode": "off"|"auto"|"fixed", "min": 1, "max": 4, "per_token": true}. Unlike
+// OpenAI's own fields, this one is ours alone: a key that is not known is a
+// mistake.
+ParscaleTerms ParseParscale(FieldReader& fields) {
+  constexpr absl::string_view kKey = "parscale";
+  ParscaleTerms terms;
+  const JsonValue* value = fields.Get(kKey);
+  if (value == nullptr) return terms;
+  terms.given = true;
+  if (value->object() == nullptr) {
+    fields.FailType(kKey, "an object with mode, min and max", *value);
+    return terms;
+  }
+  FieldReader inner(*value, absl::StrCat(kKey, "."));
+  for (const auto& [key, unused] : *value->object()) {
+    if (key != "mode" && key != "min" && key != "max" && key != "per_token") {
+      inner.Fail(key.substr(0, 100),
+                 "is not known; there are mode, min, max and per_token");
+    }
+  }
+  if (inner.Get("mode") != nullptr) {
+    const std::string mode = inner.String("mode");
+    terms.mode = ParseStreamMode(mode);
+    if (!terms.mode) inner.Fail("mode", "must be 'off', 'auto' or 'fixed'");
+  }
+  const auto streams = [&](absl::string_view key) -> std::optional<uint32_t> {
+    const auto number = inner.OptionalInteger(key, 1, kMaxStreams);
+    if (!number) return std::nullopt;
+    return static_cast<uint32_t>(*number);
+  };
+  terms.min = streams("min");
+  terms.max = streams("max");
+  if (terms.min && terms.max && *terms.min > *terms.max) {
+    inner.Fail("min", absl::StrCat("must not be above parscale.max, ",
+                                   *terms.max, ", but is ", *terms.min));
+  }
+  terms.per_token = inner.Bool("per_token", false);
+  fields.Adopt(inner);
+  return terms;
+}
+
 }  // namespace
 
 GenerationOptions ParseGenerationOptions(FieldReader& fields,
@@ -123,6 +165,7 @@ GenerationOptions ParseGenerationOptions(FieldReader& fields,
   options.terms.timeout_ms =
       fields.OptionalInteger("timeout_ms", 1, kMaxTimeoutMilliseconds);
   options.terms.cache_salt = fields.String("cache_salt");
+  options.parscale = ParseParscale(fields);
   if (const JsonValue* stream_options = fields.Get("stream_options")) {
     if (stream_options->object() == nullptr) {
       fields.FailType("stream_options", "an object", *stream_options);

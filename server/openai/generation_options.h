@@ -9,6 +9,7 @@
 
 #include "model/sampling.h"
 #include "server/openai/field_reader.h"
+#include "server/parscale_terms.h"
 #include "server/service_terms.h"
 
 namespace braid::server {
@@ -32,6 +33,7 @@ struct GenerationOptions {
   bool include_usage = false;
   bool return_timings = false;
   ServiceTerms terms;
+  ParscaleTerms parscale;
 };
 
 // Reads them; trouble ends up in `fields`. Logprobs differ between the two

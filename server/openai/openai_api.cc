@@ -86,6 +86,8 @@ absl::StatusOr<GenerateRequest> OpenAiApi::MakeRequest(
   request.stop = options.stop;
   request.include_stop_in_text = options.include_stop_in_text;
   request.show_special = options.show_special;
+  BRAID_ASSIGN_OR_RETURN(request.streams,
+                         model_.parscale().Resolve(options.parscale));
   BRAID_RETURN_IF_ERROR(Apply(options.terms, http.caller, engine_.classes(),
                               clock_.Now(), request));
   return request;
@@ -185,7 +187,12 @@ std::string OpenAiApi::ModelJson() const {
   AppendJsonString(model_.name(), out);
   absl::StrAppend(
       &out, ",\"object\":\"model\",\"created\":", model_.created_unix_seconds(),
-      ",\"owned_by\":\"braid\",\"max_model_len\":", model_.max_context(), "}");
+      ",\"owned_by\":\"braid\",\"max_model_len\":", model_.max_context());
+  if (const ParscaleOffer& offer = model_.parscale(); offer.any()) {
+    absl::StrAppend(&out, ",\"parscale\":{\"mode\":\"", ToString(offer.mode()),
+                    "\",\"max\":", offer.most(), "}");
+  }
+  out += '}';
   return out;
 }
 

@@ -59,7 +59,12 @@ void AppendUsage(const Usage& usage, std::string& out) {
       ",\"completion_tokens\":", usage.output_tokens,
       ",\"total_tokens\":", usage.prompt_tokens + usage.output_tokens,
       ",\"prompt_tokens_details\":{\"cached_tokens\":", usage.cached_tokens,
-      "}}");
+      "}");
+  if (usage.mean_streams) {
+    absl::StrAppendFormat(&out, ",\"parscale\":{\"mean\":%.6g}",
+                          *usage.mean_streams);
+  }
+  out += '}';
 }
 
 void AppendUsageEvent(absl::string_view chunk_prefix, const Usage& usage,
@@ -124,6 +129,15 @@ void AppendChatLogprobs(const Tokenizer& tokenizer,
     out += "]}";
   }
   out += "],\"refusal\":null}";
+}
+
+void AppendParscaleStreams(std::span<const uint32_t> streams,
+                           std::string& out) {
+  out += ",\"parscale_streams\":[";
+  for (size_t i = 0; i < streams.size(); ++i) {
+    absl::StrAppend(&out, i == 0 ? "" : ",", streams[i]);
+  }
+  out += ']';
 }
 
 void AppendTextLogprobs(const Tokenizer& tokenizer,

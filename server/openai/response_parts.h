@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -18,12 +19,22 @@ struct Usage {
   uint32_t prompt_tokens = 0;
   uint32_t cached_tokens = 0;
   uint32_t output_tokens = 0;
+  // PARSCALE streams per output token, where the client is to know.
+  std::optional<double> mean_streams;
+};
+
+// A part of an answer as it is streamed: see TokenDelta.
+struct AnswerPart {
+  absl::string_view text;
+  std::span<const SampledToken> tokens;
+  std::span<const uint32_t> streams;  // by token
 };
 
 // One of `n` answers, complete.
 struct ChoiceResult {
   std::string text;
   std::vector<SampledToken> tokens;
+  std::vector<uint32_t> streams;  // by token
   FinishReason reason = FinishReason::kStop;
 };
 
@@ -53,6 +64,9 @@ void AppendLogprob(float logprob, std::string& out);
 void AppendChatLogprobs(const Tokenizer& tokenizer,
                         std::span<const SampledToken> tokens, int32_t top,
                         std::string& out);
+
+// ,"parscale_streams":[1,4,4]
+void AppendParscaleStreams(std::span<const uint32_t> streams, std::string& out);
 
 // {"tokens","token_logprobs","top_logprobs","text_offset"}. The first
 // `unscored` tokens have no logprob (null). `text_offset` is that of the first

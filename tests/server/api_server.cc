@@ -12,7 +12,7 @@
 namespace braid::server {
 namespace {
 
-std::unique_ptr<ServedModel> FakeModel(uint32_t max_context) {
+std::unique_ptr<ServedModel> FakeModel(const ApiServerOptions& options) {
   ServedModel::Parts parts;
   parts.name = "fake";
   auto tokenizer = Tokenizer::Create(FakeTokenizer().spec());
@@ -22,8 +22,12 @@ std::unique_ptr<ServedModel> FakeModel(uint32_t max_context) {
       "{% for message in messages %}{{ message.content }}{% endfor %}");
   BRAID_CHECK(chat_template.ok());
   parts.chat_template = *std::move(chat_template);
-  parts.max_context = max_context;
+  parts.max_context = options.engine.max_context;
   parts.created_unix_seconds = 1;
+  auto parscale = ParscaleOffer::Create(
+      options.engine.stream_sets, options.parscale_mode, options.parscale_max);
+  BRAID_CHECK_MSG(parscale.ok(), parscale.status().ToString());
+  parts.parscale = *std::move(parscale);
   return std::make_unique<ServedModel>(std::move(parts));
 }
 
@@ -48,7 +52,7 @@ ApiServer::ApiServer(ApiServerOptions options)
   auto engine = Engine::Create(std::move(config));
   BRAID_CHECK_MSG(engine.ok(), engine.status().ToString());
   engine_ = *std::move(engine);
-  model_ = FakeModel(options_.engine.max_context);
+  model_ = FakeModel(options_);
   api_ = std::make_unique<OpenAiApi>(*model_, *engine_, clock_,
                                      options_.max_waiting_tokens);
   api_->AddRoutes(router_);
@@ -80,12 +84,13 @@ bool ApiServer::WaitFor(const std::function<bool(const EngineStats&)>& done) {
 }
 
 Expected ApiServer::Answer(std::string_view prompt, uint64_t seed,
-                           uint32_t max_tokens) const {
+                           uint32_t max_tokens,
+                           std::span<const uint32_t> streams) const {
   GenerateRequest request{.prompt = FakeTokens(prompt),
                           .max_tokens = max_tokens};
   request.sampling.seed = seed;
   request.sampling.ignore_eos = true;
-  return ExpectedOf(request, options_.engine.max_context);
+  return ExpectedOf(request, options_.engine.max_context, streams);
 }
 
 std::vector<TokenId> FakeTokens(std::string_view text) {

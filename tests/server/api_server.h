@@ -5,6 +5,7 @@
 #include <functional>
 #include <initializer_list>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -29,6 +30,9 @@ struct ApiServerOptions {
   HttpLimits limits;
   size_t max_waiting_tokens = 4096;
   std::vector<ApiKey> keys;
+  // With engine.stream_sets.
+  StreamMode parscale_mode = StreamMode::kOff;
+  uint32_t parscale_max = 0;
 };
 
 // The model is called "fake"; its chat template is the messages' contents, one
@@ -49,8 +53,9 @@ class ApiServer {
   bool WaitFor(const std::function<bool(const EngineStats&)>& done);
 
   // What the engine must answer to `prompt` with this seed and no end token.
-  Expected Answer(std::string_view prompt, uint64_t seed,
-                  uint32_t max_tokens) const;
+  // `streams`: by token, 1 behind their end.
+  Expected Answer(std::string_view prompt, uint64_t seed, uint32_t max_tokens,
+                  std::span<const uint32_t> streams = {}) const;
 
  private:
   const ApiServerOptions options_;

@@ -113,7 +113,7 @@ TEST(ChatResponseTest, Events) {
                      R"("logprobs":null,"finish_reason":null}],"usage":null})"
                      "\n\n");
   out.clear();
-  writer.Delta(0, "a\"", {}, out);
+  writer.Delta(0, {"a\"", {}, {}}, out);
   EXPECT_EQ(out, head +
                      R"({"index":0,"delta":{"content":"a\""},)"
                      R"("logprobs":null,"finish_reason":null}],"usage":null})"
@@ -138,11 +138,11 @@ TEST(ChatResponseTest, NothingToSayIsNoEvent) {
   ChatResponseWriter plain(&TinyTokenizer(), kHead, {});
   const std::vector<SampledToken> tokens = {{.token = 2, .logprob = -1}};
   std::string out;
-  plain.Delta(0, "", tokens, out);
+  plain.Delta(0, {"", tokens, {}}, out);
   EXPECT_EQ(out, "");
   // Logprobs of a token whose text is held back are something.
   ChatResponseWriter scored(&TinyTokenizer(), kHead, WithLogprobs(0));
-  scored.Delta(0, "", tokens, out);
+  scored.Delta(0, {"", tokens, {}}, out);
   EXPECT_NE(out, "");
   Document(out);
 }
@@ -171,6 +171,44 @@ TEST(ChatResponseTest, WholeWithLogprobs) {
   EXPECT_TRUE(ParseJson(out).ok());
 }
 
+TEST(ResponsePartsTest, StreamsOfTheWholeAnswer) {
+  std::string out;
+  AppendUsage({.prompt_tokens = 1, .output_tokens = 3, .mean_streams = 3.25},
+              out);
+  EXPECT_EQ(out, R"({"prompt_tokens":1,"completion_tokens":3,)"
+                 R"("total_tokens":4,"prompt_tokens_details":)"
+                 R"({"cached_tokens":0},"parscale":{"mean":3.25}})");
+}
+
+// In both kinds, streamed and whole.
+TEST(ResponsePartsTest, StreamsOfEachToken) {
+  GenerationOptions options;
+  options.parscale.per_token = true;
+  ChatResponseWriter chat(&TinyTokenizer(), kHead, options);
+  CompletionResponseWriter text(&TinyTokenizer(), kHead, options, 1);
+  const std::vector<SampledToken> tokens = {{.token = 0}, {.token = 2}};
+  const std::vector<uint32_t> streams = {1, 4};
+  const std::vector<ChoiceResult> whole = {
+      {.text = "a", .tokens = tokens, .streams = streams}};
+  const auto check = [&](auto& writer) {
+    std::string out;
+    // The second token shows nothing yet, and has streams all the same.
+    writer.Delta(0, {"", std::span(tokens).last(1), std::span(streams).last(1)},
+                 out);
+    const JsonValue event = Document(out);
+    EXPECT_EQ(ToJson(*event.Find("choices")->array()->front().Find(
+                  "parscale_streams")),
+              "[4]");
+    const auto answer = ParseJson(writer.Whole(whole, {}, ""));
+    ASSERT_TRUE(answer.ok()) << answer.status();
+    EXPECT_EQ(ToJson(*answer->Find("choices")->array()->front().Find(
+                  "parscale_streams")),
+              "[1,4]");
+  };
+  check(chat);
+  check(text);
+}
+
 TEST(CompletionResponseTest, EchoLeadsTextAndLogprobs) {
   CompletionResponseWriter writer(&TinyTokenizer(), kHead, WithLogprobs(1), 1);
   writer.Echo(0, {.text = "aa",
@@ -196,7 +234,8 @@ TEST(CompletionResponseTest, OffsetsGoOnFromEventToEvent) {
   EXPECT_EQ(nothing, "");  // Without echo a stream begins with its text.
   for (int i = 0; i < 3; ++i) {
     std::string out;
-    writer.Delta(1, "a", std::vector<SampledToken>{{.token = 0}}, out);
+    const std::vector<SampledToken> tokens = {{.token = 0}};
+    writer.Delta(1, {"a", tokens, {}}, out);
     const JsonValue event = Document(out);
     const JsonValue& choice = event.Find("choices")->array()->front();
     EXPECT_EQ(*choice.Find("index")->integer(), 1);
