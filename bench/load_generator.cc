@@ -7,6 +7,7 @@
 //
 // Prints a summary as JSON; --records writes a line per request. The same
 // options and seed make the same load, byte for byte, on any server.
+#include <algorithm>
 #include <cstdio>
 #include <fstream>
 #include <iostream>
@@ -29,7 +30,7 @@ struct Flags {
   std::string url = "http://127.0.0.1:8000";
   std::string arrivals = "poisson";
   std::string trace, prompt = "128", output = "64", token_ids = "1000-10000";
-  std::string records;
+  std::string records, parscale;
   std::vector<std::string> headers;
   WorkloadOptions workload;
   SendOptions send;
@@ -72,6 +73,8 @@ void Declare(CLI::App& app, Flags& f) {
   app.add_option("--token-ids", f.token_ids, "LOW-HIGH, of prompts");
   app.add_option("--more-body", f.target.more_body,
                  "more JSON members of each request, without braces");
+  app.add_option("--parscale", f.parscale,
+                 "off, auto or fixed, or with the most streams: auto:3");
   app.add_option("--header", f.headers, "'Name: value', of each request");
   app.add_option("--ttft", f.summary.ttft_limit, "target, seconds");
   app.add_option("--tpot", f.summary.tpot_limit, "target, seconds");
@@ -96,11 +99,33 @@ absl::StatusOr<Arrivals> ParseArrivals(const std::string& text,
       "--arrivals ", text, ": give poisson, uniform, trace or closed:N"));
 }
 
+// As a member of the body. Tokens by streams are always asked for.
+absl::StatusOr<std::string> ParscaleMember(const std::string& text) {
+  const size_t colon = std::min(text.find(':'), text.size());
+  const std::string mode = text.substr(0, colon);
+  uint32_t most = 0;
+  const bool counted = colon < text.size();
+  if ((mode != "off" && mode != "auto" && mode != "fixed") ||
+      (counted && !absl::SimpleAtoi(text.substr(colon + 1), &most))) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "--parscale ", text, ": give off, auto, fixed, or one with :N"));
+  }
+  return absl::StrCat("\"parscale\":{\"mode\":\"", mode, "\"",
+                      counted ? absl::StrCat(",\"max\":", most) : "",
+                      ",\"per_token\":true}");
+}
+
 absl::Status ParseTarget(Flags& f) {
   absl::StatusOr<Target> target = ParseUrl(f.url);
   if (!target.ok()) return target.status();
   target->model = f.target.model;
   target->more_body = f.target.more_body;
+  if (!f.parscale.empty()) {
+    absl::StatusOr<std::string> parscale = ParscaleMember(f.parscale);
+    if (!parscale.ok()) return parscale.status();
+    absl::StrAppend(&target->more_body, target->more_body.empty() ? "" : ",",
+                    *parscale);
+  }
   target->seed = f.workload.seed;
   const size_t dash = f.token_ids.find('-');
   if (dash == f.token_ids.npos ||

@@ -23,6 +23,29 @@ bool HasToken(std::string_view data) {
   return false;
 }
 
+// "parscale_streams":[4,4,3]; inside a string its quotes would be escaped.
+void CountStreams(std::string_view data, Record& record) {
+  constexpr std::string_view kKey = "\"parscale_streams\":[";
+  constexpr size_t kMost = 64;
+  const size_t at = data.find(kKey);
+  if (at == data.npos) return;
+  size_t streams = 0;
+  for (const char c : data.substr(at + kKey.size())) {
+    if (c >= '0' && c <= '9') {
+      streams = std::min(streams * 10 + static_cast<size_t>(c - '0'), kMost);
+    } else if (c == ',' || c == ']') {
+      if (streams > 0) {
+        if (record.tokens_by_streams.size() <= streams) {
+          record.tokens_by_streams.resize(streams + 1);
+        }
+        ++record.tokens_by_streams[streams];
+      }
+      streams = 0;
+      if (c == ']') return;
+    }
+  }
+}
+
 void ReadUsage(const JsonValue& document, Record& record) {
   const auto integer = [](const JsonValue* parent, const char* key,
                           int64_t& out) {
@@ -34,6 +57,15 @@ void ReadUsage(const JsonValue& document, Record& record) {
   const JsonValue* usage = document.Find("usage");
   integer(usage, "prompt_tokens", record.prompt_tokens);
   integer(usage, "completion_tokens", record.output_tokens);
+  const JsonValue* parscale =
+      usage == nullptr ? nullptr : usage->Find("parscale");
+  const JsonValue* mean =
+      parscale == nullptr ? nullptr : parscale->Find("mean");
+  if (mean != nullptr && mean->real() != nullptr) {
+    record.mean_streams = *mean->real();
+  } else if (mean != nullptr && mean->integer() != nullptr) {
+    record.mean_streams = static_cast<double>(*mean->integer());
+  }
   const JsonValue* timings = document.Find("timings");
   if (timings == nullptr || timings->object() == nullptr) return;
   for (const auto& [name, value] : *timings->object()) {
@@ -76,6 +108,7 @@ void EventReader::ReadData(std::string_view data, double now, Record& record) {
     done_ = true;
     return;
   }
+  CountStreams(data, record);
   if (HasToken(data)) {
     if (record.token_events++ == 0) {
       record.first_token = now;

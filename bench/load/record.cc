@@ -2,6 +2,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "model/json_value.h"
 
 namespace braid::load {
@@ -53,6 +54,13 @@ void AppendJsonLine(const Record& record, std::string& out) {
                             record.token_times[i]);
     }
     out += ']';
+  }
+  if (record.mean_streams >= 0) {
+    absl::StrAppendFormat(&out, ",\"mean_streams\":%.6g", record.mean_streams);
+  }
+  if (!record.tokens_by_streams.empty()) {
+    absl::StrAppend(&out, ",\"tokens_by_streams\":[",
+                    absl::StrJoin(record.tokens_by_streams, ","), "]");
   }
   if (!record.timings.empty()) {
     JsonValue::Object timings;

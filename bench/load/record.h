@@ -34,6 +34,10 @@ struct Record {
   double longest_gap = 0;           // between two of them, seconds
   std::vector<double> token_times;  // when asked for
   std::vector<std::pair<std::string, double>> timings;  // as the server sent
+  // PARSCALE, where the server tells it: mean over the tokens, and tokens by
+  // the number of streams that answered them ([0] is not used).
+  double mean_streams = -1;
+  std::vector<uint32_t> tokens_by_streams;
   std::string error;
 
   // From when it was due: what the sender is late by is waited for too.

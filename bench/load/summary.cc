@@ -30,6 +30,10 @@ struct Totals {
   // Of those that ended inside the window.
   int64_t ended = 0, prompt_tokens = 0, output_tokens = 0;
   std::vector<double> ttft, tpot, gap, lateness, retry_after;
+  // PARSCALE, of those answered.
+  double streams = 0;
+  int64_t streamed_tokens = 0;
+  std::vector<int64_t> tokens_by_streams;
 };
 
 void Count(const Record& record, const SummaryOptions& options, Totals& t) {
@@ -51,6 +55,17 @@ void Count(const Record& record, const SummaryOptions& options, Totals& t) {
   if (record.output_tokens >= 0 &&
       record.output_tokens < static_cast<int64_t>(record.output_asked)) {
     ++t.shorter;
+  }
+  if (record.mean_streams >= 0 && record.output_tokens > 0) {
+    t.streams +=
+        record.mean_streams * static_cast<double>(record.output_tokens);
+    t.streamed_tokens += record.output_tokens;
+  }
+  if (t.tokens_by_streams.size() < record.tokens_by_streams.size()) {
+    t.tokens_by_streams.resize(record.tokens_by_streams.size());
+  }
+  for (size_t p = 0; p < record.tokens_by_streams.size(); ++p) {
+    t.tokens_by_streams[p] += record.tokens_by_streams[p];
   }
   t.ttft.push_back(record.ttft() * 1e3);
   if (record.output_tokens > 1) {
@@ -106,6 +121,15 @@ std::string Summarize(std::span<const Record> records,
   out.emplace_back("ttft_ms", Distribution(t.ttft));
   out.emplace_back("tpot_ms", Distribution(t.tpot));
   out.emplace_back("longest_gap_ms", Distribution(t.gap));
+  if (t.streamed_tokens > 0) {
+    out.emplace_back("mean_streams",
+                     t.streams / static_cast<double>(t.streamed_tokens));
+  }
+  if (!t.tokens_by_streams.empty()) {
+    JsonValue::Array counts;
+    for (const int64_t count : t.tokens_by_streams) counts.emplace_back(count);
+    out.emplace_back("tokens_by_streams", JsonValue(std::move(counts)));
+  }
   out.emplace_back("retry_after_s", Distribution(t.retry_after));
   out.emplace_back("lateness_ms", Distribution(t.lateness));
   out.emplace_back(

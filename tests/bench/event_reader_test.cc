@@ -42,6 +42,27 @@ TEST(EventReader, CountsTokensAndReadsTheEnd) {
                                    testing::Pair("n", 2)));
 }
 
+TEST(EventReader, CountsTokensByStreams) {
+  EventReader reader(false);
+  Record record;
+  reader.Read(
+      "data: {\"choices\":[{\"text\":\"\\\"parscale_streams\\\":[7]\","
+      "\"parscale_streams\":[1,4,4]}]}\n\n"
+      "data: {\"choices\":[{\"text\":\"\",\"parscale_streams\":[12]}]}\n\n"
+      "data: {\"choices\":[{\"text\":\"\",\"parscale_streams\":[]}]}\n\n"
+      "data: {\"choices\":[],\"usage\":{\"completion_tokens\":4,"
+      "\"parscale\":{\"mean\":5.25}}}\n\n"
+      "data: [DONE]\n\n",
+      1, record);
+  EXPECT_TRUE(reader.complete());
+  EXPECT_EQ(record.mean_streams, 5.25);
+  ASSERT_EQ(record.tokens_by_streams.size(), 13u);
+  EXPECT_EQ(record.tokens_by_streams[1], 1u);
+  EXPECT_EQ(record.tokens_by_streams[4], 2u);
+  EXPECT_EQ(record.tokens_by_streams[7], 0u);
+  EXPECT_EQ(record.tokens_by_streams[12], 1u);
+}
+
 TEST(EventReader, DoesNotMindWhereReadsEnd) {
   for (size_t piece = 1; piece < kStream.size(); piece += 3) {
     EventReader reader(false);
