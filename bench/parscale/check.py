@@ -1,18 +1,21 @@
 #!/usr/bin/env python3
 """Checks the forward passes here against each other and transformers.
 
-    bench/parscale/check.py [--model GGUF]
+    bench/parscale/check.py [--model GGUF] [--adapter FILE]
 
 1. torch streams against reference.py: a random tiny model, nested, p = 1..4.
 2. reference.py with biases (Qwen2) against transformers, p = 1.
-3. torch p = 1, float32, against transformers on the base model.
+3. torch p = 1, float32, and reference.py against transformers on the base.
+4. torch against reference.py with a trained adapter file, p = 1..4.
 """
 import argparse
 
 import numpy as np
+import safetensors
 import torch
 import transformers
 
+import adapter_file
 import base_model
 import reference
 import streams as S
@@ -122,14 +125,45 @@ def check_base(path):
            expected[:12], 2e-3)
 
 
+@torch.no_grad()
+def check_adapter(path, adapter_path):
+    config, weights = base_model.load(path)
+    with safetensors.safe_open(adapter_path, "pt") as file:
+        metadata = file.metadata()
+        stored = {name: file.get_tensor(tensor).float()
+                  for name, tensor in adapter_file.NAMES.items()}
+    assert metadata["base_sha256"] == base_model.sha256(path)
+    count, length = int(metadata["streams"]), int(metadata["prefix_tokens"])
+    adapter = S.Adapter(config, count, length, float(metadata["smoothing"]))
+    adapter.load_state_dict(stored)
+    parscale = {name: value.numpy() for name, value in stored.items()}
+    for name in ("prefix_k", "prefix_v"):  # stream 0 has none
+        parscale[name] = np.pad(parscale[name],
+                                [(0, 0), (1, 0)] + [(0, 0)] * 3)
+    parscale |= {"prefix_length": [0] + [length] * (count - 1),
+                 "smoothing": float(metadata["smoothing"])}
+    base = S.Base(config, weights, torch.float32)
+    ids = torch.tensor(base_model.tokenizer(path)(
+        "import os\n\n\ndef main():\n    return os.environ",
+        add_special_tokens=False)["input_ids"])
+    for p in range(1, count + 1):
+        mixed, _ = adapter.aggregate(base.streams(ids[None], adapter, p))
+        report(f"torch against NumPy, trained adapter, p={p}",
+               mixed[0] @ base.head.T, reference.logits(
+                   config, weights, ids.numpy(), p, parscale), 2e-3)
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--model", default=base_model.DEFAULT)
+    parser.add_argument("--adapter")
     arguments = parser.parse_args()
     random = np.random.default_rng(3)
     check_streams(random)
     check_qwen2(random)
     check_base(arguments.model)
+    if arguments.adapter:
+        check_adapter(arguments.model, arguments.adapter)
 
 
 if __name__ == "__main__":
