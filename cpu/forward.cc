@@ -57,7 +57,7 @@ Forward::Forward(const PackedModel& model, const KvArena& arena,
       kernels_(KernelsFor(model.isa)),
       floats_(FloatKernelsFor(model.isa)),
       workers_(limits.max_threads),
-      next_unit_(model.config.layers),
+      next_turn_(model.config.layers),
       mix_(model, kHeadRows),
       logits_stride_(RoundUp(model.config.vocabulary, kRowTile)),
       buffers_(limits.max_threads) {}
@@ -107,7 +107,7 @@ void Forward::Begin(const ForwardBatch& batch,
   threads_ = threads;
   barrier_.SetSize(threads);
   step_.Build(batch, model_, arena_, *prefixes_, limits_.max_rows,
-              limits_.max_context);
+              limits_.max_context, threads);
   const auto rows = static_cast<int32_t>(step_.rows.size());
   split_weights_ = threads > 1 && rows < threads * kSplitRowsFrom;
   redundant_ = split_weights_ && rows <= kRedundantRows;
@@ -134,7 +134,7 @@ void Forward::Begin(const ForwardBatch& batch,
     // Columns of the gated activations come from all threads.
     if (redundant_) worker.buffers.ffn.values = buffers_[0].ffn.values;
   }
-  for (std::atomic<uint32_t>& next : next_unit_) {
+  for (std::atomic<uint32_t>& next : next_turn_) {
     next.store(0, std::memory_order_relaxed);
   }
   result_ = {};
@@ -319,39 +319,45 @@ void Forward::RotateAndStore(const PackedLayer& layer, uint32_t index,
 }
 
 void Forward::Attend(uint32_t layer, Worker& me) {
-  const ModelConfig& c = model_.config;
-  const KvLayout& layout = arena_.layout();
-  const int32_t group = c.heads / c.kv_heads;
-  // Whoever is free takes the next unit: who it is changes no bit.
+  // Whoever is free takes the next turn: who it is changes no bit.
   for (;;) {
     const uint32_t i =
-        next_unit_[layer].fetch_add(1, std::memory_order_relaxed);
-    if (i >= step_.units.size()) break;
-    const AttentionUnit& unit = step_.units[i];
-    const RowRange rows =
-        Wanted(layer, {unit.first_row, unit.first_row + unit.rows});
-    if (rows.size() == 0) continue;
-    const int64_t head = int64_t{unit.kv_head} * group * c.head_dim;
-    const StepSequence& sequence = step_.sequences[unit.sequence];
-    const AttentionTask task = {
-        .blocks = step_.blocks.data() +
-                  (layer == 0 ? sequence.layer0_blocks : sequence.blocks),
-        .key_page = layout.KeyPage(layer, unit.kv_head),
-        .value_page = layout.ValuePage(layer, unit.kv_head),
-        .block_tokens = static_cast<int32_t>(layout.block_tokens),
-        .head_dim = c.head_dim,
-        .dtype = layout.dtype,
-        .first = sequence.first_slot,
-        .tokens = rows.size(),
-        .start = sequence.origin_slot + step_.rows[rows.first].position,
-        .group = group,
-        .q = qkv_ + int64_t{rows.first} * model_.qkv_width() + head,
-        .q_stride = model_.qkv_width(),
-        .out = attended_ + int64_t{rows.first} * model_.q_width() + head,
-        .out_stride = model_.q_width()};
-    floats_.attend(task, me.buffers.attention_scratch);
+        next_turn_[layer].fetch_add(1, std::memory_order_relaxed);
+    if (i >= step_.turns.size()) break;
+    for (int32_t u = step_.turns[i].first; u < step_.turns[i].end; ++u) {
+      AttendUnit(layer, step_.units[u], me);
+    }
   }
   Mark(Stage::kAttention, me);
+}
+
+void Forward::AttendUnit(uint32_t layer, const AttentionUnit& unit,
+                         Worker& me) {
+  const ModelConfig& c = model_.config;
+  const KvLayout& layout = arena_.layout();
+  const RowRange rows =
+      Wanted(layer, {unit.first_row, unit.first_row + unit.rows});
+  if (rows.size() == 0) return;
+  const int32_t group = c.heads / c.kv_heads;
+  const int64_t head = int64_t{unit.kv_head} * group * c.head_dim;
+  const StepSequence& sequence = step_.sequences[unit.sequence];
+  const AttentionTask task = {
+      .blocks = step_.blocks.data() +
+                (layer == 0 ? sequence.layer0_blocks : sequence.blocks),
+      .key_page = layout.KeyPage(layer, unit.kv_head),
+      .value_page = layout.ValuePage(layer, unit.kv_head),
+      .block_tokens = static_cast<int32_t>(layout.block_tokens),
+      .head_dim = c.head_dim,
+      .dtype = layout.dtype,
+      .first = sequence.first_slot,
+      .tokens = rows.size(),
+      .start = sequence.origin_slot + step_.rows[rows.first].position,
+      .group = group,
+      .q = qkv_ + int64_t{rows.first} * model_.qkv_width() + head,
+      .q_stride = model_.qkv_width(),
+      .out = attended_ + int64_t{rows.first} * model_.q_width() + head,
+      .out_stride = model_.q_width()};
+  floats_.attend(task, me.buffers.attention_scratch);
 }
 
 // hidden += w x, for this thread's share of w's rows.

@@ -116,6 +116,7 @@ class Forward final {
   void ProjectQkv(const PackedLayer& layer, RowRange tile, Worker& me);
   void RotateAndStore(const PackedLayer& layer, uint32_t index, RowRange rows);
   void Attend(uint32_t layer, Worker& me);
+  void AttendUnit(uint32_t layer, const AttentionUnit& unit, Worker& me);
   // Behind its KV, the last layer is of use only to rows whose logits are
   // wanted: of a prompt's chunk one, or none.
   RowRange Wanted(uint32_t layer, RowRange rows) const;
@@ -165,7 +166,7 @@ class Forward final {
   bool redundant_ = false;
   std::vector<Worker> workers_;
   SpinBarrier barrier_;
-  std::vector<std::atomic<uint32_t>> next_unit_;  // of attention, by layer
+  std::vector<std::atomic<uint32_t>> next_turn_;  // of attention, by layer
 
   // Buffers, all in memory_.
   HugeMemory memory_;

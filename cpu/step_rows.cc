@@ -38,9 +38,10 @@ void CheckGang(const ForwardBatch& batch, size_t first,
 
 void StepRows::Build(const ForwardBatch& batch, const PackedModel& model,
                      const KvArena& arena, const PrefixPages& prefixes,
-                     uint32_t max_rows, uint32_t max_context) {
+                     uint32_t max_rows, uint32_t max_context, int threads) {
   rows.clear();
   units.clear();
+  turns.clear();
   heads.clear();
   head_rows.clear();
   sequences.clear();
@@ -71,6 +72,26 @@ void StepRows::Build(const ForwardBatch& batch, const PackedModel& model,
                      return a.rows * rows[a.first_row].position >
                             b.rows * rows[b.first_row].position;
                    });
+  DealTurns(model.config.kv_heads, threads);
+}
+
+// A row alone is bound by reading its KV, and where a block's pages of one head
+// end those of the next begin: a thread that takes all heads reads longer runs.
+// Rows that would leave a thread idle are dealt out by head, last.
+void StepRows::DealTurns(int32_t kv_heads, int threads) {
+  const auto count = static_cast<int32_t>(units.size());
+  const auto alone = [&](int32_t u) { return units[u].rows == 1; };
+  int32_t whole = 0;  // rows alone whose heads stay together
+  for (int32_t u = 0; u < count; u += kv_heads) whole += alone(u) ? 1 : 0;
+  whole -= whole % threads;
+  for (int32_t u = 0; u < count;) {
+    // The heads of some rows follow each other, since they cost the same.
+    const bool together = alone(u) && whole > 0;
+    if (together) --whole;
+    const int32_t end = u + (together ? kv_heads : 1);
+    turns.push_back({u, end});
+    u = end;
+  }
 }
 
 void StepRows::AddSequence(const SequenceRows& sequence,

@@ -62,17 +62,20 @@ struct HeadRow {
 
 struct StepRows {
   std::vector<StepRow> rows;
-  std::vector<AttentionUnit> units;      // dearest first
+  std::vector<AttentionUnit> units;  // dearest first
+  // Units that one thread takes together: ranges of `units`, in their order.
+  std::vector<RowRange> turns;
   std::vector<HeadRow> heads;            // by set, most streams first, by row
   std::vector<int32_t> head_rows;        // of all their streams, ascending
   std::vector<StepSequence> sequences;   // as in the batch
   std::vector<const std::byte*> blocks;  // bases
 
-  // Replaces the contents. CHECKs what the engine guarantees: rows within
-  // limits, blocks enough, tokens of the vocabulary, gangs that are whole.
+  // Replaces the contents, for that many threads. CHECKs what the engine
+  // guarantees: rows within limits, blocks enough, tokens of the vocabulary,
+  // gangs that are whole.
   void Build(const ForwardBatch& batch, const PackedModel& model,
              const KvArena& arena, const PrefixPages& prefixes,
-             uint32_t max_rows, uint32_t max_context);
+             uint32_t max_rows, uint32_t max_context, int threads);
 
   // The row of stream s that is mixed into a head.
   int32_t RowOf(const HeadRow& head, int32_t s) const {
@@ -87,6 +90,7 @@ struct StepRows {
                    const KvArena& arena, const PrefixPages& prefixes);
   void AddHeads(const ForwardBatch& batch, size_t sequence,
                 const PackedModel& model);
+  void DealTurns(int32_t kv_heads, int threads);
 };
 
 }  // namespace braid::cpu
