@@ -57,37 +57,87 @@ void PrefixIndex::ForEachMatch(const PrefixKeys& keys,
   BRAID_CHECK(keys.block_tokens() == block_tokens_);
   const auto full = static_cast<uint32_t>(tokens.size() / block_tokens_);
   BRAID_CHECK(full <= keys.size());
-  // All keys are known, so memory is asked for well before it is needed: first
-  // the bucket of the table, then what the bucket names.
-  constexpr uint32_t kBucketAhead = 32, kNodeAhead = 16;
+  constexpr uint32_t kShortRun = 4;
+  Walk walk{.keys = keys, .tokens = tokens, .end = full};
+  while (walk.at < full) {
+    const uint32_t block = Find(TagOf(keys[walk.at]), keys.seed(), walk.last,
+                                TokensOf(tokens, walk.at));
+    if (block == kNone) return;
+    walk.last = block;
+    ++walk.at;
+    visit(block);
+    if (FollowRun(walk, visit) < kShortRun && !FollowKeys(walk, visit)) return;
+  }
+}
+
+bool PrefixIndex::Advance(Walk& walk, uint32_t block) const {
+  if (!Holds(block, walk.keys.seed(), walk.last,
+             TokensOf(walk.tokens, walk.at))) {
+    return false;
+  }
+  walk.last = block;
+  ++walk.at;
+  return true;
+}
+
+// Blocks of a sequence were taken from the pool together, and in an aged pool
+// too most of them lie one behind the other: there they need not be searched.
+template <typename Visit>
+uint32_t PrefixIndex::FollowRun(Walk& walk, Visit visit) const {
+  constexpr uint32_t kAhead = 12;
+  const auto last_block = static_cast<uint32_t>(nodes_.size() - 1);
+  const uint32_t begin = walk.at;
+  const uint32_t most = std::min(walk.end - walk.at, last_block - walk.last);
+  for (uint32_t i = 1; i <= std::min(most, kAhead); ++i) {
+    PrefetchBlock(walk.last + i);
+  }
+  while (walk.at - begin < most) {
+    PrefetchBlock(std::min(walk.last + kAhead, last_block));
+    if (!Advance(walk, walk.last + 1)) break;
+    visit(walk.last);
+  }
+  return walk.at - begin;
+}
+
+// The general case, for some blocks. All keys are known, so memory is asked for
+// well before it is needed: first the bucket of the table, then what that
+// names. False: nothing is known behind here.
+template <typename Visit>
+bool PrefixIndex::FollowKeys(Walk& walk, Visit visit) const {
+  constexpr uint32_t kBlocks = 256, kBucketAhead = 32, kNodeAhead = 16;
+  const PrefixKeys& keys = walk.keys;
+  const uint32_t begin = walk.at;
+  const uint32_t end = begin + std::min(kBlocks, walk.end - begin);
   std::array<uint32_t, kNodeAhead> candidates;  // of block i at i % kNodeAhead
   const auto look_ahead = [&](uint32_t i) {
     const uint32_t block = by_key_.Candidate(TagOf(keys[i]));
     candidates[i % kNodeAhead] = block;
-    if (block == kNone) return;
-    __builtin_prefetch(&nodes_[block]);
-    __builtin_prefetch(&tokens_[size_t{block} * block_tokens_]);
+    if (block != kNone) PrefetchBlock(block);
   };
-  for (uint32_t i = 0; i < std::min(full, kBucketAhead); ++i) {
+  for (uint32_t i = begin; i < std::min(end, begin + kBucketAhead); ++i) {
     by_key_.Prefetch(TagOf(keys[i]));
   }
-  for (uint32_t i = 0; i < std::min(full, kNodeAhead); ++i) look_ahead(i);
-  uint32_t parent = kRoot;
-  for (uint32_t i = 0; i < full; ++i) {
-    if (i + kBucketAhead < full) {
+  for (uint32_t i = begin; i < std::min(end, begin + kNodeAhead); ++i) {
+    look_ahead(i);
+  }
+  while (walk.at < end) {
+    const uint32_t i = walk.at;
+    const uint32_t candidate = candidates[i % kNodeAhead];
+    if (i + kBucketAhead < end) {
       by_key_.Prefetch(TagOf(keys[i + kBucketAhead]));
     }
-    uint32_t block = candidates[i % kNodeAhead];
-    if (i + kNodeAhead < full) look_ahead(i + kNodeAhead);
-    const auto wanted = TokensOf(tokens, i);
-    if (block == kNone || !Holds(block, keys.seed(), parent, wanted)) {
+    if (i + kNodeAhead < end) look_ahead(i + kNodeAhead);
+    if (candidate == kNone || !Advance(walk, candidate)) {
       // It did not find room in its bucket, or another one has its tag.
-      block = Find(TagOf(keys[i]), keys.seed(), parent, wanted);
-      if (block == kNone) return;
+      const uint32_t block = Find(TagOf(keys[i]), keys.seed(), walk.last,
+                                  TokensOf(walk.tokens, i));
+      if (block == kNone) return false;
+      walk.last = block;
+      ++walk.at;
     }
-    visit(block);
-    parent = block;
+    visit(walk.last);
   }
+  return true;
 }
 
 PrefixMatch PrefixIndex::Match(const PrefixKeys& keys,

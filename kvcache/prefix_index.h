@@ -175,9 +175,27 @@ class PrefixIndex final {
                                     uint32_t i) const {
     return tokens.subspan(size_t{i} * block_tokens_, block_tokens_);
   }
+  // One Match: how far it has come.
+  struct Walk {
+    const PrefixKeys& keys;
+    std::span<const TokenId> tokens;
+    uint32_t end = 0;       // full blocks of the tokens
+    uint32_t at = 0;        // of these, the next one to be found
+    uint32_t last = kRoot;  // the one found before it
+  };
   template <typename Visit>
   void ForEachMatch(const PrefixKeys& keys, std::span<const TokenId> tokens,
                     Visit visit) const;
+  template <typename Visit>
+  uint32_t FollowRun(Walk& walk, Visit visit) const;
+  template <typename Visit>
+  bool FollowKeys(Walk& walk, Visit visit) const;
+  // To this block, if it is the one wanted.
+  bool Advance(Walk& walk, uint32_t block) const;
+  void PrefetchBlock(uint32_t block) const {
+    __builtin_prefetch(&nodes_[block]);
+    __builtin_prefetch(&tokens_[size_t{block} * block_tokens_]);
+  }
   uint32_t TagOf(uint64_t key) const {
     return static_cast<uint32_t>(key) & tag_mask_;
   }

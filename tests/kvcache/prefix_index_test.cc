@@ -1,5 +1,6 @@
 #include "kvcache/prefix_index.h"
 
+#include <algorithm>
 #include <utility>
 #include <vector>
 
@@ -63,6 +64,42 @@ TEST_F(PrefixIndexTest, FindsTheLongestPrefixOfFullBlocks) {
 TEST_F(PrefixIndexTest, SeedsDoNotShare) {
   const BlockTable table = Compute({1, 2});
   EXPECT_THAT(Find({1, 2}, kSeed + 1), IsEmpty());
+}
+
+// Chains of which each piece of `run` blocks lies together in the pool.
+void CheckMatchesOfChains(uint32_t run, int tag_bits) {
+  SCOPED_TRACE(::testing::Message() << "runs of " << run);
+  constexpr uint32_t kChains = 3, kBlocks = 200;
+  BlockPool pool(PoolId(1), kChains * kBlocks);
+  PrefixIndex index(pool, 2, {}, tag_bits);
+  std::vector<BlockTable> tables(kChains);
+  for (BlockTable& table : tables) table = BlockTable(pool);
+  for (uint32_t n = 0; n < kBlocks; n += run) {
+    for (BlockTable& table : tables) {
+      ASSERT_TRUE(pool.Reserve(table, std::min(run, kBlocks - n)));
+    }
+  }
+  for (uint32_t i = 0; i < kChains; ++i) {
+    Tokens tokens(kBlocks * 2, static_cast<TokenId>(i));
+    tables[i].UseUpTo(kBlocks);
+    index.Publish(kSeed, tokens, tables[i]);
+    for (const uint32_t other : {0u, 1u, 3u, 4u, 50u, 63u, 64u, 70u, 199u}) {
+      tokens[other * 2] ^= 64;
+      EXPECT_THAT(index.Match(kSeed, tokens).blocks,
+                  ElementsAreArray(tables[i].blocks().first(other)));
+      tokens[other * 2] ^= 64;
+    }
+    EXPECT_THAT(index.Match(kSeed, tokens).blocks,
+                ElementsAreArray(tables[i].blocks()));
+  }
+  index.CheckInvariants();
+}
+
+TEST_F(PrefixIndexTest, FindsChainsHoweverTheyLieInThePool) {
+  for (const uint32_t run : {1, 2, 3, 5, 17, 200}) {
+    CheckMatchesOfChains(run, 32);
+    CheckMatchesOfChains(run, 6);
+  }
 }
 
 TEST_F(PrefixIndexTest, KeysOfOneTagAreToldApartByTheirTokens) {
