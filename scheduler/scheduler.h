@@ -309,6 +309,7 @@ class Scheduler final {
   uint32_t ReclaimableNow(PoolId pool) const;
   void DropFor(PoolId pool, uint64_t blocks, StepPlan& plan) const;
   void PlanDrops(StepPlan& plan) const;
+  void PlanGangs(StepPlan& plan, StepShape& shape) const;
   void PlanStreams(const DeviceState& device, TimePoint now,
                    StepPlan& plan) const;
   void FindCandidates(const DeviceState& device, const StepPlan& plan) const;

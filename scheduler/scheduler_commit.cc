@@ -46,8 +46,8 @@ void Scheduler::Apply(const StepPlan& plan, TimePoint now) {
   StepShape shape;
   for (const PlannedRows& rows : plan.rows) {
     Request& request = requests_.at(rows.slot);
-    AddRows(rows, shape);
     if (rows.stream > 0) {
+      AddRows(rows, shape);
       ApplyStream(own, request, rows);
       continue;
     }
@@ -55,9 +55,11 @@ void Scheduler::Apply(const StepPlan& plan, TimePoint now) {
                 request.computed == rows.first);
     request.in_flight = true;
     if (streams && rows.draws) SetAnswered(request, rows.gang);
-    if (rows.kind == RowKind::kDecode &&
-        rows.first % config_.block_tokens != 0) {
-      continue;
+    if (rows.kind == RowKind::kDecode) {
+      shape.AddDecodeRow(rows.first + 1);
+      if (rows.first % config_.block_tokens != 0) continue;
+    } else {
+      shape.AddChunk(rows.first, rows.count);
     }
     request.blocks.UseUpTo(BlocksFor(uint64_t{rows.first} + rows.count));
   }
@@ -141,13 +143,14 @@ void Scheduler::Commit(const StepPlan& plan,
   for (DeviceId id : plan.lent) StateOf(id).lent = false;
   const bool failed = drawn.empty();
   BRAID_CHECK(failed || drawn.size() == plan.rows.size());
+  const bool streams = !config_.stream_sets.empty();
   for (size_t i = 0; i < plan.rows.size(); ++i) {
     const PlannedRows& rows = plan.rows[i];
-    const std::optional<TokenId> token = failed ? std::nullopt : drawn[i];
+    const size_t own_place = i;
     Request& request = requests_.at(rows.slot);
     BRAID_CHECK(request.id == rows.request && request.in_flight);
     // Its other streams first: what ends a prompt looks at all of them.
-    while (i + 1 < plan.rows.size() && plan.rows[i + 1].stream > 0) {
+    while (streams && i + 1 < plan.rows.size() && plan.rows[i + 1].stream > 0) {
       BRAID_CHECK(failed || !drawn[i + 1]);
       CommitStream(own, request, plan.rows[++i], failed);
     }
@@ -156,7 +159,7 @@ void Scheduler::Commit(const StepPlan& plan,
       if (request.elastic()) DropStreams(request, 1);
       requests_.Free(request.slot);
     } else if (!failed) {
-      CommitRows(own, request, rows, token);
+      CommitRows(own, request, rows, drawn[own_place]);
     } else if (request.displaced) {
       Requeue(request);
     }

@@ -83,19 +83,8 @@ void Scheduler::PlanRows(const DeviceState& own, TimePoint now,
                          .first = row.computed});
     shape.AddDecodeRow(row.computed + 1);
     due = std::min(due, row.due);
-    if (own.bound_streams == 0) continue;
-    const uint32_t gang = requests_.at(row.slot).gang;
-    plan.rows.back().gang = gang;
-    for (uint32_t stream = 1; stream < gang; ++stream) {
-      plan.rows.push_back({.request = row.request,
-                           .kind = RowKind::kStream,
-                           .slot = row.slot,
-                           .first = row.computed,
-                           .draws = false,
-                           .stream = stream});
-      shape.AddStreamRows(row.computed, 1);
-    }
   }
+  if (own.bound_streams > 0) PlanGangs(plan, shape);
   if (own.prefilling.empty() && queue_.size() == 0) return;
   // Fewer than max_rows rows are ever bound to a device, so a chunk always
   // finds one; a gang's finds its own, which do not decode yet.
@@ -128,7 +117,8 @@ void Scheduler::PlanRows(const DeviceState& own, TimePoint now,
 void Scheduler::AddChunk(const Request& request, uint32_t first, uint32_t count,
                          StepPlan& plan) {
   const bool draws = first + count == request.size() && request.max_output > 0;
-  for (uint32_t stream = 0; stream < request.gang; ++stream) {
+  const auto gang = static_cast<uint8_t>(request.gang);
+  for (uint8_t stream = 0; stream < gang; ++stream) {
     plan.rows.push_back({.request = request.id,
                          .kind = RowKind::kChunk,
                          .slot = request.slot,
@@ -136,7 +126,7 @@ void Scheduler::AddChunk(const Request& request, uint32_t first, uint32_t count,
                          .count = count,
                          .draws = draws && stream == 0,
                          .stream = stream,
-                         .gang = stream == 0 ? request.gang : 1});
+                         .gang = stream == 0 ? gang : uint8_t{1}});
   }
 }
 

@@ -264,6 +264,26 @@ void Scheduler::PlanDrops(StepPlan& plan) const {
   }
 }
 
+// The rows of gangs' further streams, which are no less their due than the first.
+void Scheduler::PlanGangs(StepPlan& plan, StepShape& shape) const {
+  candidates_.clear();
+  places_.clear();
+  for (uint32_t place = 0; place < plan.rows.size(); ++place) {
+    const PlannedRows& rows = plan.rows[place];
+    const uint32_t gang = requests_.at(rows.slot).gang;
+    if (gang == 1) continue;
+    StreamCandidate& candidate = candidates_.emplace_back();
+    places_.push_back(place);
+    candidate.most = candidate.gang = gang;
+    for (uint32_t s = 1; s < gang; ++s) {
+      candidate.computed[s] = rows.first;
+      candidate.rows[s] = 1;
+      shape.AddStreamRows(rows.first, 1);
+    }
+  }
+  InsertStreams(candidates_, places_, plan);
+}
+
 void Scheduler::PlanStreams(const DeviceState& own, TimePoint now,
                             StepPlan& plan) const {
   if (!plan.dropped.empty()) return;
@@ -372,9 +392,9 @@ void Scheduler::InsertStreams(std::span<const StreamCandidate> candidates,
                            .first = candidate.computed[s],
                            .count = candidate.rows[s],
                            .draws = false,
-                           .stream = s};
+                           .stream = static_cast<uint8_t>(s)};
       }
-      row.gang = candidate.gang;
+      row.gang = static_cast<uint8_t>(candidate.gang);
     }
     plan.rows[--to] = row;
   }

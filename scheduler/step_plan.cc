@@ -34,12 +34,12 @@ std::string ToString(const StepPlan& plan) {
                        : rows.kind == RowKind::kDecode ? "decode"
                                                        : "stream";
     absl::StrAppend(&out, " | ", kind, " r", rows.request.value());
-    if (rows.stream > 0) absl::StrAppend(&out, ".", rows.stream);
+    if (rows.stream > 0) absl::StrAppend(&out, ".", uint32_t{rows.stream});
     absl::StrAppend(&out, " ", rows.first);
     if (rows.kind == RowKind::kChunk || rows.count > 1) {
       absl::StrAppend(&out, "+", rows.count);
     }
-    if (rows.gang > 1) absl::StrAppend(&out, " gang ", rows.gang);
+    if (rows.gang > 1) absl::StrAppend(&out, " gang ", uint32_t{rows.gang});
     if (rows.kind == RowKind::kChunk && rows.draws) {
       absl::StrAppend(&out, " draw");
     }

@@ -18,7 +18,8 @@ enum class RowKind : uint8_t {
   kStream,  // of another stream: all that it lacks, or a part of it
 };
 
-// Consecutive tokens [first, first + count) of one request.
+// Consecutive tokens [first, first + count) of one stream of a request. A step
+// has thousands, so it is small.
 struct PlannedRows {
   RequestId request;
   RowKind kind = RowKind::kDecode;
@@ -26,11 +27,11 @@ struct PlannedRows {
   uint32_t first = 0;
   uint32_t count = 1;
   bool draws = true;  // a token is drawn after the last row
-  uint32_t stream = 0;
+  uint8_t stream = 0;
   // Of stream 0: that many streams answer together. The entries behind this one
   // are those of streams 1, 2 ..., with equal ends; and behind them, of a
   // request that decodes, may be one that only catches up.
-  uint32_t gang = 1;
+  uint8_t gang = 1;
   friend bool operator==(const PlannedRows&, const PlannedRows&) = default;
 };
 // Their work, as far as a step's time depends on it.
