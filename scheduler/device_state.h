@@ -95,6 +95,7 @@ struct DeviceState {
               size_t classes)
       : config(device),
         index(place),
+        role(device.role),
         time(devices, StepTimeModel(device.prior)),
         bound_by_class(classes) {}
 
@@ -117,6 +118,7 @@ struct DeviceState {
 
   SchedulerDevice config;
   uint32_t index = 0;  // in the configuration
+  DeviceRole role;     // as configured, or as planned
   bool up = true;
   bool running = false;  // a step is in flight
   bool lent = false;     // its cores work for another device's step

@@ -82,6 +82,23 @@ absl::Status CheckDevices(const SchedulerConfig& config) {
   return absl::OkStatus();
 }
 
+// Whether the layout is the scheduler's to choose. Devices that share a pool
+// hand over at no cost: there is nothing to plan.
+bool PlansSplit(const SchedulerConfig& config) {
+  if (config.split != SplitMode::kAuto || config.static_roles ||
+      config.devices.size() < 2) {
+    return false;
+  }
+  for (size_t i = 0; i < config.devices.size(); ++i) {
+    const SchedulerDevice& device = config.devices[i];
+    if (device.role != DeviceRole::kBoth) return false;
+    for (size_t j = 0; j < i; ++j) {
+      if (config.devices[j].pool == device.pool) return false;
+    }
+  }
+  return true;
+}
+
 }  // namespace
 
 absl::Status Scheduler::Validate(const SchedulerConfig& config) {
@@ -131,6 +148,7 @@ Scheduler::Scheduler(SchedulerConfig config)
     if (device_index_.size() <= id) device_index_.resize(id + 1, kNoIndex);
     device_index_[id] = index;
   }
+  plans_split_ = PlansSplit(config_);
 }
 
 Scheduler::~Scheduler() = default;

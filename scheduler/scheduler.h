@@ -49,6 +49,7 @@
 #include "scheduler/request_table.h"
 #include "scheduler/service_class.h"
 #include "scheduler/split.h"
+#include "scheduler/split_planner.h"
 #include "scheduler/step_plan.h"
 #include "scheduler/stream_filler.h"
 #include "scheduler/stream_terms.h"
@@ -219,9 +220,11 @@ class Scheduler final {
                         const DeviceState& prefill) const;
 
   // scheduler_binding.cc
+  void PlanSplit();
   template <typename Visit>
   void VisitQueued(const Request& request, Visit visit) const;
   std::optional<Placement> Choose(const Request& request);
+  SplitMode PlannedMode() const;
   // In its pool, of the prompt that Choose has looked at last.
   uint32_t CachedFor(const DeviceState& device) const {
     return matched_[device.config.pool.value()];
@@ -415,6 +418,11 @@ class Scheduler final {
   std::set<std::pair<TimePoint, RequestId>> latest_starts_;
   uint32_t unbound_ = 0;             // waiting, bound to no device
   std::vector<Refusal> refused_;     // not yet taken by the caller
+  // Every device may do both, and has a pool of its own: how many only decode
+  // is planned, not configured.
+  bool plans_split_ = false;
+  SplitPlanner planner_;
+  uint32_t decode_devices_ = 0;  // as planned
   double prompt_share_ = 0.35;       // of all devices' time lately
   std::vector<double> forecast_;     // output tokens, by class; 0: none seen
   TimePoint now_;                    // as the last verb was told

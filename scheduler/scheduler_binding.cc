@@ -1,6 +1,8 @@
 // Where waiting requests will run: how a request sees the devices, and when it
 // is bound to others than before.
 #include <algorithm>
+#include <tuple>
+#include <vector>
 
 #include "base/check.h"
 #include "scheduler/scheduler.h"
@@ -16,6 +18,9 @@ constexpr size_t kLookedAt = 16;
 // Bound anew in a turn, and how often one request may be.
 constexpr int kRebindsPerTurn = 8;
 constexpr Duration kRebindInterval = std::chrono::milliseconds(50);
+// Of the time to the TTFT target: a first token that is predicted later is not
+// as good as kept.
+constexpr double kPlannedShare = 0.9;
 
 bool Lately(TimePoint at, TimePoint now) {
   return at != TimePoint::min() && at + kDwell > now;
@@ -41,33 +46,102 @@ std::optional<Placement> Scheduler::Choose(const Request& request) {
   }
   const uint32_t left =
       request.max_output - static_cast<uint32_t>(request.output().size());
-  std::optional<Placement> placement = config_.placement(
-      {.prompt_tokens = request.size(),
-       .expected_output =
-           left <= 1 ? left : std::max(2u, ExpectedOutput(request)),
-       .blocks = BlocksOf(request),
-       .ttft_target = ToSeconds(ClassOf(request).ttft),
-       .tpot_target = ToSeconds(ClassOf(request).pace()),
-       // Streams of a gang never cross a wire: it is prefilled where it
-       // decodes.
-       .split = request.gang > 1 ? SplitMode::kOff : split(),
-       .prompt_share = prompt_share_,
-       .max_chunk = config_.prefill_chunk,
-       .min_chunk = config_.block_tokens,
-       .devices = views_,
-       .transfer = [this](PoolId from, PoolId to, uint32_t tokens) {
-         if (from == to || tokens == 0) return 0.0;
-         const Link& link = LinkOf(from, to);
-         return link.avoided_until > now_ ? kNoLink : link.time.Predict(tokens);
-       }});
-  if (placement && request.gang > 1) {
+  PlacementQuery query{
+      .prompt_tokens = request.size(),
+      .expected_output =
+          left <= 1 ? left : std::max(2u, ExpectedOutput(request)),
+      .blocks = BlocksOf(request),
+      .ttft_target = ToSeconds(ClassOf(request).ttft),
+      .tpot_target = ToSeconds(ClassOf(request).pace()),
+      // Streams of a gang never cross a wire: it is prefilled where it decodes.
+      .split = request.gang > 1 ? SplitMode::kOff : PlannedMode(),
+      .prompt_share = prompt_share_,
+      .max_chunk = config_.prefill_chunk,
+      .min_chunk = config_.block_tokens,
+      .devices = views_,
+      .transfer = [this](PoolId from, PoolId to, uint32_t tokens) {
+        if (from == to || tokens == 0) return 0.0;
+        const Link& link = LinkOf(from, to);
+        return link.avoided_until > now_ ? kNoLink : link.time.Predict(tokens);
+      }};
+  std::optional<Placement> planned = config_.placement(query);
+  if (planned && request.gang > 1) {
     // The policy has priced one stream's prompt.
-    const DeviceState& device = StateOf(placement->prefill);
-    const PromptWork alone =
+    const DeviceState& device = StateOf(planned->prefill);
+    const PromptWork others =
         PromptWork::Of(CachedFor(device), request.size(), request.gang - 1);
-    placement->ttft += PromptSeconds(device, alone);
+    planned->ttft += PromptSeconds(device, others);
   }
-  return placement;
+  if (query.split != SplitMode::kOn || query.split == split()) return planned;
+  // The planned layout is no wall: where it would miss the target, any pair
+  // that keeps it will do.
+  const double limit = query.ttft_target - ToSeconds(now_ - request.arrival);
+  if (planned && planned->ttft <= kPlannedShare * limit) return planned;
+  query.split = split();
+  const std::optional<Placement> any = config_.placement(query);
+  const bool better = any && (!planned || (any->ttft <= kPlannedShare * limit &&
+                                           any->tpot <= query.tpot_target));
+  return better ? any : planned;
+}
+
+// Of a planned layout, each is placed as if it were configured.
+SplitMode Scheduler::PlannedMode() const {
+  if (!plans_split_) return split();
+  return decode_devices_ == 0 ? SplitMode::kOff : SplitMode::kOn;
+}
+
+// How many devices only decode, and which: those that do already, then those
+// with the most rows.
+void Scheduler::PlanSplit() {
+  if (!plans_split_) return;
+  uint32_t n = 0;
+  const DeviceState* known = nullptr;
+  for (const DeviceState& device : devices_) {
+    if (!device.up) continue;
+    ++n;
+    if (known == nullptr ||
+        TimeOf(device).observed() > TimeOf(*known).observed()) {
+      known = &device;
+    }
+  }
+  if (known == nullptr || !IsWarm(*known)) return;
+  const uint32_t decode = planner_.Plan(
+      {.time = &TimeOf(*known),
+       .max_chunk = std::min(config_.prefill_chunk, known->config.max_rows),
+       .max_rows = known->config.max_rows,
+       .kv_tokens = uint64_t{pool(known->config.pool).capacity()} *
+                    config_.block_tokens},
+      n, now_);
+  const auto decodes = [](const DeviceState& device) {
+    return device.role == DeviceRole::kDecode;
+  };
+  if (decode == decode_devices_ &&
+      std::ranges::count_if(devices_, [&](const DeviceState& device) {
+        return device.up && decodes(device);
+      }) == decode) {
+    return;
+  }
+  decode_devices_ = decode;
+  std::vector<DeviceState*> order;
+  for (DeviceState& device : devices_) {
+    if (device.up) order.push_back(&device);
+  }
+  std::ranges::sort(order, [&](const DeviceState* a, const DeviceState* b) {
+    return std::tuple(!decodes(*a), b->bound, a->index) <
+           std::tuple(!decodes(*b), a->bound, b->index);
+  });
+  for (uint32_t i = 0; i < order.size(); ++i) {
+    const DeviceRole role = decode == 0  ? DeviceRole::kBoth
+                            : i < decode ? DeviceRole::kDecode
+                                         : DeviceRole::kPrefill;
+    if (order[i]->role == role) continue;
+    order[i]->role = role;
+    LogDevice(DecisionKind::kRole,
+              role == DeviceRole::kBoth     ? "planned-both"
+              : role == DeviceRole::kDecode ? "planned-decode"
+                                            : "planned-prefill",
+              *order[i]);
+  }
 }
 
 // Blocks of the prompt that are known there, of every stream of a gang.
@@ -96,7 +170,7 @@ DeviceView Scheduler::ViewOf(const DeviceState& device, const Request& request,
   return {
       .id = device.config.id,
       .pool = device.config.pool,
-      .role = device.config.role,
+      .role = device.role,
       .up = device.up,
       .prefill_wait = PrefillWait(device, ahead[device.index].prompts),
       .credit_wait = CreditWait(device, request, ahead),
@@ -158,6 +232,10 @@ void Scheduler::Bind(Request& request, const Placement& placement) {
     request.latest_start = LatestStart(request, prefill);
     latest_starts_.emplace(request.latest_start, request.id);
   }
+  planner_.Observe(
+      request.size(),
+      request.size() - std::min(request.hinted, request.size() - 1),
+      request.max_output, ToSeconds(ClassOf(request).pace()));
   Log(DecisionKind::kPlaced, ToString(placement.reason), request,
       placement.ttft, placement.damage);
 }

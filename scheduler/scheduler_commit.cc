@@ -167,6 +167,7 @@ void Scheduler::Commit(const StepPlan& plan,
   if (!failed && seconds > 0) {
     own.time[plan.lent.size()].Observe(shape, seconds);
     NotePromptShare(own, shape, seconds);
+    planner_.Draw(shape.decode_rows);
   }
 }
 
@@ -345,6 +346,7 @@ void Scheduler::Finish(RequestId id) {
   if (request.state != RequestState::kWaiting) {
     Unlist(request);
     if (const size_t n = request.output().size(); n > 0) {
+      planner_.FinishAnswer();
       double& forecast = forecast_[request.service_class];
       const auto tokens = static_cast<double>(n);
       forecast = forecast == 0 ? tokens

@@ -202,6 +202,7 @@ void Scheduler::TakeRefused(TimePoint now, std::vector<Refusal>& out) {
                            .predicted_ttft = request.ttft,
                            .retry_after = kLeastRetry});
   }
+  PlanSplit();
   RebindSome();
   LookAtRoles();
   out.insert(out.end(), refused_.begin(), refused_.end());
