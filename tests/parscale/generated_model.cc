@@ -75,8 +75,7 @@ void AddLayer(const Case& c, const std::string& at, Generator& generator) {
   generator.AddMatrix(at + "mlp.down_proj.weight", c.hidden, c.ffn);
 }
 
-// Prefix keys of the scale of real ones, and weights that tell streams apart.
-constexpr double kPrefixSpread = 2.5;
+// Weights that tell streams apart.
 constexpr double kAggregatorGain = 3.0;
 
 void AddAggregator(const Case& c, const char* w1, const char* b1,
@@ -196,7 +195,7 @@ void WriteModel(const Case& c, const std::string& folder) {
     for (const char* name : {"prefix_k", "prefix_v"}) {
       generator.Add(absl::StrCat(at, "self_attn.", name),
                     {c.streams, c.kv_heads, c.prefix_tokens, c.head_dim}, 0,
-                    kPrefixSpread);
+                    c.prefix_spread);
     }
   }
   if (streams) {
@@ -222,7 +221,7 @@ SafetensorsBuilder MakeAdapter(const Case& c, const std::string& base_sha256,
     generator.Add(
         name,
         {c.layers, c.streams - 1, c.kv_heads, c.prefix_tokens, c.head_dim}, 0,
-        kPrefixSpread);
+        c.prefix_spread);
   }
   AddAggregator(c, "aggregator.w1", "aggregator.b1", "aggregator.w2",
                 "aggregator.b2", generator);

@@ -32,6 +32,7 @@ struct Case {
   int32_t hidden = 0, heads = 0, kv_heads = 0, head_dim = 0, ffn = 0;
   int32_t layers = 0, vocabulary = 0;
   bool tied = false;
+  double prefix_spread = 2.5;  // the keys of these models have as much
 };
 std::vector<Case> ReadCases();
 

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 
 HERE = pathlib.Path(__file__).parent
-PREFIX_SPREAD = 2.5
 AGGREGATOR_GAIN = 3.0
 TORCH_TYPES = {"F32": torch.float32, "F16": torch.float16,
                "BF16": torch.bfloat16}
@@ -97,19 +96,20 @@ def make_streams(case):
     nested = case["kind"] == "nested"
     g = Generator(case)
     shape = (case["kv_heads"], case["prefix_tokens"], case["head_dim"])
+    spread = case.get("prefix_spread", 2.5)
     made = {"smoothing": case["smoothing"],
             "prefix_length": [case["prefix_tokens"]] * streams}
     for name in "prefix_k", "prefix_v":
         if nested:
             g.add(name, (case["layers"], streams - 1, *shape), 0,
-                  PREFIX_SPREAD)
+                  spread)
             made[name] = np.concatenate(
                 [np.zeros((case["layers"], 1, *shape)), g.made[name]], axis=1)
             made["prefix_length"][0] = 0
             continue
         for layer in range(case["layers"]):
             g.add(f"model.layers.{layer}.self_attn.{name}", (streams, *shape),
-                  0, PREFIX_SPREAD)
+                  0, spread)
         made[name] = np.stack(
             [g.made[f"model.layers.{layer}.self_attn.{name}"]
              for layer in range(case["layers"])])
