@@ -9,5 +9,6 @@ braid_test(cpu_runner_test
   SRCS runner_bits_test.cc runner_reference_test.cc random_weights.cc
   DEPS braid_cpu braid_cpu_reference)
 braid_test(cpu_streams_test
-  SRCS streams_bits_test.cc streams_reference_test.cc random_weights.cc
+  SRCS stream_mix_test.cc streams_bits_test.cc streams_reference_test.cc
+       random_weights.cc
   DEPS braid_cpu braid_cpu_reference)

@@ -103,10 +103,11 @@ class Crowd {
       gangs_.push_back(model.NewGang(set, 200, 100 + i));
     }
   }
-  // Appends rows of some of them.
+  // Appends rows of some of them, others in every step.
   void Add(RunnerDriver& driver, size_t first, size_t end,
            ForwardBatch& batch) {
     for (size_t i = first; i < end; ++i) {
+      if (rng_() % 3 == 0) continue;
       Gang& gang = gangs_[i];
       const size_t p = gang.set == 0 ? 1 : gang.set == 2 ? 2 : 1 + i % kStreams;
       const uint32_t at =
@@ -120,6 +121,7 @@ class Crowd {
 
  private:
   std::vector<Gang> gangs_;
+  Rng rng_{8};
 };
 
 // A gang of `p` streams from its first token to its last, all of it scored.
@@ -190,6 +192,7 @@ TEST_P(StreamsBitsTest, AsAloneOnOneCoreInOneChunk) {
   for (const Isa isa : SupportedIsas()) {
     for (const auto& [set, p] :
          {std::pair(1, 4), std::pair(1, 3), std::pair(2, 2)}) {
+      if (p != 4 && isa != BestIsa()) continue;
       const Trace& alone = Alone(model, p, isa, set);
       ASSERT_EQ(alone.logprobs.size(), kTokens);
       EXPECT_TRUE(WholeGang(model, p, GetParam(), isa, set) == alone)
