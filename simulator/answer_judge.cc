@@ -15,6 +15,24 @@ constexpr Duration kStarved = std::chrono::minutes(30);
 
 }  // namespace
 
+void AnswerJudge::CheckStreams(const SimulatedClient& client,
+                               const TokenDelta& delta) const {
+  if (delta.streams.size() != delta.tokens.size()) {
+    Violate(client, "tokens do not say how many streams answered");
+  }
+  const StreamTerms& terms = client.scenario->request.streams;
+  for (uint32_t streams : delta.streams) {
+    const bool right = terms.mode == StreamMode::kFixed ? streams == terms.max
+                       : terms.mode == StreamMode::kAuto
+                           ? streams >= 1 && streams <= terms.max
+                           : streams == 1;
+    if (!right) {
+      Violate(client, absl::StrCat(streams, " streams answered, of ",
+                                   ToString(terms.mode), " ", terms.max));
+    }
+  }
+}
+
 void AnswerJudge::CheckText(const SimulatedClient& client) const {
   if (client.expected.text.starts_with(client.text)) return;
   Violate(client, absl::StrCat("text is '", client.text, "' but must be '",

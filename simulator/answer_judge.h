@@ -14,6 +14,9 @@ class AnswerJudge final {
  public:
   explicit AnswerJudge(World& world) : world_(world) {}
 
+  // As many streams answered as the caller may have.
+  void CheckStreams(const SimulatedClient& client,
+                    const TokenDelta& delta) const;
   // It is the beginning of what must be said.
   void CheckText(const SimulatedClient& client) const;
   // After the end: all of it was said, if it was to be.

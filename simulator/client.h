@@ -16,6 +16,7 @@ namespace braid {
 
 struct SimulatedClient {
   const RequestScenario* scenario = nullptr;
+  // Under kAuto, as far as it follows from `streams`.
   hash_model::Answer expected;
   TimePoint arrived;
 
@@ -30,6 +31,7 @@ struct SimulatedClient {
 
   // What it was told.
   std::vector<TokenId> ids;
+  std::vector<uint32_t> streams;  // that answered, by token
   std::string text;
   std::optional<std::vector<SampledToken>> scores;
   bool finished = false;

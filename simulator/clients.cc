@@ -72,8 +72,8 @@ void Clients::Arrive(size_t index) {
   Client& client = *clients_[index];
   const GenerateRequest& request = client.scenario->request;
   client.arrived = world_.queue.now();
-  client.expected =
-      hash_model::UndisturbedAnswer(request, scenario_.max_context);
+  Expect(client,
+         request.streams.mode == StreamMode::kFixed ? request.streams.max : 1);
   Log(client, LogKind::kArrive, static_cast<int64_t>(request.prompt.size()),
       request.max_tokens);
   Submit(client);
@@ -237,6 +237,14 @@ void Clients::Replay(uint32_t node) {
   }
 }
 
+void Clients::Expect(Client& client, uint32_t rest) {
+  client.expected = hash_model::UndisturbedAnswer(
+      client.scenario->request, scenario_.max_context,
+      {.sets = scenario_.stream_sets,
+       .by_token = client.streams,
+       .rest = rest});
+}
+
 void Clients::OnScores(Client& client, std::vector<SampledToken> scores) {
   Log(client, LogKind::kScores, static_cast<int64_t>(scores.size()));
   if (client.finished) judge_.Violate(client, "scores after the end");
@@ -244,6 +252,13 @@ void Clients::OnScores(Client& client, std::vector<SampledToken> scores) {
   // A node that died may have sent them.
   if (client.scores && client.attempt == 0)
     judge_.Violate(client, "scored twice");
+  // A gang that was chosen for it at admission has scored it as one.
+  if (client.scenario->request.streams.mode == StreamMode::kAuto) {
+    for (const StreamSet& set : scenario_.stream_sets) {
+      if (set.elastic || scores == client.expected.scores) continue;
+      Expect(client, set.streams);
+    }
+  }
   if (scores != client.expected.scores) judge_.Violate(client, "wrong scores");
   client.scores = std::move(scores);
 }
@@ -251,6 +266,12 @@ void Clients::OnScores(Client& client, std::vector<SampledToken> scores) {
 bool Clients::OnTokens(Client& client, const TokenDelta& delta) {
   if (client.finished) judge_.Violate(client, "tokens after the end");
   if (client.too_slow) judge_.Violate(client, "tokens after it was too slow");
+  judge_.CheckStreams(client, delta);
+  if (client.scenario->request.streams.mode == StreamMode::kAuto) {
+    client.streams.insert(client.streams.end(), delta.streams.begin(),
+                          delta.streams.end());
+    Expect(client, 1);
+  }
   for (const SampledToken& token : delta.tokens) {
     const size_t number = client.ids.size();
     Log(client, LogKind::kToken, static_cast<int64_t>(number), token.token);
@@ -308,6 +329,17 @@ void Clients::OnFinish(Client& client, Outcome outcome) {
     return;
   }
   judge_.CheckReason(client, outcome);
+  // How many answered the token that ended it, which was not told.
+  if (client.scenario->request.streams.mode == StreamMode::kAuto) {
+    for (uint32_t rest = 1; rest <= client.scenario->request.streams.max;
+         ++rest) {
+      if (client.expected.ids == client.ids &&
+          client.expected.reason == outcome.reason) {
+        break;
+      }
+      Expect(client, rest);
+    }
+  }
   judge_.CheckAnswer(client, outcome);
   Finished(client);
 }

@@ -55,6 +55,9 @@ class Clients final {
   SimulatedNode* PickNode(const Client& client);
 
   void OnScores(Client& client, std::vector<SampledToken> scores);
+  // What must be said, were the tokens it was not told of answered by that many
+  // streams.
+  void Expect(Client& client, uint32_t rest);
   bool OnTokens(Client& client, const TokenDelta& delta);
   void OnFinish(Client& client, Outcome outcome);
   void OnRefused(Client& client, const Outcome& outcome);

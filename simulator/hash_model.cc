@@ -52,6 +52,43 @@ bool AddText(std::string_view word, bool watched_now,
   return false;
 }
 
+// The contexts of a request under every set, stream by stream, and under none.
+class EveryContext {
+ public:
+  explicit EveryContext(std::span<const StreamSet> sets) : sets_(sets) {
+    for (const StreamSet& set : sets) {
+      std::vector<uint64_t>& contexts = by_set_.emplace_back();
+      for (uint32_t stream = 0; stream < set.streams; ++stream) {
+        contexts.push_back(EmptyContext(set, stream));
+      }
+    }
+  }
+
+  void Push(TokenId token) {
+    plain_ = Next(plain_, token);
+    for (std::vector<uint64_t>& contexts : by_set_) {
+      const uint64_t record0 = Record(contexts[0], 0, token);
+      for (uint64_t& context : contexts) {
+        context = NextOfStream(context, record0, token);
+      }
+    }
+  }
+  // Of that many streams: only one set has a gang of them.
+  uint64_t Of(uint32_t streams) const {
+    for (size_t i = 0; streams > 1 && i < sets_.size(); ++i) {
+      if (sets_[i].elastic || sets_[i].streams == streams) {
+        return Weigh(std::span(by_set_[i]).first(streams));
+      }
+    }
+    return plain_;
+  }
+
+ private:
+  const std::span<const StreamSet> sets_;
+  uint64_t plain_ = kEmptyContext;
+  std::vector<std::vector<uint64_t>> by_set_;
+};
+
 }  // namespace
 
 KvLayout Layout(uint32_t block_tokens) {
@@ -79,7 +116,9 @@ const Tokenizer& Vocabulary() {
 
 std::byte* KvPlace::At(uint32_t layer, uint32_t position) const {
   const KvLayout& layout = arena_.layout();
-  return arena_.block(blocks_[position / layout.block_tokens]) +
+  const std::span<const BlockId> blocks =
+      layer == 0 ? stream0_blocks_ : blocks_;
+  return arena_.block(blocks[position / layout.block_tokens]) +
          layout.KeyPage(layer, 0) + (position % layout.block_tokens) * 4;
 }
 
@@ -117,6 +156,28 @@ uint64_t Next(uint64_t context, TokenId token) {
   return next;
 }
 
+uint64_t NextOfStream(uint64_t context, uint64_t record0, TokenId token) {
+  uint64_t next = Fold(context, record0);
+  for (uint32_t layer = 1; layer < kLayers; ++layer) {
+    next = Fold(next, Record(context, layer, token));
+  }
+  return next;
+}
+
+uint64_t EmptyContext(const StreamSet& set, uint32_t stream) {
+  return set.elastic && stream == 0
+             ? kEmptyContext
+             : Mix(kEmptyContext + stream, set.fingerprint);
+}
+
+uint64_t Weigh(std::span<const uint64_t> contexts) {
+  uint64_t weighed = contexts[0];
+  for (size_t i = 1; i < contexts.size(); ++i) {
+    weighed = Mix(weighed + i, contexts[i]);
+  }
+  return weighed;
+}
+
 SampledToken Draw(uint64_t context, const SamplingParams& sampling,
                   size_t output_size) {
   const uint64_t hash = Mix(context, sampling.seed);
@@ -142,13 +203,23 @@ SampledToken Score(uint64_t context, TokenId target, int32_t alternatives) {
 }
 
 Answer UndisturbedAnswer(const GenerateRequest& request, uint32_t max_context) {
+  return UndisturbedAnswer(request, max_context, StreamSchedule());
+}
+
+Answer UndisturbedAnswer(const GenerateRequest& request, uint32_t max_context,
+                         const StreamSchedule& streams) {
   Answer answer;
-  uint64_t context = kEmptyContext;
+  EveryContext contexts(streams.sets);
+  const auto answering = [&](size_t token) {
+    return token < streams.by_token.size() ? streams.by_token[token]
+                                           : streams.rest;
+  };
   for (size_t i = 0; i < request.prompt.size(); ++i) {
-    context = Next(context, request.prompt[i]);
+    contexts.Push(request.prompt[i]);
     if (request.prompt_logprobs >= 0 && i + 1 < request.prompt.size()) {
-      answer.scores.push_back(
-          Score(context, request.prompt[i + 1], request.prompt_logprobs));
+      answer.scores.push_back(Score(contexts.Of(answering(0)),
+                                    request.prompt[i + 1],
+                                    request.prompt_logprobs));
     }
   }
   const uint32_t most =
@@ -156,9 +227,10 @@ Answer UndisturbedAnswer(const GenerateRequest& request, uint32_t max_context) {
                max_context - static_cast<uint32_t>(request.prompt.size()));
   std::string watched;  // Text before min_tokens is no part of a stop string.
   while (answer.output_tokens < most) {
-    const TokenId token =
-        Draw(context, request.sampling, answer.output_tokens).token;
-    context = Next(context, token);
+    const TokenId token = Draw(contexts.Of(answering(answer.output_tokens)),
+                               request.sampling, answer.output_tokens)
+                              .token;
+    contexts.Push(token);
     ++answer.output_tokens;
     if (token == EndToken() && !request.sampling.ignore_eos) {
       answer.reason = FinishReason::kStop;

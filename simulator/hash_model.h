@@ -11,6 +11,11 @@
 //
 // A record depends on all tokens before its own, as in a real model: KV that
 // was computed behind a wrong prefix is wrong itself.
+//
+// PARSCALE: a stream's context begins with the stream, but for stream 0 of a
+// nested set. Its records of layer 0 are stream 0's, which alone keeps them;
+// the others follow from its own context. A token is drawn from the contexts of
+// all streams that answer, folded into one: it tells which they were.
 #pragma once
 
 #include <cstdint>
@@ -49,11 +54,20 @@ inline uint64_t Fold(uint64_t context, uint64_t record) {
   return Mix(context, record);
 }
 
-// Where the KV of a position lies, behind the blocks of a sequence.
+// context(0) of a stream of a set.
+uint64_t EmptyContext(const StreamSet& set, uint32_t stream);
+// What is drawn from, of all streams that answer; of one alone, its context.
+uint64_t Weigh(std::span<const uint64_t> contexts);
+
+// Where the KV of a position lies, behind the blocks of a sequence; of a
+// further stream, layer 0 lies behind those of stream 0.
 class KvPlace {
  public:
   KvPlace(const KvArena& arena, std::span<const BlockId> blocks)
-      : arena_(arena), blocks_(blocks) {}
+      : KvPlace(arena, blocks, blocks) {}
+  KvPlace(const KvArena& arena, std::span<const BlockId> blocks,
+          std::span<const BlockId> stream0_blocks)
+      : arena_(arena), blocks_(blocks), stream0_blocks_(stream0_blocks) {}
   uint64_t Read(uint32_t layer, uint32_t position) const;
   void Write(uint32_t layer, uint32_t position, uint64_t record) const;
   // context(end), given context(begin), from the bytes.
@@ -62,11 +76,13 @@ class KvPlace {
  private:
   std::byte* At(uint32_t layer, uint32_t position) const;
   const KvArena& arena_;
-  const std::span<const BlockId> blocks_;
+  const std::span<const BlockId> blocks_, stream0_blocks_;
 };
 
 // context(p + 1), from context(p) and the token at p.
 uint64_t Next(uint64_t context, TokenId token);
+// Of another stream, whose record of layer 0 is stream 0's.
+uint64_t NextOfStream(uint64_t context, uint64_t record0, TokenId token);
 
 // The token drawn after `context` when `output_size` were drawn before.
 SampledToken Draw(uint64_t context, const SamplingParams& sampling,
@@ -84,5 +100,14 @@ struct Answer {
   std::vector<SampledToken> scores;
 };
 Answer UndisturbedAnswer(const GenerateRequest& request, uint32_t max_context);
+
+// The streams that answer each token: `rest` of them those behind `by_token`.
+struct StreamSchedule {
+  std::span<const StreamSet> sets;
+  std::span<const uint32_t> by_token;
+  uint32_t rest = 1;
+};
+Answer UndisturbedAnswer(const GenerateRequest& request, uint32_t max_context,
+                         const StreamSchedule& streams);
 
 }  // namespace braid::hash_model

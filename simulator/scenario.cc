@@ -155,6 +155,63 @@ RequestScenario DrawRequest(Rng rng, uint32_t number, uint32_t max_context,
   return scenario;
 }
 
+// None, a nested set, or several that have one P each.
+std::vector<StreamSet> DrawSets(Rng rng) {
+  std::vector<StreamSet> sets;
+  const uint64_t kind = rng.Below(5);
+  if (kind == 0) return sets;
+  const bool nested = kind < 4;
+  for (uint32_t streams : {2u, 3u, 4u, 6u}) {
+    if (rng.Below(2) == 0 && !(nested && streams == 6)) continue;
+    StreamSet set{.id = static_cast<uint32_t>(sets.size()) + 1,
+                  .streams = streams,
+                  .elastic = nested,
+                  .gain = {0},
+                  .fingerprint = rng()};
+    for (uint32_t p = 1; p < streams; ++p) {
+      set.gain.push_back(set.gain.back() + 0.02 * rng.Uniform() / p);
+    }
+    sets.push_back(std::move(set));
+    if (nested) break;
+  }
+  return sets;
+}
+
+// Most streams that every node can run in lock-step.
+uint32_t MostStreams(const Scenario& scenario, const GenerateRequest& request) {
+  const auto blocks = static_cast<uint32_t>(
+      (request.prompt.size() + request.max_tokens + scenario.block_tokens - 1) /
+      scenario.block_tokens);
+  uint32_t most = kMostStreams;
+  for (const NodeScenario& node : scenario.nodes) {
+    for (uint32_t pool : node.pool_blocks) most = std::min(most, pool / blocks);
+    uint32_t rows = 1;
+    for (const DeviceScenario& device : node.devices) {
+      if (device.role == DeviceRole::kPrefill) continue;
+      rows = std::max(rows, device.max_rows);
+    }
+    most = std::min(most, rows - 1);
+  }
+  return most;
+}
+
+void DrawStreams(Rng rng, const Scenario& scenario, GenerateRequest& request) {
+  if (scenario.stream_sets.empty() || rng.Below(4) == 0) return;
+  const std::vector<StreamSet>& sets = scenario.stream_sets;
+  StreamTerms& terms = request.streams;
+  if (rng.Below(4) == 0) {
+    const StreamSet& set = sets[rng.Below(sets.size())];
+    const uint32_t streams =
+        set.elastic ? Between(rng, 1, set.streams) : set.streams;
+    if (streams <= MostStreams(scenario, request)) {
+      terms = {.mode = StreamMode::kFixed, .min = streams, .max = streams};
+      return;
+    }
+  }
+  terms = {.mode = StreamMode::kAuto, .max = Between(rng, 1, kMostStreams)};
+  terms.min = Between(rng, 1, terms.max);
+}
+
 }  // namespace
 
 std::string ToFlags(const SimulationOptions& options) {
@@ -191,6 +248,7 @@ Scenario DrawScenario(uint64_t seed, const SimulationOptions& options,
     Rng own(seed * 31337 + i + 1);
     scenario.nodes.push_back(DrawNode(own, context_blocks, classes, faults));
   }
+  scenario.stream_sets = DrawSets(Rng(seed * 7919 + 5));
   const double gap = Scale(rng, 300, 30'000);  // microseconds
   const uint64_t texts = 1 + rng.Below(4);
   scenario.placed_by_policy = rng.Below(2) == 0;
@@ -207,6 +265,7 @@ Scenario DrawScenario(uint64_t seed, const SimulationOptions& options,
     RequestScenario request =
         DrawRequest(own, i, scenario.max_context, classes, texts);
     request.arrival = arrival;
+    DrawStreams(Rng(seed * 15485863 + i + 5), scenario, request.request);
     const bool wanted =
         options.only.empty() || std::ranges::count(options.only, i) > 0;
     DrawTrouble(faults, request);

@@ -13,6 +13,7 @@
 #include "scheduler/service_class.h"
 #include "scheduler/split.h"
 #include "scheduler/step_time_model.h"
+#include "scheduler/stream_terms.h"
 #include "simulator/faults.h"
 
 namespace braid {
@@ -83,6 +84,7 @@ struct RequestScenario {
 struct Scenario {
   uint32_t block_tokens = 16;
   uint32_t max_context = 0;
+  std::vector<StreamSet> stream_sets;  // of the model: the same on every node
   std::vector<NodeScenario> nodes;
   std::vector<RequestScenario> requests;
   bool placed_by_policy = false;  // else nodes take turns

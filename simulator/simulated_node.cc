@@ -87,7 +87,8 @@ void SimulatedNode::Start() {
                                .cores = cores,
                                .max_rows = device.max_rows,
                                .time = device.time,
-                               .jitter = device.jitter},
+                               .jitter = device.jitter,
+                               .stream_sets = scenario_.stream_sets},
         world_);
     runners_.push_back(runner.get());
     config.devices.push_back({.id = DeviceId(i),
@@ -110,6 +111,7 @@ void SimulatedNode::Start() {
   config.progress_layers = spec_.progress_layers;
   config.lend_cores = spec_.lend_cores;
   config.prefix_cache = spec_.prefix_cache;
+  config.stream_sets = scenario_.stream_sets;
   auto loop = EngineLoop::Create(std::move(config));
   BRAID_CHECK_MSG(loop.ok(), loop.status().ToString());
   loop_ = *std::move(loop);

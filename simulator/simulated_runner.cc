@@ -9,6 +9,9 @@
 namespace braid {
 namespace {
 
+// A stream's row has no output head.
+constexpr double kStreamRow = 0.7;
+
 Duration ToDuration(double seconds) {
   return std::chrono::duration_cast<Duration>(
       std::chrono::duration<double>(seconds));
@@ -47,23 +50,73 @@ void SimulatedRunner::Launch(const ForwardBatch& batch,
   Start();
 }
 
+hash_model::KvPlace SimulatedRunner::PlaceOf(
+    const SequenceRows& sequence) const {
+  return {*options_.arena, sequence.blocks,
+          sequence.stream > 0 ? sequence.stream0_blocks : sequence.blocks};
+}
+
+uint64_t SimulatedRunner::EmptyContextOf(const SequenceRows& sequence) const {
+  if (sequence.set == 0) return hash_model::kEmptyContext;
+  return hash_model::EmptyContext(options_.stream_sets[sequence.set - 1],
+                                  sequence.stream);
+}
+
+void SimulatedRunner::StartRows(size_t index) {
+  const SequenceRows& sequence = batch_->sequences[index];
+  const hash_model::KvPlace place = PlaceOf(sequence);
+  Rows& rows = rows_[index];
+  uint64_t context =
+      place.ReadContext(EmptyContextOf(sequence), 0, sequence.start);
+  rows.context_before = context;
+  rows.contexts.clear();
+  rows.records0.clear();
+  // Of layer 0 there is only stream 0's: it is here, or in this step.
+  const size_t own = index - sequence.stream;
+  const SequenceRows& first = batch_->sequences[own];
+  for (uint32_t k = 0; k < sequence.tokens.size(); ++k) {
+    const uint32_t position = sequence.start + k;
+    const TokenId token = sequence.tokens[k];
+    rows.contexts.push_back(context);
+    rows.records0.push_back(
+        sequence.stream == 0     ? hash_model::Record(context, 0, token)
+        : position < first.start ? place.Read(0, position)
+                                 : rows_[own].records0[position - first.start]);
+    context = hash_model::NextOfStream(context, rows.records0.back(), token);
+    for (uint32_t layer = sequence.stream > 0; layer < hash_model::kLayers;
+         ++layer) {
+      place.Write(layer, position, ~uint64_t{0});
+    }
+  }
+  rows.contexts.push_back(context);
+}
+
+// What SequenceRows says of gangs.
+void SimulatedRunner::CheckGang(size_t index) const {
+  const SequenceRows& first = batch_->sequences[index];
+  const size_t end = first.start + first.tokens.size();
+  for (uint32_t s = 1; s < first.gang; ++s) {
+    const size_t other = index + s;
+    const bool there = other < batch_->sequences.size() &&
+                       batch_->sequences[other].stream == s &&
+                       batch_->sequences[other].set == first.set;
+    if (there && batch_->sequences[other].start +
+                         batch_->sequences[other].tokens.size() ==
+                     end) {
+      continue;
+    }
+    world_.log.Violate(absl::StrCat(
+        "node ", options_.node, " device ", options_.id.value(), ": stream ", s,
+        " of a gang ", there ? "lags behind" : "is missing"));
+    BRAID_CHECK_MSG(there, "nothing can be computed");
+  }
+}
+
 void SimulatedRunner::Start() {
   rows_.resize(batch_->sequences.size());
   for (size_t i = 0; i < rows_.size(); ++i) {
-    const SequenceRows& sequence = batch_->sequences[i];
-    const hash_model::KvPlace place(*options_.arena, sequence.blocks);
-    Rows& rows = rows_[i];
-    uint64_t context =
-        place.ReadContext(hash_model::kEmptyContext, 0, sequence.start);
-    rows.context_before = context;
-    rows.contexts.clear();
-    for (uint32_t k = 0; k < sequence.tokens.size(); ++k) {
-      rows.contexts.push_back(context);
-      context = hash_model::Next(context, sequence.tokens[k]);
-      for (uint32_t layer = 0; layer < hash_model::kLayers; ++layer) {
-        place.Write(layer, sequence.start + k, ~uint64_t{0});
-      }
-    }
+    CheckGang(i);
+    StartRows(i);
   }
   const double seconds = StepSeconds();
   if (world_.faults.Happens(FaultKind::kStepFailure, 0.01)) {
@@ -84,7 +137,10 @@ void SimulatedRunner::Start() {
 double SimulatedRunner::StepSeconds() const {
   StepShape shape;
   for (const SequenceRows& rows : batch_->sequences) {
-    if (rows.tokens.size() == 1) {
+    if (rows.stream > 0) {
+      shape.AddStreamRows(rows.start,
+                          static_cast<uint32_t>(rows.tokens.size()));
+    } else if (rows.tokens.size() == 1) {
       shape.AddDecodeRow(rows.start + 1);
     } else {
       shape.AddChunk(rows.start, static_cast<uint32_t>(rows.tokens.size()));
@@ -95,6 +151,7 @@ double SimulatedRunner::StepSeconds() const {
       time.base + shape.chunk_tokens * time.chunk_token +
       static_cast<double>(shape.chunk_attended) * time.chunk_attended +
       shape.decode_rows * time.decode_row +
+      shape.stream_rows * kStreamRow * time.decode_row +
       static_cast<double>(shape.decode_attended) * time.decode_attended;
   const double jitter = 1 + options_.jitter * (2 * world_.rng.Uniform() - 1);
   const auto cores = 1 + static_cast<double>(batch_->lent.size());
@@ -105,7 +162,8 @@ void SimulatedRunner::WriteLayers(uint32_t end) {
   for (; layers_done_ < end; ++layers_done_) {
     for (size_t i = 0; i < rows_.size(); ++i) {
       const SequenceRows& sequence = batch_->sequences[i];
-      const hash_model::KvPlace place(*options_.arena, sequence.blocks);
+      if (layers_done_ == 0 && sequence.stream > 0) continue;
+      const hash_model::KvPlace place = PlaceOf(sequence);
       for (uint32_t k = 0; k < sequence.tokens.size(); ++k) {
         place.Write(layers_done_, sequence.start + k,
                     hash_model::Record(rows_[i].contexts[k], layers_done_,
@@ -129,7 +187,7 @@ void SimulatedRunner::Finish() {
   if (batch_->progress_layers > 0) callbacks_.on_progress(hash_model::kLayers);
   ForwardResult result;
   for (size_t i = 0; i < rows_.size(); ++i) {
-    result.sequences.push_back(Evaluate(batch_->sequences[i], rows_[i]));
+    result.sequences.push_back(Evaluate(i));
   }
   if (world_.faults.Happens(FaultKind::kLateCompletion, 0.02)) {
     const auto late = std::chrono::microseconds(
@@ -142,12 +200,12 @@ void SimulatedRunner::Finish() {
   End(std::move(result));
 }
 
-SequenceResult SimulatedRunner::Evaluate(const SequenceRows& rows,
-                                         const Rows& read) {
-  const hash_model::KvPlace place(*options_.arena, rows.blocks);
+// The context behind the sequence, from the bytes.
+uint64_t SimulatedRunner::ReadBack(const SequenceRows& rows, const Rows& read) {
+  const hash_model::KvPlace place = PlaceOf(rows);
   const auto end = static_cast<uint32_t>(rows.start + rows.tokens.size());
   const uint64_t before =
-      place.ReadContext(hash_model::kEmptyContext, 0, rows.start);
+      place.ReadContext(EmptyContextOf(rows), 0, rows.start);
   if (before != read.context_before) {
     world_.log.Violate(absl::StrCat(
         "node ", options_.node, " device ", options_.id.value(),
@@ -155,25 +213,41 @@ SequenceResult SimulatedRunner::Evaluate(const SequenceRows& rows,
         rows.start));
   }
   const uint64_t context = place.ReadContext(before, rows.start, end);
-  if (context != hash_model::Next(read.contexts.back(), rows.tokens.back())) {
+  if (context != read.contexts.back()) {
     world_.log.Violate(
         absl::StrCat("node ", options_.node, " device ", options_.id.value(),
                      ": KV that a step wrote was overwritten, positions ",
                      rows.start, " to ", end));
   }
+  return context;
+}
+
+SequenceResult SimulatedRunner::Evaluate(size_t index) {
+  const SequenceRows& rows = batch_->sequences[index];
   SequenceResult result;
+  std::vector<uint64_t> contexts;
+  for (uint32_t s = 0; s < rows.gang; ++s) {
+    contexts.push_back(
+        ReadBack(batch_->sequences[index + s], rows_[index + s]));
+  }
   if (rows.score_top_logprobs >= 0) {
     for (uint32_t k = 0; k < rows.score_targets.size(); ++k) {
-      const uint64_t after = hash_model::Next(read.contexts[k], rows.tokens[k]);
-      result.scores.push_back(hash_model::Score(after, rows.score_targets[k],
+      std::vector<uint64_t> after;
+      for (uint32_t s = 0; s < rows.gang; ++s) {
+        BRAID_CHECK(batch_->sequences[index + s].start == rows.start);
+        after.push_back(rows_[index + s].contexts[k + 1]);
+      }
+      result.scores.push_back(hash_model::Score(hash_model::Weigh(after),
+                                                rows.score_targets[k],
                                                 rows.score_top_logprobs));
     }
   }
   if (rows.sampling != nullptr) {
+    const size_t end = rows.start + rows.tokens.size();
     BRAID_CHECK(rows.context.position == end);
     BRAID_CHECK(rows.context.prompt.size() + rows.context.output.size() == end);
-    result.token =
-        hash_model::Draw(context, *rows.sampling, rows.context.output.size());
+    result.token = hash_model::Draw(hash_model::Weigh(contexts), *rows.sampling,
+                                    rows.context.output.size());
   }
   return result;
 }

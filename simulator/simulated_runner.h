@@ -16,6 +16,7 @@
 #include "kvcache/kv_arena.h"
 #include "model/model_runner.h"
 #include "scheduler/step_time_model.h"
+#include "simulator/hash_model.h"
 #include "simulator/world.h"
 
 namespace braid {
@@ -32,6 +33,7 @@ struct SimulatedRunnerOptions {
   uint32_t max_rows = 64;
   StepTimeModel::Prior time;  // what its steps really cost
   double jitter = 0.1;        // of a step's time, either way
+  std::vector<StreamSet> stream_sets;
 };
 
 class SimulatedRunner final : public ModelRunner {
@@ -59,15 +61,21 @@ class SimulatedRunner final : public ModelRunner {
  private:
   struct Rows {
     uint64_t context_before = 0;     // of [0, start), read at the start
-    std::vector<uint64_t> contexts;  // before each row
+    std::vector<uint64_t> contexts;  // before each row, and behind the last
+    std::vector<uint64_t> records0;  // of each row in layer 0
   };
+  hash_model::KvPlace PlaceOf(const SequenceRows& sequence) const;
+  uint64_t EmptyContextOf(const SequenceRows& sequence) const;
+  void StartRows(size_t index);
+  void CheckGang(size_t index) const;
+  uint64_t ReadBack(const SequenceRows& sequence, const Rows& read);
   void Start();
   void WriteLayers(uint32_t end);
   void Progress(uint32_t layers);
   void Finish();
   void End(ForwardResult result);
   void Fail(absl::Status status, Duration after);
-  SequenceResult Evaluate(const SequenceRows& rows, const Rows& read);
+  SequenceResult Evaluate(size_t index);
   double StepSeconds() const;
   void Log(LogKind kind, int64_t b = 0) {
     world_.Log(options_.node, kind, options_.id.value(), b);
