@@ -210,6 +210,10 @@ void DrawStreams(Rng rng, const Scenario& scenario, GenerateRequest& request) {
   }
   terms = {.mode = StreamMode::kAuto, .max = Between(rng, 1, kMostStreams)};
   terms.min = Between(rng, 1, terms.max);
+  // Long enough for streams to catch up, to be shed and to come back.
+  if (request.max_tokens > 0 && rng.Below(2) == 0) {
+    request.max_tokens = Between(rng, 16, 120);
+  }
 }
 
 }  // namespace
