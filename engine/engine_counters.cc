@@ -19,10 +19,16 @@ void EngineLoop::CountStep(size_t index, TimePoint now) {
   DeviceStats& device = stats_.devices[index];
   ++device.steps;
   device.lent_steps += !slot.plan.lent.empty();
+  device.streams_active = 0;
   for (const PlannedRows& rows : slot.plan.rows) {
-    if (rows.stream > 0) continue;  // no tokens of requests
-    (rows.kind == RowKind::kDecode ? device.decode_tokens
-                                   : device.prefill_tokens) += rows.count;
+    device.streams_active += rows.gang - 1;
+    if (rows.stream > 0) {
+      device.stream_tokens += rows.count;
+    } else if (rows.kind == RowKind::kDecode) {
+      device.decode_tokens += rows.count;
+    } else {
+      device.prefill_tokens += rows.count;
+    }
   }
   device.step_seconds.Add(now - slot.launched);
 }
@@ -73,6 +79,7 @@ void EngineLoop::PublishStats(TimePoint now, bool idle) {
     }
     stats_.prefix[i] = scheduler_->index(PoolId(i)).stats();
   }
+  stats_.streams = scheduler_->stream_stats();
   stats_.transport = transport_->stats();
   stats_.avoided = outages_.avoided(now);
   PublishModels();

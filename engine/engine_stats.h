@@ -15,6 +15,7 @@
 #include "kvcache/transport/kv_transport.h"
 #include "scheduler/refusal.h"
 #include "scheduler/split.h"
+#include "scheduler/stream_terms.h"
 
 namespace braid {
 
@@ -70,7 +71,9 @@ struct DeviceStats {
   uint64_t steps = 0;
   uint64_t prefill_tokens = 0;
   uint64_t decode_tokens = 0;
-  uint64_t lent_steps = 0;  // ran with other devices' cores as well
+  uint64_t stream_tokens = 0;   // of PARSCALE streams other than the first
+  uint32_t streams_active = 0;  // of those, that answered in its last step
+  uint64_t lent_steps = 0;      // ran with other devices' cores as well
   DurationHistogram step_seconds;
   // By the number of other devices whose cores it was lent.
   std::vector<StepModelStats> models;
@@ -89,6 +92,7 @@ struct EngineStats {
   // By pool, then BlockState.
   std::vector<std::array<uint32_t, kBlockStateCount>> kv_blocks;
   std::vector<PrefixIndexStats> prefix;
+  StreamStats streams;  // PARSCALE
   TransportStats transport;
   std::string transport_name;
   uint64_t role_changes = 0;   // devices that began to work for the other pool

@@ -179,7 +179,22 @@ std::string DeviceJson(const DeviceStats& device) {
   if (!device.up) json.Real("retry_s", SecondsOf(device.retry));
   json.Number("times_lost", device.times_lost);
   json.Number("steps", device.steps);
+  json.Number("streams_active", device.streams_active);
+  json.Number("stream_tokens", device.stream_tokens);
   json.Raw("step_time_models", std::move(models).Close(']'));
+  return std::move(json).Close('}');
+}
+
+std::string StreamsJson(const StreamStats& streams) {
+  JsonPieces json('{');
+  json.Number("active", streams.active);
+  json.Number("kv_blocks", streams.blocks);
+  json.Number("rows_offered", streams.offered);
+  json.Number("rows_filled", streams.filled);
+  json.Number("tokens_caught_up", streams.caught_up);
+  json.Number("shed", streams.shed);
+  json.Number("dropped", streams.dropped);
+  json.Real("gain_nats", streams.gain);
   return std::move(json).Close('}');
 }
 
@@ -202,6 +217,7 @@ HttpReply SchedulerState(const Engine& engine, const Clock& clock) {
   json.Real("now_s", SecondsOf(clock.Now()));
   json.Raw("classes", ClassesJson(engine, stats));
   json.Raw("devices", std::move(devices).Close(']'));
+  json.Raw("streams", StreamsJson(stats.streams));
   json.Raw("avoided_pairs", std::move(avoided).Close(']'));
   json.Number("queued", stats.queued);
   json.Number("prefilling", stats.prefilling);

@@ -186,6 +186,8 @@ void AddDevices(Families& families, const EngineStats& stats) {
                          static_cast<double>(device.prefill_tokens));
     Families::AddCounter(tokens, {{"device", device.name}, {"phase", "decode"}},
                          static_cast<double>(device.decode_tokens));
+    Families::AddCounter(tokens, {{"device", device.name}, {"phase", "stream"}},
+                         static_cast<double>(device.stream_tokens));
   }
   MetricFamily& error = families.Add(
       "braid_step_time_relative_error",
@@ -270,6 +272,42 @@ void AddKvCache(Families& families, const EngineStats& stats) {
   }
 }
 
+void AddParscale(Families& families, const EngineStats& stats) {
+  const StreamStats& streams = stats.streams;
+  MetricFamily& rows = families.Add(
+      "braid_parscale_rows_total",
+      "Idle rows of steps. offered: that requests could have used; filled: "
+      "that "
+      "streams did use, and caught_up, those of them for tokens that a stream "
+      "had missed; shed: streams that answered one token and not the next.",
+      MetricType::Counter);
+  const auto add = [&](const char* outcome, uint64_t value) {
+    Families::AddCounter(rows, {{"outcome", outcome}},
+                         static_cast<double>(value));
+  };
+  add("offered", streams.offered);
+  add("filled", streams.filled);
+  add("shed", streams.shed);
+  add("caught_up", streams.caught_up);
+  families.Counter("braid_parscale_dropped_streams_total",
+                   "Streams whose KV blocks somebody else needed.",
+                   static_cast<double>(streams.dropped));
+  families.Counter("braid_parscale_gain_nats_total",
+                   "What streams are predicted to have gained over one, nats "
+                   "summed over tokens.",
+                   streams.gain);
+  Families::AddGauge(
+      families.Add("braid_parscale_streams",
+                   "Streams beyond the first that answered the last token of a "
+                   "request that runs.",
+                   MetricType::Gauge),
+      {}, streams.active);
+  Families::AddGauge(families.Add("braid_parscale_kv_blocks",
+                                  "KV blocks held by streams that can be shed.",
+                                  MetricType::Gauge),
+                     {}, streams.blocks);
+}
+
 void AddTransport(Families& families, const EngineStats& stats) {
   const std::string& transport = stats.transport_name;
   MetricFamily& transfers =
@@ -314,6 +352,7 @@ std::string MetricsExporter::Render(const EngineStats& stats) const {
   AddDevices(families, stats);
   AddOutages(families, stats);
   AddKvCache(families, stats);
+  AddParscale(families, stats);
   AddTransport(families, stats);
   MetricFamily& http =
       families.Add("braid_http_requests_total",

@@ -42,6 +42,15 @@ EngineStats SomeStats() {
   stats.prefix[0].blocks_inserted = 4;
   stats.devices.push_back({.name = "cpu:0"});
   stats.transport_name = "loopback";
+  stats.streams = {.offered = 90,
+                   .filled = 80,
+                   .caught_up = 30,
+                   .shed = 5,
+                   .dropped = 2,
+                   .gain = 1.25,
+                   .active = 6,
+                   .blocks = 7};
+  stats.devices[0].stream_tokens = 11;
   stats.devices.push_back(
       {.name = "cpu:1", .up = false, .times_lost = 3, .retry = {}});
   stats.pairs_avoided = 4;
@@ -106,6 +115,21 @@ TEST(MetricsExporterTest, ClassesAndOutages) {
   EXPECT_EQ(samples["braid_device_losses_total{device=\"cpu:1\"}"], 3);
   EXPECT_EQ(samples["braid_avoided_pairs"], 1);
   EXPECT_EQ(samples["braid_pair_avoidances_total"], 4);
+}
+
+TEST(MetricsExporterTest, Parscale) {
+  auto samples = Samples(MetricsExporter({"1", "m"}).Render(SomeStats()));
+  EXPECT_EQ(samples["braid_parscale_rows_total{outcome=\"offered\"}"], 90);
+  EXPECT_EQ(samples["braid_parscale_rows_total{outcome=\"filled\"}"], 80);
+  EXPECT_EQ(samples["braid_parscale_rows_total{outcome=\"shed\"}"], 5);
+  EXPECT_EQ(samples["braid_parscale_rows_total{outcome=\"caught_up\"}"], 30);
+  EXPECT_EQ(samples["braid_parscale_dropped_streams_total"], 2);
+  EXPECT_EQ(samples["braid_parscale_gain_nats_total"], 1.25);
+  EXPECT_EQ(samples["braid_parscale_streams"], 6);
+  EXPECT_EQ(samples["braid_parscale_kv_blocks"], 7);
+  EXPECT_EQ(
+      samples["braid_step_tokens_total{device=\"cpu:0\",phase=\"stream\"}"],
+      11);
 }
 
 // A rate of look-ups is no hit rate of requests.
