@@ -20,12 +20,13 @@ struct Backend {
   // Runners read the arenas: devices are destroyed first.
   std::vector<std::unique_ptr<KvArena>> arenas;
   std::vector<EngineDevice> devices;
+  std::vector<StreamSet> stream_sets;  // PARSCALE; of all devices
   uint32_t max_context = 0;
   size_t weight_bytes = 0;
   std::string description;  // "avx512, 92 MiB of weights"
 };
 
-// INVALID_ARGUMENT for --cpu-isa; see also PlanMemory.
+// INVALID_ARGUMENT for --cpu-isa and --parscale; see also PlanMemory.
 absl::StatusOr<Backend> MakeCpuBackend(const ModelFile& file,
                                        const ServeOptions& options);
 

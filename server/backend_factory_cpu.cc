@@ -10,6 +10,7 @@
 #include "server/backend.h"
 #include "server/byte_size.h"
 #include "server/memory_plan.h"
+#include "server/parscale_weights.h"
 #include "server/text_view.h"
 
 namespace braid::server {
@@ -38,8 +39,11 @@ absl::StatusOr<Backend> MakeCpuBackend(const ModelFile& file,
   for (const DeviceSpec& device : options.devices) {
     threads += static_cast<int>(device.cores.size());
   }
+  BRAID_ASSIGN_OR_RETURN(const std::vector<ParscaleSet> sets,
+                         LoadParscaleSets(file, options.model, options.parscale,
+                                          options.parscale_sets));
   BRAID_ASSIGN_OR_RETURN(std::shared_ptr<const cpu::CpuModel> model,
-                         cpu::CpuModel::Load(file, isa, threads));
+                         cpu::CpuModel::Load(file, isa, threads, sets));
   const KvLayout layout = model->MakeKvLayout(kBlockTokens);
   BRAID_ASSIGN_OR_RETURN(
       const MemoryPlan plan,
@@ -47,11 +51,16 @@ absl::StatusOr<Backend> MakeCpuBackend(const ModelFile& file,
                  model->weight_bytes(), available));
 
   Backend backend;
+  backend.stream_sets = StreamSetsOf(sets);
   backend.max_context = plan.max_context;
   backend.weight_bytes = model->weight_bytes();
   backend.description =
       absl::StrCat(ToAbsl(cpu::ToString(isa)), ", ",
                    ByteSizeToString(model->weight_bytes()), " of weights");
+  for (const ParscaleSet& set : sets) {
+    absl::StrAppend(&backend.description, ", ", set.streams, " streams (",
+                    ToAbsl(ToString(set.kind)), ")");
+  }
   for (uint32_t i = 0; i < plan.pools; ++i) {
     BRAID_ASSIGN_OR_RETURN(auto arena,
                            KvArena::Create(layout, plan.blocks_per_pool));

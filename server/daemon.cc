@@ -45,7 +45,8 @@ absl::Status ModelError(const std::string& path, const absl::Status& status) {
 }
 
 absl::StatusOr<std::unique_ptr<ServedModel>> MakeServedModel(
-    const ServeOptions& options, const ModelFile& file, uint32_t max_context) {
+    const ServeOptions& options, const ModelFile& file, uint32_t max_context,
+    ParscaleOffer parscale) {
   ServedModel::Parts parts;
   parts.name = options.model_name;
   BRAID_ASSIGN_OR_RETURN(parts.tokenizer, Tokenizer::Create(file.tokenizer()));
@@ -55,6 +56,7 @@ absl::StatusOr<std::unique_ptr<ServedModel>> MakeServedModel(
   }
   parts.max_context = max_context;
   parts.default_max_tokens = options.default_max_tokens;
+  parts.parscale = std::move(parscale);
   const auto now = std::chrono::system_clock::now().time_since_epoch();
   parts.created_unix_seconds =
       std::chrono::duration_cast<std::chrono::seconds>(now).count();
@@ -81,6 +83,7 @@ EngineConfig MakeEngineConfig(const ServeOptions& options, Backend backend,
   config.lend_cores = options.lend_cores;
   config.prefix_cache = options.prefix_cache;
   config.model_fingerprint = fingerprint;
+  config.stream_sets = std::move(backend.stream_sets);
   return config;
 }
 
@@ -134,8 +137,12 @@ absl::Status LoadModel(const ServeOptions& options, Node& node) {
   if (!file.ok()) return ModelError(options.model, file.status());
   BRAID_ASSIGN_OR_RETURN(Backend backend, MakeCpuBackend(**file, options));
   node.backend = backend.description;
-  absl::StatusOr<std::unique_ptr<ServedModel>> model =
-      MakeServedModel(options, **file, backend.max_context);
+  BRAID_ASSIGN_OR_RETURN(
+      ParscaleOffer parscale,
+      ParscaleOffer::Create(backend.stream_sets, options.parscale_mode,
+                            options.parscale_max));
+  absl::StatusOr<std::unique_ptr<ServedModel>> model = MakeServedModel(
+      options, **file, backend.max_context, std::move(parscale));
   if (!model.ok()) return ModelError(options.model, model.status());
   node.model = *std::move(model);
   EngineConfig config =

@@ -15,19 +15,21 @@
 #include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
 #include "base/status_macros.h"
+#include "model/parscale.h"
 #include "server/byte_size.h"
 #include "server/class_spec.h"
+#include "server/parscale_terms.h"
 
 namespace braid::server {
 namespace {
 
 // The flags as text, before they are understood.
 struct RawOptions {
-  std::string model, model_name, http, grpc, devices, split, kv_transport,
-      kv_memory, max_body_bytes, cpu_isa;
-  std::vector<std::string> api_keys, classes;
-  uint32_t max_connections, max_context, default_max_tokens, max_running,
-      max_queued, prefill_chunk, drain_timeout;
+  std::string model, model_name, parscale, parscale_mode, http, grpc, devices,
+      split, kv_transport, kv_memory, max_body_bytes, cpu_isa;
+  std::vector<std::string> parscale_sets, api_keys, classes;
+  uint32_t parscale_max, max_connections, max_context, default_max_tokens,
+      max_running, max_queued, prefill_chunk, drain_timeout;
   bool no_prefix_cache = false, share_prefix_cache = false,
        static_roles = false, no_lend_cores = false, print_config = false;
 };
@@ -35,6 +37,8 @@ struct RawOptions {
 RawOptions Defaults() {
   const ServeOptions options;
   RawOptions raw;
+  raw.parscale_mode = ToString(options.parscale_mode);
+  raw.parscale_max = options.parscale_max;
   raw.http = ToString(options.http);
   raw.grpc = ToString(options.grpc);
   raw.split = "auto";
@@ -91,6 +95,28 @@ void AddModelAndEndpoints(CLI::App& app, RawOptions& raw) {
       ->capture_default_str()
       ->check(CLI::Range(0u, 86400u))
       ->group("Endpoints");
+}
+
+void AddParscale(CLI::App& app, RawOptions& raw) {
+  app.add_option("--parscale", raw.parscale,
+                 "Adapter file: PARSCALE streams for the model, any number of "
+                 "which may answer together")
+      ->group("PARSCALE");
+  AddList(app, "--parscale-set", raw.parscale_sets,
+          "Qwen2ParScale directory on the same backbone as --model: one more "
+          "number of streams that a request may have; repeatable")
+      ->group("PARSCALE");
+  app.add_option("--parscale-mode", raw.parscale_mode,
+                 "Of requests that name none: off, auto (streams where rows "
+                 "are idle) or fixed (--parscale-max of them in every step)")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"off", "auto", "fixed"}))
+      ->group("PARSCALE");
+  app.add_option("--parscale-max", raw.parscale_max,
+                 "Most streams of a request (default: as many as there are "
+                 "weights for)")
+      ->check(CLI::Range(1, kMaxStreams))
+      ->group("PARSCALE");
 }
 
 void AddDevicesAndMemory(CLI::App& app, RawOptions& raw) {
@@ -263,6 +289,15 @@ absl::StatusOr<ServeOptions> Resolve(const RawOptions& raw) {
   }
   options.model_name =
       raw.model_name.empty() ? NameFromPath(options.model) : raw.model_name;
+  options.parscale = raw.parscale;
+  options.parscale_sets = raw.parscale_sets;
+  if (!options.parscale.empty() && !options.parscale_sets.empty()) {
+    return absl::InvalidArgumentError(
+        "--parscale and --parscale-set: give one of the two; an adapter has "
+        "every number of streams");
+  }
+  options.parscale_mode = *ParseStreamMode(raw.parscale_mode);
+  options.parscale_max = raw.parscale_max;
   BRAID_ASSIGN_OR_RETURN(options.http, ParseEndpointFlag("--http", raw.http));
   BRAID_ASSIGN_OR_RETURN(options.grpc, ParseEndpointFlag("--grpc", raw.grpc));
   for (const std::string& text : raw.api_keys) {
@@ -353,6 +388,7 @@ absl::StatusOr<std::variant<ServeOptions, PrintAndExit>> ParseServeOptions(
       "Exit codes: 0 drained; 1 requests still ran when --drain-timeout was\n"
       "over; 2 could not begin to serve; 128 + N second signal, of number N.");
   AddModelAndEndpoints(app, raw);
+  AddParscale(app, raw);
   AddDevicesAndMemory(app, raw);
   AddScheduling(app, raw);
 
@@ -371,51 +407,6 @@ absl::StatusOr<std::variant<ServeOptions, PrintAndExit>> ParseServeOptions(
   BRAID_ASSIGN_OR_RETURN(ServeOptions options, Resolve(raw));
   if (raw.print_config) return PrintAndExit{ToConfigText(options)};
   return options;
-}
-
-std::string ToConfigText(const ServeOptions& options) {
-  std::string out;
-  const auto line = [&out](absl::string_view key, auto value) {
-    absl::StrAppend(&out, key, "=", value, "\n");
-  };
-  const auto text = [&](absl::string_view key, absl::string_view value) {
-    // Nothing inside single quotes means anything but itself.
-    const bool plain = value.find_first_of("\"\\") == absl::string_view::npos;
-    const char* quote = plain ? "\"" : "'";
-    line(key, absl::StrCat(quote, value, quote));
-  };
-  text("model", options.model);
-  text("model-name", options.model_name);
-  text("http", ToString(options.http));
-  text("grpc", ToString(options.grpc));
-  if (!options.api_keys.empty()) out += "# api-key is set, and not shown\n";
-  line("max-body-bytes", options.max_body_bytes);
-  line("max-connections", options.max_connections);
-  line("drain-timeout", options.drain_timeout.count());
-  text("devices", ToString(options.devices));
-  text("split", options.split == SplitMode::kOn    ? "on"
-                : options.split == SplitMode::kOff ? "off"
-                                                   : "auto");
-  line("static-roles", options.static_roles ? "true" : "false");
-  line("no-lend-cores", options.lend_cores ? "false" : "true");
-  text("cpu-isa", options.cpu_isa);
-  text("kv-transport",
-       options.kv_transport == KvTransportKind::kCopy ? "copy" : "loopback");
-  if (options.kv_memory > 0) line("kv-memory", options.kv_memory);
-  line("no-prefix-cache", options.prefix_cache ? "false" : "true");
-  line("share-prefix-cache", options.share_prefix_cache ? "true" : "false");
-  if (options.max_context > 0) line("max-context", options.max_context);
-  line("default-max-tokens", options.default_max_tokens);
-  line("max-running", options.max_running);
-  line("max-queued", options.max_queued);
-  line("prefill-chunk", options.prefill_chunk);
-  out += "class=[";
-  for (const ServiceClass& each : options.classes) {
-    absl::StrAppend(&out, &each == &options.classes.front() ? "\"" : ", \"",
-                    ToString(each), "\"");
-  }
-  out += "]\n";
-  return out;
 }
 
 }  // namespace braid::server

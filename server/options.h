@@ -11,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "engine/engine.h"
 #include "scheduler/service_class.h"
+#include "scheduler/stream_terms.h"
 #include "server/api_keys.h"
 #include "server/device_spec.h"
 
@@ -31,6 +32,12 @@ struct ServeOptions {
   // Model
   std::string model;       // path of a GGUF, a safetensors file or a directory
   std::string model_name;  // as clients name it; default: from the path
+
+  // PARSCALE
+  std::string parscale;                    // an adapter for the model; or empty
+  std::vector<std::string> parscale_sets;  // folders, other sets of its streams
+  StreamMode parscale_mode = StreamMode::kOff;  // of requests that name none
+  uint32_t parscale_max = 0;  // streams of a request; 0: all there are
 
   // Endpoints
   Endpoint http{"127.0.0.1", 8000};

@@ -47,6 +47,43 @@ TEST(OptionsTest, KeysAreNotRepeated) {
   EXPECT_EQ(parsed.status().code(), absl::StatusCode::kInvalidArgument);
 }
 
+TEST(OptionsTest, Parscale) {
+  const auto parsed =
+      ParseServeOptions({"--model", "x", "--parscale", "a.safetensors",
+                         "--parscale-mode=auto", "--parscale-max", "3"});
+  ASSERT_TRUE(parsed.ok()) << parsed.status();
+  const auto& options = std::get<ServeOptions>(*parsed);
+  EXPECT_EQ(options.parscale, "a.safetensors");
+  EXPECT_EQ(options.parscale_mode, StreamMode::kAuto);
+  EXPECT_EQ(options.parscale_max, 3u);
+  const std::string text = ToConfigText(options);
+  EXPECT_NE(text.find("parscale=\"a.safetensors\"\nparscale-mode=\"auto\"\n"
+                      "parscale-max=3\n"),
+            std::string::npos)
+      << text;
+
+  setenv("BRAID_PARSCALE_SET", "p2\np4", 1);
+  const auto sets = ParseServeOptions({"--model", "x"});
+  unsetenv("BRAID_PARSCALE_SET");
+  ASSERT_TRUE(sets.ok()) << sets.status();
+  EXPECT_EQ(std::get<ServeOptions>(*sets).parscale_sets,
+            (std::vector<std::string>{"p2", "p4"}));
+  EXPECT_EQ(std::get<ServeOptions>(*sets).parscale_mode, StreamMode::kOff);
+  EXPECT_NE(ToConfigText(std::get<ServeOptions>(*sets))
+                .find("parscale-set=[\"p2\", \"p4\"]\n"),
+            std::string::npos);
+
+  for (const std::vector<std::string>& bad :
+       {std::vector<std::string>{"--parscale", "a", "--parscale-set", "b"},
+        {"--parscale-mode", "on"},
+        {"--parscale-max", "0"},
+        {"--parscale-max", "9"}}) {
+    std::vector<std::string> args = {"--model", "x"};
+    args.insert(args.end(), bad.begin(), bad.end());
+    EXPECT_FALSE(ParseServeOptions(args).ok()) << bad.front();
+  }
+}
+
 TEST(OptionsTest, OneLineThatNamesTheFlag) {
   const auto message = [](std::vector<std::string> args) {
     args.insert(args.end(), {"--model", "x.gguf"});
