@@ -14,6 +14,10 @@ struct Mode {
 };
 
 constexpr Mode kModes[] = {
+    {"eval",
+     "eval --model M --parscale FILE --text FILE    how well a text is "
+     "predicted, by number of streams",
+     EvaluateParscale},
     {"inspect",
      "inspect FILE    what is in an adapter file or a Qwen2ParScale folder",
      InspectParscale},

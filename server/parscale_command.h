@@ -16,4 +16,8 @@ int RunParscale(const std::vector<std::string>& args);
 // (parscale_inspect.cc).
 int InspectParscale(const std::vector<std::string>& args);
 
+// eval: how well a text is predicted, by number of streams and position
+// (parscale_eval_command.cc).
+int EvaluateParscale(const std::vector<std::string>& args);
+
 }  // namespace braid::server
