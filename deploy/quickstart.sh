@@ -9,4 +9,14 @@ deploy/install_deps.sh
 [ -f build/release/build.ninja ] || cmake --preset release
 cmake --build --preset release --target braid
 deploy/fetch_model.sh >/dev/null
+# The default model's streams, where they are shipped and no other model is asked
+# for.
+case " $* ${BRAID_MODEL+--model }${BRAID_PARSCALE+--parscale }" in
+  *" --model "* | *" --model="* | *" --parscale "* | *" --parscale="*) ;;
+  *)
+    for adapter in model/adapters/SmolLM2-135M-Instruct.Q4_1*.safetensors; do
+      if [ -f "$adapter" ]; then set -- --parscale "$adapter" "$@"; fi
+    done
+    ;;
+esac
 exec build/release/braid serve "$@"
