@@ -6,7 +6,7 @@ per second within both targets wins: what compare_policies.py compares.
   bench/tune_policies.py --binary build/release/tests/simulator/braid_simulate \
       [--trace bench/traces/conversation_trace.jsonl.gz] \
       [--cluster bench/clusters/h200x16_qwen3_32b.json] [--requests 4000] \
-      [--out bench/results/replay_tuning.json]
+      [--jobs 2] [--out bench/results/replay_tuning.json]
 
 The first 4,000 requests, so that what is compared later is mostly not what was
 tuned on. compare_policies.py reads the result.
@@ -17,6 +17,7 @@ import json
 import pathlib
 import subprocess
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
@@ -80,6 +81,8 @@ def main():
         ROOT / "bench/clusters/h200x16_qwen3_32b.json"))
     parser.add_argument("--requests", type=int, default=4000)
     parser.add_argument("--policies", default="")
+    parser.add_argument("--jobs", type=int, default=1,
+                        help="trials at a time")
     parser.add_argument("--out", default=str(
         ROOT / "bench/results/replay_tuning.json"))
     args = parser.parse_args()
@@ -90,15 +93,18 @@ def main():
         if args.policies and name not in args.policies.split(","):
             continue
         assert len(trials) == 8, name
-        rows = []
-        for policy, layout in trials:
+
+        def trial(settings):
+            policy, layout = settings
             result = replay(args.binary, args.trace, args.cluster, policy,
                             layout, "--max-requests", args.requests,
                             "--goodput-search", "--attainments", "0.9")
             at = result["capacity"][0]
-            rows.append({"policy": policy, "layout": layout, **at})
             print(f"{policy:40} {layout:6} scale {at['scale']:.3f} goodput "
                   f"{at['goodput_requests_per_s']:.3f}/s", flush=True)
+            return {"policy": policy, "layout": layout, **at}
+        with ThreadPoolExecutor(args.jobs) as pool:
+            rows = list(pool.map(trial, trials))
         best = max(rows, key=lambda row: row["goodput_requests_per_s"])
         chosen[name] = {"best": best, "trials": rows}
         path.write_text(json.dumps(

@@ -115,12 +115,15 @@ void Scheduler::PlanSplit() {
   const auto decodes = [](const DeviceState& device) {
     return device.role == DeviceRole::kDecode;
   };
-  if (decode == decode_devices_ &&
-      std::ranges::count_if(devices_, [&](const DeviceState& device) {
-        return device.up && decodes(device);
-      }) == decode) {
-    return;
+  // Devices that came back have the role that they had.
+  uint32_t decoding = 0;
+  bool settled = decode == decode_devices_;
+  for (const DeviceState& device : devices_) {
+    if (!device.up) continue;
+    decoding += decodes(device);
+    settled &= (device.role == DeviceRole::kBoth) == (decode == 0);
   }
+  if (settled && decoding == decode) return;
   decode_devices_ = decode;
   std::vector<DeviceState*> order;
   for (DeviceState& device : devices_) {

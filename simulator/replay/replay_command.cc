@@ -175,6 +175,12 @@ absl::Status SearchBound(double attainment, const Workplace& place,
                     }));
   json.Field("bound_scale", found.scale);
   json.Field("bound_requests_per_s", found.goodput);
+  // All of them, nobody refused, and no worker ever idle.
+  const CapacityBound bound = BoundOf(place.trace, place.cluster, place.times);
+  json.Field("full_load_scale",
+             place.trace.seconds() *
+                 static_cast<double>(place.cluster.workers.size()) /
+                 (bound.prompt_seconds + bound.answer_seconds));
   return absl::OkStatus();
 }
 

@@ -1,6 +1,8 @@
 // What the scheduler promises over time: nobody starves, nothing deadlocks,
 // what it admits keeps its targets, and a Retry-After comes true.
+#include <algorithm>
 #include <cmath>
+#include <string_view>
 
 #include "base/rng.h"
 #include "tests/scheduler/timed_driver.h"
@@ -168,6 +170,57 @@ TEST(PromisesTest, NothingDeadlocksOnBlocks) {
     driver.Run();
     EXPECT_FALSE(driver.busy()) << ToString(split);
   }
+}
+
+// Where prompts beside rows are dear, auto sets a device aside for decode,
+// keeps one when that is lost, and takes it back; whoever is admitted is
+// served.
+TEST(PromisesTest, AutoPlansTheSplit) {
+  SchedulerConfig config = Config(4, SplitMode::kAuto);
+  config.pool_blocks.assign(4, 1024);
+  for (SchedulerDevice& device : config.devices) {
+    device.role = DeviceRole::kBoth;
+    device.pool = PoolId(device.id.value());
+    device.max_rows = 2048;
+    device.prior.base = 0.060;
+    device.prior.chunk_token = 0.0003;
+  }
+  config.prefill_chunk = 2048;
+  TimedDriver driver(config);
+  Rng rng(1);
+  TimePoint next;
+  const auto offer_until = [&](TimePoint end) {
+    for (; next < end; next += milliseconds(150)) {
+      driver.Run(next);
+      driver.Offer(
+          driver.Input(800 + static_cast<uint32_t>(rng.Below(400)), 30));
+    }
+  };
+  const auto seen = [&](const char* reason) {
+    const auto decisions = driver.scheduler().decisions().Since(0);
+    return std::ranges::any_of(decisions, [&](const Decision& decision) {
+      return std::string_view(decision.reason) == reason;
+    });
+  };
+  offer_until(TimePoint(seconds(12)));
+  EXPECT_TRUE(seen("planned-decode"));
+  EXPECT_TRUE(seen("planned-prefill"));
+  EXPECT_TRUE(seen("split-forced"));
+  driver.Run();
+  EXPECT_FALSE(driver.busy());
+  for (const DeviceId lost : {DeviceId(0), DeviceId(1), DeviceId(2)}) {
+    driver.scheduler().LoseDevice(lost, /*memory_lost=*/true, driver.now());
+  }
+  EXPECT_FALSE(driver.Offer(driver.Input(800, 30)).refused.has_value());
+  driver.Run();
+  EXPECT_FALSE(driver.busy());
+  for (const DeviceId lost : {DeviceId(0), DeviceId(1), DeviceId(2)}) {
+    driver.scheduler().RestoreDevice(lost, driver.now());
+  }
+  next = driver.now();
+  offer_until(next + seconds(4));
+  driver.Run();
+  EXPECT_FALSE(driver.busy());
 }
 
 // Long prompts beside running answers: no token comes later than its due
