@@ -20,11 +20,12 @@ namespace braid {
 
 // What PrefixIndex knows of the request that a table belongs to.
 struct PrefixUse {
-  uint32_t published = 0;    // blocks whose use is counted
-  uint32_t known = 0;        // blocks that some request had used before
-  uint64_t new_tokens = 0;   // of the prompt, behind those
-  bool fresh = false;        // continues nobody's sequence
-  uint8_t evicted_uses = 0;  // of known blocks that were not there any more
+  uint32_t published = 0;   // blocks that are in the index, their use counted
+  uint32_t clears = 0;      // of the index, when it published last
+  uint32_t known = 0;       // blocks that some request had used before
+  uint64_t new_tokens = 0;  // of the prompt, behind those
+  bool fresh = false;       // continues nobody's sequence
+  uint8_t known_uses = 0;   // of the last known block, before this one
 };
 
 class BlockTable final {

@@ -20,7 +20,7 @@ struct EvictionConfig {
   // each stands for the blocks above it, so a few tell about many.
   uint32_t sample = 128;
   // Blocks, evicted ones too, whose next use is waited for; see ReuseHistory.
-  uint32_t history = 1 << 17;
+  uint32_t history = 80'000;
   uint64_t seed = 0;  // of the sample
 };
 

@@ -177,42 +177,55 @@ uint32_t PrefixIndex::Find(uint32_t tag, uint64_t seed, uint32_t parent,
       tag, [&](uint32_t block) { return Holds(block, seed, parent, tokens); });
 }
 
+// What of the table is in the index, beyond what it published itself. A block
+// may be indexed behind another one than it has in the table: after Clear, when
+// sequences that share it had different copies of what is before it.
 PrefixIndex::Publication PrefixIndex::Begin(uint64_t seed,
                                             std::span<const TokenId> tokens,
                                             BlockTable& table) const {
+  const auto blocks = table.blocks();
+  const uint32_t published = table.prefix_use_.published;
+  Publication at{
+      .seed = seed,
+      .tokens = tokens,
+      .table = table,
+      .blocks = published,
+      .last = published == 0 ? kRoot : blocks[published - 1].value(),
+  };
+  const auto full = static_cast<uint32_t>(tokens.size() / block_tokens_);
+  BRAID_CHECK(published == 0 || nodes_[at.last].indexed());
+  for (; at.blocks < full; ++at.blocks) {
+    const uint32_t block = blocks[at.blocks].value();
+    if (!Continues(nodes_[block], seed, at.last)) break;
+    at.last = block;
+  }
+  return at;
+}
+
+uint32_t PrefixIndex::ToPublish(std::span<const TokenId> tokens,
+                                BlockTable& table) const {
   const auto full = static_cast<uint32_t>(tokens.size() / block_tokens_);
   BRAID_CHECK(table.pool() == &pool_);
   BRAID_CHECK(full <= table.used());
-  Publication at{
-      .seed = seed,
-      .tokens = tokens.first(size_t{full} * block_tokens_),
-      .table = table,
-  };
-  // An indexed block is in the index at its own place in the chain, and so is
-  // everything before it.
-  const auto blocks = table.blocks();
-  uint32_t i = full;
-  while (i > 0 && !nodes_[blocks[i - 1].value()].indexed()) --i;
-  if (i == 0) return at;
-  at.blocks = i;
-  at.last = blocks[i - 1].value();
-  BRAID_CHECK(
-      Continues(nodes_[at.last], seed, i == 1 ? kRoot : blocks[i - 2].value()));
-  return at;
+  PrefixUse& use = table.prefix_use_;
+  if (use.clears != clears_) {
+    use.clears = clears_;
+    use.published = 0;
+  }
+  return full - std::min(full, use.published);
 }
 
 void PrefixIndex::Publish(const PrefixKeys& keys,
                           std::span<const TokenId> tokens, BlockTable& table) {
   BRAID_CHECK(keys.block_tokens() == block_tokens_);
-  Publication at = Begin(keys.seed(), tokens, table);
-  const auto full = static_cast<uint32_t>(tokens.size() / block_tokens_);
-  BRAID_CHECK(full <= keys.size());
+  const uint32_t more = ToPublish(tokens, table);
+  if (more == 0) return;
   PrefixUse& use = table.prefix_use_;
-  // Less than was counted if the index was cleared since.
-  use.published = std::min(use.published, at.blocks);
-  if (full == use.published) return;
+  const uint32_t full = use.published + more;
+  BRAID_CHECK(full <= keys.size());
+  Publication at = Begin(keys.seed(), tokens, table);
   if (use.published == 0) StartUse(keys, at);
-  AdvanceClock(full - use.published);
+  AdvanceClock(more);
   for (uint32_t i = use.published; i < at.blocks; ++i) {
     Use(table.blocks()[i].value(), keys[i], i, use);
   }
@@ -222,7 +235,9 @@ void PrefixIndex::Publish(const PrefixKeys& keys,
     const uint32_t known =
         Find(TagOf(key), at.seed, at.last, TokensOf(tokens, at.blocks));
     if (known == kNone) break;
-    table.ReplaceShared(at.blocks, BlockId(known));
+    if (known != table.blocks()[at.blocks].value()) {
+      table.ReplaceShared(at.blocks, BlockId(known));
+    }
     at.last = known;
     Use(known, key, at.blocks, use);
   }
@@ -242,9 +257,7 @@ void PrefixIndex::Publish(const PrefixKeys& keys,
 
 void PrefixIndex::Publish(uint64_t seed, std::span<const TokenId> tokens,
                           BlockTable& table) {
-  const Publication at = Begin(seed, tokens, table);
-  const size_t full = tokens.size() / block_tokens_;
-  if (at.blocks == full && table.prefix_use_.published >= full) return;
+  if (ToPublish(tokens, table) == 0) return;
   PrefixKeys keys(seed, block_tokens_);
   keys.Extend(tokens);
   Publish(keys, tokens, table);
@@ -303,6 +316,7 @@ void PrefixIndex::UnlinkChild(uint32_t parent, uint32_t child) {
 }
 
 void PrefixIndex::Clear() {
+  ++clears_;
   by_key_.Clear();
   leaves_.clear();
   for (uint32_t block = 0; block < nodes_.size(); ++block) {

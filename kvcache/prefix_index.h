@@ -81,8 +81,8 @@ class PrefixIndex final {
   // Publishes the full blocks of `table` that hold `tokens`, whose KV is
   // complete. Where an equal block is known already, the table is switched to
   // it and its own copy is given back (a SendLease on that copy keeps it until
-  // the transfer ends). What was published before is recognised from the back,
-  // so publishing after every step costs O(1) per new block.
+  // the transfer ends). The table knows what it has published, so publishing
+  // after every step costs O(1), and O(1) more per new block.
   //
   // The first time for a table also counts as the use of its prefix, by which
   // eviction learns. It goes by the length of the whole prompt, so `keys` hold
@@ -210,6 +210,8 @@ class PrefixIndex final {
     return node.parent == parent && (parent != kRoot || node.seed() == seed);
   }
 
+  // How many full blocks of `tokens` the table has not published yet.
+  uint32_t ToPublish(std::span<const TokenId> tokens, BlockTable& table) const;
   Publication Begin(uint64_t seed, std::span<const TokenId> tokens,
                     BlockTable& table) const;
   void Insert(uint32_t block, uint64_t key, const Publication& at);
@@ -239,6 +241,7 @@ class PrefixIndex final {
   HugeVector<Node> nodes_;      // by block id
   HugeVector<TokenId> tokens_;  // block_tokens_ per block id
   std::vector<Leaf> leaves_;
+  uint32_t clears_ = 0;    // calls of Clear
   uint32_t clock_ = 0;     // blocks used; wraps
   uint32_t refitted_ = 0;  // when, by clock_
   ReuseModel model_;

@@ -20,14 +20,14 @@ constexpr uint32_t kShortestRefit = 512;
 void PrefixIndex::StartUse(const PrefixKeys& keys, const Publication& at) {
   PrefixUse& use = at.table.prefix_use_;
   use.known = at.blocks;
-  use.evicted_uses = 0;
+  use.known_uses = at.last == kRoot ? 0 : nodes_[at.last].uses;
   // Blocks that were evicted since are known too, as far as they are sampled.
   for (uint32_t i = at.blocks; i < keys.size(); ++i) {
     if (!history_.Samples(keys[i])) continue;
     const auto last = history_.Find(TagOf(keys[i]));
     if (!last) break;
     use.known = i + 1;
-    use.evicted_uses = last->uses;
+    use.known_uses = last->uses;
   }
   use.new_tokens = uint64_t{keys.size() - use.known} * block_tokens_;
   use.fresh = use.known == 0;
@@ -51,7 +51,7 @@ void PrefixIndex::Use(uint32_t block, uint64_t key, uint32_t i,
   if (node.uses == 0 && i < use.known) {
     // It was known, and evicted.
     const auto last = node.sampled ? history_.Find(TagOf(key)) : std::nullopt;
-    node.uses = last ? last->uses : use.evicted_uses;
+    node.uses = last ? last->uses : use.known_uses;
   }
   node.uses += node.uses < 255;
   if (node.children >= kHubChildren) {
@@ -62,8 +62,8 @@ void PrefixIndex::Use(uint32_t block, uint64_t key, uint32_t i,
     node.reuse_class = FreshClass(use.new_tokens);
   } else {
     const uint32_t behind = i - std::min(i, use.known);
-    node.reuse_class =
-        ContinuedClass(use.new_tokens, uint64_t{behind} * block_tokens_);
+    node.reuse_class = ContinuedClass(use.known_uses, use.new_tokens,
+                                      uint64_t{behind} * block_tokens_);
   }
   node.superseded = false;
   node.last_use = clock_;

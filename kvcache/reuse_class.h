@@ -5,7 +5,8 @@
 //               there be a second turn? Depends on the length of the first
 //   continued   new tokens behind a known prefix: the answer and the next
 //               question (short, comes back as history), or a document pasted
-//               for this turn alone (long, does not)
+//               for this turn alone (long, does not); the oftener the end of
+//               that prefix was used, the surer
 //   used again  part of a known prefix: the more turns, the surer the next
 //   hub         a common root (a system prompt, a document that is asked
 //   about):
@@ -25,7 +26,8 @@
 namespace braid {
 
 inline constexpr int kFreshClasses = 8;
-inline constexpr int kContinuedClasses = 4;
+inline constexpr int kMostPrefixUses = 4;
+inline constexpr int kContinuedClasses = 4 * kMostPrefixUses;
 inline constexpr int kUsedAgainClasses = 6;
 inline constexpr int kSupersededClasses = 3;
 inline constexpr int kReuseClasses = kFreshClasses + kContinuedClasses +
@@ -43,9 +45,13 @@ inline ReuseClass FreshClass(uint64_t new_tokens) {
   return static_cast<ReuseClass>(std::min(octave, kFreshClasses - 1));
 }
 
-// `distance`: tokens between the known prefix and the block.
-inline ReuseClass ContinuedClass(uint64_t new_tokens, uint64_t distance) {
-  return static_cast<ReuseClass>(kFreshClasses + 2 * (distance >= 512) +
+// `prefix_uses`: of the last block of the known prefix, without this one.
+// `distance`: tokens between that prefix and the block.
+inline ReuseClass ContinuedClass(int prefix_uses, uint64_t new_tokens,
+                                 uint64_t distance) {
+  const int uses = std::clamp(prefix_uses, 1, kMostPrefixUses) - 1;
+  return static_cast<ReuseClass>(kFreshClasses + 4 * uses +
+                                 2 * (distance >= 1024) +
                                  (new_tokens >= kTurnTokens));
 }
 

@@ -8,7 +8,7 @@ namespace {
 
 // How many blocks' worth of observation the borrowed curve is.
 constexpr double kScaleWeight = 20;    // of "as often as the common curve"
-constexpr double kShapeWeight = 100;   // of "at the same ages"
+constexpr double kShapeWeight = 600;   // of "at the same ages"
 constexpr double kCommonWeight = 1;    // of the prior of the common curve
 constexpr double kHighestRate = 0.95;  // of one bucket
 // What a class remembers, in blocks: beyond that, the old counts half.

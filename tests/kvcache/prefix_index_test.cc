@@ -234,6 +234,21 @@ TEST_F(PrefixIndexTest, RootOfALeasedLeafCanBeEvicted) {
   EXPECT_EQ(pool_.count(kFree), 8u);
 }
 
+TEST_F(PrefixIndexTest, AfterClearCopiesOfASharedPrefixMeetAgain) {
+  const Tokens start = {1, 2, 3, 4}, longer = {1, 2, 3, 4, 5, 6};
+  BlockTable a = Compute(start);
+  BlockTable b = pool_.Share(a.blocks());
+  ASSERT_TRUE(pool_.Reserve(b, 1));
+  b.UseUpTo(3);
+  index_.Clear();
+  const BlockTable other = Compute({1, 2});  // Its own copy of the first block.
+  index_.Publish(kSeed, start, a);           // Behind that, its own second one.
+  index_.Publish(kSeed, longer, b);
+  EXPECT_EQ(b.blocks()[0], other.blocks()[0]);
+  EXPECT_EQ(b.blocks()[1], a.blocks()[1]);
+  EXPECT_THAT(Find(longer), ElementsAreArray(b.blocks()));
+}
+
 TEST_F(PrefixIndexTest, ClearForgetsButTakesNothingAway) {
   Compute({1, 2});
   BlockTable held = Compute({3, 4});

@@ -158,8 +158,9 @@ TEST(ReuseHistoryTest, SamplesFewerOfALargePool) {
 }
 
 TEST(ReuseClassTest, ClassesAreDistinctAndInRange) {
-  EXPECT_LT(FreshClass(1 << 30), ContinuedClass(0, 0));
-  EXPECT_LT(ContinuedClass(1 << 30, 1 << 30), UsedAgainClass(2, 0));
+  EXPECT_LT(FreshClass(1 << 30), ContinuedClass(0, 0, 0));
+  EXPECT_LT(ContinuedClass(1, 1 << 30, 1 << 30), ContinuedClass(2, 0, 0));
+  EXPECT_LT(ContinuedClass(255, 1 << 30, 1 << 30), UsedAgainClass(2, 0));
   EXPECT_LT(UsedAgainClass(255, 1 << 30), SupersededClass(0));
   EXPECT_LT(SupersededClass(255), kHubClass);
   EXPECT_LT(kHubClass, kReuseClasses);
