@@ -1,8 +1,11 @@
 // The default model with streams, from its GGUF file, against transformers
-// (make_default_golden.py). Its q and k rows pair neighbours and the adapter's
-// keys do not, so this is where a mixed-up layout would show.
+// (make_default_golden.py): those of a formula, and those of every adapter that
+// is shipped. Its q and k rows pair neighbours and the adapters' keys do not,
+// so this is where a mixed-up layout would show.
 #include <algorithm>
+#include <cctype>
 #include <cmath>
+#include <filesystem>
 #include <memory>
 #include <span>
 #include <string>
@@ -68,7 +71,26 @@ Distance Between(const TextScores& a, const TextScores& b) {
   return distance;
 }
 
-class DefaultModelStreamsTest : public testing::Test {
+constexpr char kGenerated[] = "default_generated";
+
+std::string AdapterFolder() {
+  return std::string(BRAID_SOURCE_DIR) + "/model/adapters/";
+}
+
+// The generated one, and those of the folder: each has a golden file.
+std::vector<std::string> Adapters() {
+  std::vector<std::string> names = {kGenerated};
+  for (const auto& entry :
+       std::filesystem::directory_iterator(AdapterFolder())) {
+    if (entry.path().extension() == ".safetensors") {
+      names.push_back(entry.path().stem().string());
+    }
+  }
+  std::ranges::sort(names);
+  return names;
+}
+
+class DefaultModelStreamsTest : public testing::TestWithParam<std::string> {
  protected:
   void SetUp() override {
     const std::string path = golden::DefaultModelPath();
@@ -76,10 +98,12 @@ class DefaultModelStreamsTest : public testing::Test {
     ASSERT_TRUE(file.ok()) << file.status()
                            << "\ntests/run.sh fetches the model";
     file_ = *std::move(file);
-    const std::string adapter =
-        testing::TempDir() + "default_adapter.safetensors";
-    const std::vector<std::string> files = {path};
-    MakeAdapter(kDefault, *Sha256OfFiles(files)).Write(adapter);
+    std::string adapter = AdapterFolder() + GetParam() + ".safetensors";
+    if (GetParam() == kGenerated) {
+      adapter = testing::TempDir() + "default_adapter.safetensors";
+      const std::vector<std::string> files = {path};
+      MakeAdapter(kDefault, *Sha256OfFiles(files)).Write(adapter);
+    }
     auto set = LoadParscaleAdapter(adapter, path, file_->config());
     ASSERT_TRUE(set.ok()) << set.status();
     set_ = *std::move(set);
@@ -121,30 +145,30 @@ class DefaultModelStreamsTest : public testing::Test {
     return run;
   }
 
-  const std::vector<TextScores> runs_ = ReadRuns("default_generated.bin");
+  const std::vector<TextScores> runs_ = ReadRuns(GetParam() + ".bin");
   std::unique_ptr<ModelFile> file_;
   ParscaleSet set_;
   std::vector<TokenId> tokens_;
 };
 
-TEST_F(DefaultModelStreamsTest, TheReferenceAgrees) {
+TEST_P(DefaultModelStreamsTest, TheReferenceAgrees) {
   // It takes its time: all streams, half of the text.
   tokens_.resize(tokens_.size() / 2);
-  TextScores golden = runs_[3];
+  TextScores golden = runs_.back();
   golden.next_logprobs.resize(tokens_.size() - 1);
   golden.best.resize(tokens_.size() - 1);
-  const Distance distance = Between(Reference(4), golden);
+  const Distance distance = Between(Reference(set_.streams), golden);
   EXPECT_LE(distance.worst, 1e-4);
   EXPECT_EQ(distance.best_equal, golden.best.size());
   RecordProperty("worst", std::to_string(distance.worst));
 }
 
 // Rounding to int8 costs the plain model as much.
-TEST_F(DefaultModelStreamsTest, TheFastKernelsStayClose) {
+TEST_P(DefaultModelStreamsTest, TheFastKernelsStayClose) {
   const auto model = cpu::CpuModel::Load(*file_, cpu::BestIsa(), 2, {&set_, 1});
   ASSERT_TRUE(model.ok()) << model.status();
   cpu::RunnerDriver driver(*model, {});
-  for (int32_t p = 1; p <= 4; ++p) {
+  for (int32_t p = 1; p <= set_.streams; ++p) {
     const Distance distance =
         Between(Fast(driver, p), runs_[static_cast<size_t>(p) - 1]);
     EXPECT_LE(distance.mean, 0.15) << "p=" << p;
@@ -154,6 +178,14 @@ TEST_F(DefaultModelStreamsTest, TheFastKernelsStayClose) {
                    static_cast<int>(distance.best_equal));
   }
 }
+
+INSTANTIATE_TEST_SUITE_P(All, DefaultModelStreamsTest,
+                         testing::ValuesIn(Adapters()), [](const auto& info) {
+                           std::string name = info.param;
+                           std::ranges::replace_if(
+                               name, [](char c) { return !isalnum(c); }, '_');
+                           return name;
+                         });
 
 }  // namespace
 }  // namespace braid::parscale

@@ -7,7 +7,9 @@
 needs torch, transformers (5.23 was used), gguf, accelerate, safetensors and
 numpy. transformers loads the GGUF file, dequantises it, and computes in float64
 (its norms in float32); streams as make_golden.py has them. Without --adapter
-the streams are those of DEFAULT, by the formula of generated_model.h.
+the streams are those of DEFAULT, by the formula of generated_model.h, and OUT is
+golden/default_generated.bin; of model/adapters/NAME.safetensors it is
+golden/NAME.bin.
 
 OUT, little-endian, for the first T = 24 tokens of tests/cpu/golden's text:
 
