@@ -208,7 +208,9 @@ void DrawStreams(Rng rng, const Scenario& scenario, GenerateRequest& request) {
       return;
     }
   }
-  terms = {.mode = StreamMode::kAuto, .max = Between(rng, 1, kMostStreams)};
+  uint32_t most = 1;
+  for (const StreamSet& set : sets) most = std::max(most, set.streams);
+  terms = {.mode = StreamMode::kAuto, .max = Between(rng, 1, most)};
   terms.min = Between(rng, 1, terms.max);
   // Long enough for streams to catch up, to be shed and to come back.
   if (request.max_tokens > 0 && rng.Below(2) == 0) {
