@@ -101,20 +101,22 @@ def run(arguments, archive, score, path):
 
 
 def table(done, part):
-    """name -> {mean, by bucket, and of the paired difference from p=1}."""
+    """name -> mean, by bucket, and paired differences from two other rows."""
     records = [s for (p, _), s in sorted(done.items()) if p == part]
-    lengths = np.diff(EDGES)
-    one = np.array([r["p=1"] for r in records])
-    result = {}
-    for name in records[0]:
-        values = np.array([r[name] for r in records])
-        difference = (values - one).sum(1) / WINDOW
-        result[name] = {
-            "mean": values.sum() / values.shape[0] / WINDOW,
-            "difference": difference.mean(),
-            "standard_error": difference.std(ddof=1) / len(records) ** 0.5,
-            "buckets": list(values.mean(0) / lengths)}
-    return len(records), result
+    values = {name: np.array([r[name] for r in records])
+              for name in records[0]}
+
+    def against(name, other):
+        difference = (values[name] - values[other]).sum(1) / WINDOW
+        return [difference.mean(),
+                difference.std(ddof=1) / len(records) ** 0.5]
+
+    return len(records), {
+        name: {"mean": rows.sum() / len(rows) / WINDOW,
+               "against p=1": against(name, "p=1"),
+               "against prefix": against(name, "prefix"),
+               "buckets": list(rows.mean(0) / np.diff(EDGES))}
+        for name, rows in values.items()}
 
 
 def gain(tables):
@@ -136,23 +138,29 @@ def gain(tables):
                 for i in range(len(EDGES) - 1))}
 
 
+def difference(row, other):
+    mean, error = row["against " + other]
+    if error == 0:
+        return "-"
+    return f"{mean:+.4f} ± {error:.4f}" + (" (worse)" if mean > 0 else "")
+
+
 def markdown(tables, counts, facts):
     lines = ["# Held-out NLL of the PARSCALE adapter", ""] + facts
     buckets = [f"{a}-{b - 1}" for a, b in zip(EDGES, EDGES[1:])]
     for part, rows in tables.items():
         lines += ["", f"## {PARTS[part]}", "",
-                  f"{counts[part]} windows of {WINDOW} tokens; nats per token.",
-                  "", "| | all | against p=1 | " + " | ".join(buckets) + " |",
-                  "|---|---|---|" + "---|" * len(buckets)]
+                  f"{counts[part]} windows of {WINDOW} tokens; nats per token, "
+                  "by position; paired differences ± standard error.", "",
+                  "| | all | against p=1 | against prefix | "
+                  + " | ".join(buckets) + " |",
+                  "|---|---|---|---|" + "---|" * len(buckets)]
         for name, row in rows.items():
             if name == "entropy":
                 continue
-            mark = f"{row['difference']:+.4f} ± {row['standard_error']:.4f}"
-            if name == "p=1":
-                mark = "base"
-            elif row["difference"] > 0:
-                mark += " (worse)"
-            lines.append(f"| {name} | {row['mean']:.4f} | {mark} | "
+            lines.append(f"| {name} | {row['mean']:.4f} | "
+                         f"{difference(row, 'p=1')} | "
+                         f"{difference(row, 'prefix')} | "
                          + " | ".join(f"{b:.4f}" for b in row["buckets"])
                          + " |")
         lines += ["", f"Entropy of the weights at p=4: "
