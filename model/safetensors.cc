@@ -20,8 +20,8 @@ namespace {
 constexpr uint64_t kMaxHeaderBytes = 100'000'000;
 
 absl::Status Corrupt(const std::string& what) {
-  return absl::InvalidArgumentError(absl::StrCat(
-      "corrupt safetensors file: ", what, "; download the model again"));
+  return absl::InvalidArgumentError(
+      absl::StrCat("corrupt safetensors file: ", what, "; download it again"));
 }
 
 absl::StatusOr<DType> DTypeOf(const std::string& name,
