@@ -5,6 +5,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <vector>
 
@@ -91,6 +92,8 @@ struct QueuedWork {
 };
 
 struct DeviceState {
+  static constexpr double kLoadMemory = 10;  // seconds
+
   DeviceState(const SchedulerDevice& device, uint32_t place, size_t devices,
               size_t classes)
       : config(device),
@@ -99,6 +102,15 @@ struct DeviceState {
         time(devices, StepTimeModel(device.prior)),
         bound_by_class(classes) {}
 
+  double PromptLoad(TimePoint now) const {
+    if (load_at == TimePoint::min()) return 0;
+    return prompt_load * std::exp(-ToSeconds(now - load_at) / kLoadMemory);
+  }
+  // A step with prompts has ended.
+  void NotePrompts(TimePoint now) {
+    prompt_load = PromptLoad(now) + ToSeconds(now - step_begin) / kLoadMemory;
+    load_at = now;
+  }
   bool idle() const { return up && !running && !lent; }
   // Nothing to run, and nothing that will be its own soon.
   bool unused() const {
@@ -122,7 +134,8 @@ struct DeviceState {
   bool up = true;
   bool running = false;  // a step is in flight
   bool lent = false;     // its cores work for another device's step
-  TimePoint step_end;    // predicted, of the step in flight
+  TimePoint step_begin;  // of the step in flight
+  TimePoint step_end;    // predicted
   // By the number of devices that lend their cores to a step.
   std::vector<StepTimeModel> time;
 
@@ -147,6 +160,9 @@ struct DeviceState {
 
   // When it last ran prompts, and decode rows.
   TimePoint prefilled_at = TimePoint::min(), decoded_at = TimePoint::min();
+  // Of its time lately, what steps with prompts have taken; as of `load_at`.
+  double prompt_load = 0;
+  TimePoint load_at = TimePoint::min();
   // Works for the other pool too, since its role was last looked at.
   bool visiting = false;
 };

@@ -315,6 +315,7 @@ class Scheduler final {
   void PlanGangs(StepPlan& plan, StepShape& shape) const;
   void PlanStreams(const DeviceState& device, TimePoint now,
                    StepPlan& plan) const;
+  double StretchOf(const DeviceState& device, TimePoint now) const;
   void FindCandidates(const DeviceState& device, const StepPlan& plan) const;
   uint64_t PromisedBlocks(PoolId pool) const;
   uint32_t BlocksForStreams(PoolId pool) const;

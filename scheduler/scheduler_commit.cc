@@ -67,6 +67,7 @@ void Scheduler::Apply(const StepPlan& plan, TimePoint now) {
   if (shape.decode_rows > 0) own.decoded_at = now;
   own.in_flight = shape;
   stream_stats_.offered += plan.offered;
+  own.step_begin = now;
   own.step_end = now + FromSeconds(own.time[plan.lent.size()].Predict(shape));
   for (DeviceId id : plan.lent) {
     DeviceState& lent = StateOf(id);
@@ -140,6 +141,7 @@ void Scheduler::Commit(const StepPlan& plan,
   own.running = false;
   own.in_flight = StepShape();
   own.pinned = 0;
+  if (shape.chunk_tokens > 0) own.NotePrompts(now);
   for (DeviceId id : plan.lent) StateOf(id).lent = false;
   const bool failed = drawn.empty();
   BRAID_CHECK(failed || drawn.size() == plan.rows.size());

@@ -26,6 +26,12 @@ namespace {
 // of a prompt that takes dozens. And it is what four streams of a lone request
 // cost on a CPU, 0.5, with the catching up that gets them there.
 constexpr double kStretch = 0.75;
+// The share of a device's time at which prompts leave none of that. Where they
+// come often, what makes steps longer makes answers stay longer, so that each
+// prompt finds more of them: it pays again.
+constexpr double kPromptLoad = 0.1;
+// What prompts on other devices count for, where they may come here.
+constexpr double kNeighbour = 0.5;
 // Of the tightest token target, that a step with streams may take: the time
 // that rows are ahead of their dues is for prompts, and must still grow.
 constexpr double kTargetShare = 0.8;
@@ -264,7 +270,8 @@ void Scheduler::PlanDrops(StepPlan& plan) const {
   }
 }
 
-// The rows of gangs' further streams, which are no less their due than the first.
+// The rows of gangs' further streams, which are no less their due than the
+// first.
 void Scheduler::PlanGangs(StepPlan& plan, StepShape& shape) const {
   candidates_.clear();
   places_.clear();
@@ -282,6 +289,16 @@ void Scheduler::PlanGangs(StepPlan& plan, StepShape& shape) const {
     }
   }
   InsertStreams(candidates_, places_, plan);
+}
+
+// By which share of a step streams may make it longer.
+double Scheduler::StretchOf(const DeviceState& own, TimePoint now) const {
+  double load = own.PromptLoad(now);
+  for (const DeviceState& other : devices_) {
+    if (&other == &own || split() != SplitMode::kAuto) continue;
+    load += kNeighbour * other.PromptLoad(now);
+  }
+  return kStretch * std::max(0.0, 1 - load / kPromptLoad);
 }
 
 void Scheduler::PlanStreams(const DeviceState& own, TimePoint now,
@@ -302,8 +319,9 @@ void Scheduler::PlanStreams(const DeviceState& own, TimePoint now,
   TimePoint due = kNever;
   for (const DecodeRow& row : own.decoding) due = std::min(due, row.due);
   const double plain = time.Predict(shape);
-  const double seconds = std::min({ToSeconds(due - now), (1 + kStretch) * plain,
-                                   kTargetShare * TightestTpot(own)});
+  const double seconds =
+      std::min({ToSeconds(due - now), (1 + StretchOf(own, now)) * plain,
+                kTargetShare * TightestTpot(own)});
   const uint32_t rows = own.config.max_rows - shape.rows();
   if (seconds <= plain || rows == 0) return;
 

@@ -1,5 +1,6 @@
-// A turn in which requests decode, with a queue whose head waits for blocks,
-// allocates nothing: not in the housekeeping, the plans, Apply nor Commit.
+// A turn in which requests decode, with a queue whose head waits for blocks or
+// with PARSCALE streams that come and go, allocates nothing: not in the
+// housekeeping, the plans, Apply nor Commit.
 #include <atomic>
 #include <cstdlib>
 #include <new>
@@ -102,6 +103,59 @@ TEST(AllocationTest, ASteadyTurnAllocatesNothing) { CheckSteadyTurns(false); }
 
 // Each row publishes a block in sixteen turns.
 TEST(AllocationTest, NorDoesOneWithThePrefixCache) { CheckSteadyTurns(true); }
+
+// Eight requests with up to four streams each, in steps that have room for some
+// of these, now more and now fewer.
+TEST(AllocationTest, AStepWithStreamsAllocatesNothing) {
+  SchedulerConfig config{
+      .pool_blocks = {4096},
+      .split = SplitMode::kOff,
+      .max_context = 1024,
+      .prefill_chunk = 4096,
+      .prefix_cache = false,
+      .classes = {{"any", std::chrono::hours(1), std::chrono::milliseconds(20),
+                   1024}},
+      .stream_sets = {{.streams = 4, .gain = {0, 0.03, 0.045, 0.052}}}};
+  config.devices.push_back({.max_rows = 8192, .prior_measured = true});
+  Scheduler scheduler(config);
+  TimePoint now;
+  std::vector<Refusal> refused;
+  std::vector<std::optional<TokenId>> drawn;
+  StepPlan plan;
+  int turns = 0;
+  const auto turn = [&] {
+    // Every fifth step comes so late that there is no time left for streams.
+    now += std::chrono::milliseconds(++turns % 5 == 0 ? 75 : 5);
+    scheduler.TakeRefused(now, refused);
+    plan = scheduler.Plan(DeviceId(0), now, std::move(plan));
+    scheduler.Apply(plan, now);
+    drawn.clear();
+    StepShape shape;
+    for (const PlannedRows& rows : plan.rows) {
+      drawn.push_back(rows.draws ? std::optional<TokenId>(7) : std::nullopt);
+      AddRows(rows, shape);
+    }
+    scheduler.Commit(
+        plan, drawn,
+        0.004 + 0.0003 * shape.decode_rows + 0.0001 * shape.stream_rows, now);
+  };
+  for (uint64_t id = 1; id <= 8; ++id) {
+    RequestInput input{.id = RequestId(id), .max_output = 900};
+    input.prompt.assign(kPrompt, static_cast<TokenId>(id));
+    input.streams = {.mode = StreamMode::kAuto, .max = 4};
+    ASSERT_FALSE(scheduler.Offer(std::move(input), now).has_value());
+  }
+  for (int i = 0; i < 120; ++i) turn();
+  const StreamStats first = scheduler.stream_stats();
+  const uint64_t before = allocations;
+  for (int i = 0; i < 200; ++i) turn();
+  // A table's list of blocks grows with it, ever more rarely.
+  EXPECT_LE(allocations - before, 24u);
+  const StreamStats last = scheduler.stream_stats();
+  EXPECT_GT(last.filled, first.filled + 800);
+  EXPECT_GT(last.shed, first.shed + 10);
+  EXPECT_GT(last.caught_up, first.caught_up + 10);
+}
 
 }  // namespace
 }  // namespace braid

@@ -272,5 +272,81 @@ TEST(PromisesTest, ThePreemptedFinish) {
   EXPECT_GT(preempted, 0u);
 }
 
+// What a run at that load says of its requests.
+struct Load {
+  double ttft = 0, streams = 0;  // means
+  double kept = 0;               // share within both targets
+  StreamStats stats;
+};
+
+// As a small model on a few CPU cores, where reading the weights is most of
+// what a step of few rows takes.
+constexpr StepTimeModel::Prior kRoomy = {.base = 0.008,
+                                         .chunk_token = 0.0004,
+                                         .chunk_attended = 1e-8,
+                                         .decode_row = 0.0008,
+                                         .decode_attended = 2e-8,
+                                         .stream_row = 0.0005};
+
+Load RunLoad(SplitMode split, StreamMode mode, double per_second) {
+  SchedulerConfig config = Config(split == SplitMode::kOff ? 1 : 2, split);
+  for (SchedulerDevice& device : config.devices) device.prior = kRoomy;
+  config.stream_sets = {
+      {.streams = 4, .gain = {0, 0.03, 0.045, 0.052}, .fingerprint = 5}};
+  TimedDriver driver(config);
+  Rng rng(1);
+  TimePoint next;
+  while (next < TimePoint(seconds(120))) {
+    driver.Run(next);
+    RequestInput input =
+        driver.Input(50 + static_cast<uint32_t>(rng.Below(300)),
+                     100 + static_cast<uint32_t>(rng.Below(200)));
+    input.streams = {.mode = mode, .max = 4};
+    driver.Offer(std::move(input));
+    next += microseconds(
+        static_cast<int64_t>(1e6 * -std::log(1 - rng.Uniform()) / per_second));
+  }
+  driver.Run();
+  EXPECT_FALSE(driver.busy());
+  Load load{.stats = driver.scheduler().stream_stats()};
+  double tokens = 0;
+  for (const auto& [id, client] : driver.clients()) {
+    const double tpot =
+        ToSeconds(client.finished - client.first_token) / (client.output - 1);
+    EXPECT_FALSE(client.refused.has_value());
+    load.ttft += Ttft(client);
+    load.kept += Ttft(client) <= 2 && tpot <= 0.1;
+    load.streams += static_cast<double>(client.streams);
+    tokens += client.output;
+  }
+  const auto n = static_cast<double>(driver.clients().size());
+  load.ttft /= n;
+  load.kept /= n;
+  load.streams /= tokens;
+  return load;
+}
+
+// Streams are for nothing: first tokens come no later than without, and no
+// target is missed for them.
+TEST_P(EverySplitTest, StreamsDelayNobody) {
+  for (const double per_second : {0.2, 1.0, 2.0}) {
+    const Load off = RunLoad(GetParam(), StreamMode::kOff, per_second);
+    const Load with = RunLoad(GetParam(), StreamMode::kAuto, per_second);
+    SCOPED_TRACE(testing::Message()
+                 << per_second << " a second: TTFT " << off.ttft << " and "
+                 << with.ttft << ", streams " << with.streams << ", kept "
+                 << off.kept << " and " << with.kept << ", offered "
+                 << with.stats.offered << ", filled " << with.stats.filled
+                 << ", caught up " << with.stats.caught_up << ", shed "
+                 << with.stats.shed);
+    EXPECT_LE(with.ttft, 1.02 * off.ttft);
+    EXPECT_GE(with.kept, off.kept - 0.005);
+    EXPECT_EQ(off.streams, 1.0);
+    EXPECT_GT(with.streams, per_second < 0.5 ? 2.0 : 1.0);
+    EXPECT_EQ(with.stats.active, 0u);
+    EXPECT_EQ(with.stats.blocks, 0u);
+  }
+}
+
 }  // namespace
 }  // namespace braid

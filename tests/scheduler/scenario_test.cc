@@ -7,11 +7,13 @@
 //                                        cache on|off, roles static
 //   class fast ttft 2 tpot 0.1 queued 8  best first; without any: one patient
 //   steps base 0.002 token 0.0005 ...    what steps take, as if measured: also
-//                                        attended, row, context
+//                                        attended, row, context, stream
+//   set nested|published 4               PARSCALE weights for so many streams
 //   arrive r1 prompt a:64,b:36 output 8  64 tokens of the text `a`, 36 of `b`;
 //                                        also: score (all must be computed),
 //                                        class N, tenant N, priority N,
-//                                        deadline SECONDS from now
+//                                        deadline SECONDS from now, streams
+//                                        MODE, max N, min N
 //   at 1.5 / wait 0.1                    the time; at first 0
 //   turn                                 looks after the queue, plans every
 //   idle
@@ -25,6 +27,7 @@
 //   avoid 0 1 SECONDS                    no hand-over between the pools
 //   books                                blocks of each pool, by state
 //   why                                  decisions since last asked
+//   streams                              what became of idle rows
 //   = text                               what the command above has printed
 //
 // With BRAID_REWRITE_SCENARIOS=1 in the environment the files are rewritten
@@ -102,6 +105,13 @@ class Scenario {
                             now_ + Seconds(words[3]));
     } else if (verb == "books") {
       out = Books();
+    } else if (verb == "streams") {
+      const StreamStats stats = scheduler_->stream_stats();
+      out.push_back(absl::StrFormat(
+          "offered %d filled %d caught up %d shed %d dropped %d active %d "
+          "blocks %d gain %.3f",
+          stats.offered, stats.filled, stats.caught_up, stats.shed,
+          stats.dropped, stats.active, stats.blocks, stats.gain));
     } else if (verb == "why") {
       for (const Decision& decision : scheduler_->decisions().Since(told_)) {
         out.push_back(ToString(decision));
@@ -158,7 +168,18 @@ class Scenario {
                                     .chunk_token = term("token"),
                                     .chunk_attended = term("attended"),
                                     .decode_row = term("row"),
-                                    .decode_attended = term("context")};
+                                    .decode_attended = term("context"),
+                                    .stream_row = term("stream")};
+    } else if (w[0] == "set") {
+      StreamSet set{.id = static_cast<uint32_t>(config_.stream_sets.size()) + 1,
+                    .streams = Number(w[2]),
+                    .elastic = w[1] == "nested",
+                    .fingerprint = config_.stream_sets.size() + 1};
+      // 1/p more with every stream.
+      for (uint32_t p = 1; p <= set.streams; ++p) {
+        set.gain.push_back(p == 1 ? 0 : set.gain.back() + 0.06 / p);
+      }
+      config_.stream_sets.push_back(std::move(set));
     } else {
       return false;
     }
@@ -198,6 +219,12 @@ class Scenario {
                        .tenant = static_cast<uint64_t>(number("tenant"))};
     if (const std::string deadline = Option(w, "deadline"); !deadline.empty()) {
       input.deadline = now_ + Seconds(deadline);
+    }
+    if (const std::string mode = Option(w, "streams"); !mode.empty()) {
+      input.streams.mode =
+          mode == "fixed" ? StreamMode::kFixed : StreamMode::kAuto;
+      input.streams.max = static_cast<uint32_t>(number("max"));
+      input.streams.min = static_cast<uint32_t>(std::max(number("min"), 1));
     }
     for (absl::string_view part : absl::StrSplit(w[3], ',')) {
       const std::vector<std::string> text = absl::StrSplit(part, ':');
