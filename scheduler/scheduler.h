@@ -295,7 +295,7 @@ class Scheduler final {
   std::vector<BlockId> MatchPrefix(const Request& request, PoolId pool,
                                    uint32_t tokens) const;
 
-  // scheduler_streams.cc
+  // scheduler_gangs.cc
   const StreamSet* GangSet(const StreamTerms& terms) const;
   void SetGang(Request& request, const StreamSet* set, uint32_t gang);
   void ChooseGang(Request& request);
@@ -304,6 +304,8 @@ class Scheduler final {
   bool IsOptionalGang(const Request& request) const;
   PrefixKeys KeysOf(const Request& request, uint32_t stream) const;
   void ExtendKeys(Request& request) const;
+
+  // scheduler_streams.cc
   // Free, cached, or held by streams that give way: what a request may count
   // on.
   uint32_t AvailableFor(PoolId pool) const {
