@@ -69,6 +69,13 @@ class RandomRun {
     options.progress_layers = static_cast<uint32_t>(rng_.Below(4));
     options.lend_cores = rng_.Below(2) == 0;
     options.prefix_cache = rng_.Below(4) != 0;
+    if (rng_.Below(2) == 0) {
+      options.stream_sets = {{.id = 1,
+                              .streams = 4,
+                              .elastic = true,
+                              .gain = {0, 0.1, 0.15, 0.18},
+                              .fingerprint = 9}};
+    }
     return options;
   }
 
@@ -86,6 +93,13 @@ class RandomRun {
     request.sampling.ignore_eos = rng_.Below(2) == 0;
     request.sampling.min_tokens = static_cast<int32_t>(rng_.Below(3));
     if (rng_.Below(4) == 0) request.stop = {"ab", "h"};
+    if (!harness_.options().stream_sets.empty() && rng_.Below(3) != 0) {
+      const auto max = 2 + static_cast<uint32_t>(rng_.Below(3));
+      request.streams = {
+          rng_.Below(3) == 0 ? StreamMode::kFixed : StreamMode::kAuto, 1, max};
+      // How many streams drew the end token is told nobody but in the mean.
+      request.sampling.ignore_eos = true;
+    }
     if (disturbed_ && rng_.Below(8) == 0) {
       request.deadline =
           harness_.clock().Now() + std::chrono::microseconds(rng_.Below(60000));
@@ -96,7 +110,11 @@ class RandomRun {
     auto sink = std::make_shared<RecordingSink>(takes);
     const auto id = harness_.loop().Submit(request, sink);
     if (!id.ok()) {
-      EXPECT_EQ(id.status().code(), absl::StatusCode::kResourceExhausted);
+      // A gang takes blocks for each of its streams.
+      if (request.streams.mode != StreamMode::kFixed ||
+          !absl::IsInvalidArgument(id.status())) {
+        EXPECT_EQ(id.status().code(), absl::StatusCode::kResourceExhausted);
+      }
       return;
     }
     submitted.id = *id;
@@ -109,8 +127,13 @@ class RandomRun {
     SCOPED_TRACE(submitted.id.value());
     ASSERT_TRUE(sink.finished());
     const Outcome& outcome = *sink.outcome;
-    Expected expected =
-        ExpectedOf(submitted.request, harness_.options().max_context);
+    Expected expected = ExpectedOf(
+        submitted.request, harness_.options().max_context, sink.streams);
+    if (submitted.request.streams.mode == StreamMode::kFixed) {
+      for (const uint32_t p : sink.streams) {
+        EXPECT_EQ(p, submitted.request.streams.max);
+      }
+    }
     if (outcome.reason == FinishReason::kStop ||
         outcome.reason == FinishReason::kLength) {
       EXPECT_EQ(sink.ids(), expected.ids);
