@@ -9,14 +9,10 @@ deploy/install_deps.sh
 [ -f build/release/build.ninja ] || cmake --preset release
 cmake --build --preset release --target braid
 deploy/fetch_model.sh >/dev/null
-# The default model's streams, where they are shipped and no other model is asked
-# for.
+# The default model's streams, unless another model or others are asked for.
 case " $* ${BRAID_MODEL+--model }${BRAID_PARSCALE+--parscale }" in
-  *" --model "* | *" --model="* | *" --parscale "* | *" --parscale="*) ;;
-  *)
-    for adapter in model/adapters/SmolLM2-135M-Instruct.Q4_1*.safetensors; do
-      if [ -f "$adapter" ]; then set -- --parscale "$adapter" "$@"; fi
-    done
-    ;;
+  *" --model"* | *" --parscale "* | *" --parscale="* | *" --parscale-set"*) ;;
+  *) set -- --parscale \
+       model/adapters/SmolLM2-135M-Instruct.parscale.safetensors "$@" ;;
 esac
 exec build/release/braid serve "$@"

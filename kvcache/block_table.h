@@ -44,6 +44,9 @@ class BlockTable final {
     return static_cast<uint32_t>(blocks_.size()) - used_;
   }
 
+  // It will hold so many: growing to that allocates nothing.
+  void Expect(uint32_t blocks) { blocks_.reserve(blocks); }
+
   // Turns reserved blocks into used ones until `n` are used in all; fewer than
   // are used already changes nothing.
   // REQUIRES: n <= blocks().size(); no ReceiveLease is on them any more.

@@ -165,6 +165,9 @@ struct DeviceState {
   TimePoint load_at = TimePoint::min();
   // Works for the other pool too, since its role was last looked at.
   bool visiting = false;
+  // Steps since one had rows of elastic streams, though there were requests
+  // that might have them.
+  uint32_t without_streams = 0;
 };
 
 }  // namespace braid

@@ -63,6 +63,9 @@ void Scheduler::Apply(const StepPlan& plan, TimePoint now) {
     }
     request.blocks.UseUpTo(BlocksFor(uint64_t{rows.first} + rows.count));
   }
+  if (own.elastic > 0) {
+    own.without_streams = shape.stream_rows > 0 ? 0 : own.without_streams + 1;
+  }
   if (shape.chunk_tokens > 0) own.prefilled_at = now;
   if (shape.decode_rows > 0) own.decoded_at = now;
   own.in_flight = shape;

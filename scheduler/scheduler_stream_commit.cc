@@ -87,12 +87,14 @@ void Scheduler::StartStream(Request& request, RequestStream& stream,
   Pool& pool = *pools_[pool_of(request.decode_device).value()];
   stream.blocks = BlockTable(pool.blocks);
   stream.computed = first;
-  if (first == 0) return;
-  const PrefixMatch match =
-      pool.index.Match(stream.keys, std::span(request.tokens).first(first));
-  BRAID_CHECK(match.tokens == first);
-  stream.blocks = pool.blocks.Share(match.blocks);
-  HoldElastic(pool, stream.blocks.blocks());
+  if (first > 0) {
+    const PrefixMatch match =
+        pool.index.Match(stream.keys, std::span(request.tokens).first(first));
+    BRAID_CHECK(match.tokens == first);
+    stream.blocks = pool.blocks.Share(match.blocks);
+    HoldElastic(pool, stream.blocks.blocks());
+  }
+  stream.blocks.Expect(BlocksFor(request.positions()));
 }
 
 void Scheduler::ApplyStream(DeviceState& own, Request& request,

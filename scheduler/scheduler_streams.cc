@@ -33,6 +33,9 @@ constexpr double kNeighbour = 0.5;
 constexpr double kTargetShare = 0.8;
 // Of a pool, that streams may hold; and up to which they evict for it.
 constexpr double kMostShare = 0.5, kEvictingShare = 0.25;
+// What streams cost is only learned from steps that have them, and a model that
+// takes them to be dear has none: of so many steps one tries so many rows.
+constexpr uint32_t kTrialSteps = 32, kTrialRows = 16;
 // Streams that are looked up in the prefix index for one plan.
 constexpr uint32_t kLookups = 8;
 
@@ -199,10 +202,14 @@ void Scheduler::PlanStreams(const DeviceState& own, TimePoint now,
   TimePoint due = kNever;
   for (const DecodeRow& row : own.decoding) due = std::min(due, row.due);
   const double plain = time.Predict(shape);
+  const double stretch = StretchOf(own, now);
+  const bool trial = stretch > 0 && own.without_streams >= kTrialSteps;
+  const double longest =
+      std::min(ToSeconds(due - now), kTargetShare * TightestTpot(own));
   const double seconds =
-      std::min({ToSeconds(due - now), (1 + StretchOf(own, now)) * plain,
-                kTargetShare * TightestTpot(own)});
-  const uint32_t rows = own.config.max_rows - shape.rows();
+      trial ? longest : std::min(longest, (1 + stretch) * plain);
+  const uint32_t rows = std::min(own.config.max_rows - shape.rows(),
+                                 trial ? kTrialRows : own.config.max_rows);
   if (seconds <= plain || rows == 0) return;
 
   FindCandidates(own, plan);

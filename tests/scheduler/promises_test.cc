@@ -272,6 +272,41 @@ TEST(PromisesTest, ThePreemptedFinish) {
   EXPECT_GT(preempted, 0u);
 }
 
+// A request alone has one shape of step, which cannot tell what a step costs
+// from what a row does. Streams look as dear as all of it then, and are not.
+TEST(PromisesTest, WhatStreamsCostIsFoundOut) {
+  SchedulerConfig config{
+      .pool_blocks = {256},
+      .split = SplitMode::kOff,
+      .max_context = 1024,
+      .classes = {{"any", seconds(10), milliseconds(100), 16}},
+      .stream_sets = {{.streams = 4, .gain = {0, 0.03, 0.045, 0.052}}}};
+  config.devices.push_back(
+      {.max_rows = 256, .prior = {.base = 1e-6, .decode_row = 0.005}});
+  Scheduler scheduler(config);
+  RequestInput input{.id = RequestId(1), .max_output = 500};
+  input.prompt.assign(40, 7);
+  input.streams = {.mode = StreamMode::kAuto, .max = 4};
+  TimePoint now;
+  ASSERT_FALSE(scheduler.Offer(std::move(input), now).has_value());
+  uint32_t gang = 0;
+  for (int turn = 0; turn < 200; ++turn) {
+    const StepPlan plan = scheduler.Plan(DeviceId(0), now);
+    scheduler.Apply(plan, now);
+    std::vector<std::optional<TokenId>> drawn;
+    double step = 0.005;
+    for (const PlannedRows& rows : plan.rows) {
+      drawn.push_back(rows.draws ? std::optional<TokenId>(7) : std::nullopt);
+      if (rows.stream > 0) step += 0.0001 * rows.count;
+      if (rows.draws) gang = rows.gang;
+    }
+    now += std::chrono::duration_cast<Duration>(
+        std::chrono::duration<double>(step));
+    scheduler.Commit(plan, drawn, step, now);
+  }
+  EXPECT_EQ(gang, 4u);
+}
+
 // What a run at that load says of its requests.
 struct Load {
   double ttft = 0, streams = 0;  // means
