@@ -292,7 +292,9 @@ bool Clients::OnTokens(Client& client, const TokenDelta& delta) {
   } else {
     client.text += delta.text;
   }
-  judge_.CheckText(client);
+  // Text without a token was held back until the end, which only OnFinish tells
+  // all about.
+  if (!delta.tokens.empty()) judge_.CheckText(client);
   client.too_slow |= client.ids.size() > client.scenario->takes;
   return !client.too_slow;
 }

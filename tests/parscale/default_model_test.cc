@@ -11,6 +11,8 @@
 #include <string>
 #include <vector>
 
+#include <unistd.h>
+
 #include "cpu/reference.h"
 #include "gtest/gtest.h"
 #include "model/model_file.h"
@@ -100,7 +102,8 @@ class DefaultModelStreamsTest : public testing::TestWithParam<std::string> {
     file_ = *std::move(file);
     std::string adapter = AdapterFolder() + GetParam() + ".safetensors";
     if (GetParam() == kGenerated) {
-      adapter = testing::TempDir() + "default_adapter.safetensors";
+      adapter = testing::TempDir() + "default_adapter_" +
+                std::to_string(getpid()) + ".safetensors";
       const std::vector<std::string> files = {path};
       MakeAdapter(kDefault, *Sha256OfFiles(files)).Write(adapter);
     }

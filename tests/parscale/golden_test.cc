@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "cpu/reference.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -176,8 +177,10 @@ class GoldenTest : public testing::TestWithParam<Case> {
 
   const Golden golden_ = ReadGolden(GetParam());
   const std::string folder_ =
-      testing::TempDir() + "parscale_golden_" + GetParam().name + "_" +
-      testing::UnitTest::GetInstance()->current_test_info()->test_suite_name();
+      testing::TempDir() + "parscale_golden_" +
+      absl::StrReplaceAll(
+          testing::UnitTest::GetInstance()->current_test_info()->name(),
+          {{"/", "_"}});
 };
 
 TEST_P(GoldenTest, TheReferenceAgrees) {
