@@ -6,8 +6,10 @@ open-loop load with `parscale: auto` against the same load with `off`.
                          [--out bench/results/parscale_load]
 
 Arrivals and lengths are those of a recorded trace, bursts and all, stretched to
-a share of what the server gets through. Both modes meet the same requests, one
-load after the other on the same server, in turns; ratios are taken within a
+a share of what the server gets through. Both modes meet requests of
+the same arrivals and lengths, one load after the other on the same server, in
+turns, each of a text of its own: else the second would find the first one's
+prompts cached; ratios are taken within a
 round and their median is quoted. Of `auto` it is told which share of the rows
 that idled was filled, and how many streams answered each token; with the gain
 that the adapter's file states for so many streams, that is the NLL per token
@@ -89,11 +91,10 @@ def measure(server, mode, options, trace, rate, seed):
 
 
 def filled_share(run):
-    """Rows of tokens that streams kept up with, of all that idled: what a
-    stream has to catch up is work that nobody offered."""
+    """Rows that answered, of all that idled: what a stream has to catch up is
+    work that nobody offered, and counted apart."""
     rows = run["rows"]
-    kept_up = rows["filled"] - rows["caught_up"]
-    return kept_up / rows["offered"] if rows["offered"] else float("nan")
+    return rows["filled"] / rows["offered"] if rows["offered"] else float("nan")
 
 
 def tokens_by_streams(run):
@@ -236,7 +237,8 @@ def main():
         for i in range(options.rounds):
             order = MODES if i % 2 == 0 else MODES[::-1]
             rounds.append({mode: measure(server, mode, options, trace,
-                                         capacity * options.share, options.seed + i)
+                                         capacity * options.share,
+                                         options.seed + 2 * i + MODES.index(mode))
                            for mode in order})
             print(f"round {i + 1} of {options.rounds}", file=sys.stderr)
     report.data["capacity_per_second"] = capacity

@@ -51,11 +51,11 @@ struct StreamSet {
 
 // What became of idle rows, since the start.
 struct StreamStats {
-  // Rows that steps had room for before the tightest token was due, as far as
-  // requests could have used them for streams that lag behind nothing.
+  // Rows that steps had room for within the bounds that streams keep to, as far
+  // as requests could have used them for streams that lag behind nothing.
   uint64_t offered = 0;
-  uint64_t filled = 0;     // rows of streams that were run; of them,
-  uint64_t caught_up = 0;  // tokens that a stream had missed before
+  uint64_t filled = 0;     // rows of streams that answered
+  uint64_t caught_up = 0;  // other rows: of tokens that a stream had missed
   uint64_t shed = 0;       // streams that answered one token and not the next
   uint64_t dropped = 0;    // streams whose blocks somebody else needed
   double gain = 0;         // nats, predicted, summed over tokens

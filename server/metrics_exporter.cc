@@ -276,10 +276,9 @@ void AddParscale(Families& families, const EngineStats& stats) {
   const StreamStats& streams = stats.streams;
   MetricFamily& rows = families.Add(
       "braid_parscale_rows_total",
-      "Idle rows of steps. offered: that requests could have used; filled: "
-      "that "
-      "streams did use, and caught_up, those of them for tokens that a stream "
-      "had missed; shed: streams that answered one token and not the next.",
+      "Idle rows of steps. offered: that requests could have used; filled: rows "
+      "of streams that answered; caught_up: rows of tokens that a stream had "
+      "missed; shed: streams that answered one token and not the next.",
       MetricType::Counter);
   const auto add = [&](const char* outcome, uint64_t value) {
     Families::AddCounter(rows, {{"outcome", outcome}},
