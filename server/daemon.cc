@@ -21,6 +21,7 @@
 #include "server/lifecycle.h"
 #include "server/metrics_exporter.h"
 #include "server/openai/openai_api.h"
+#include "server/page_routes.h"
 #include "server/probe_routes.h"
 #include "server/served_model.h"
 #include "server/shutdown_signal.h"
@@ -112,6 +113,7 @@ absl::Status StartServers(const ServeOptions& options, Node& node) {
       BuildInfo{kVersion, options.model_name});
   node.loading = std::make_unique<Router>(ApiKeys());
   AddLoadingRoutes(*node.loading);
+  AddPageRoutes(*node.loading);
   node.router = std::make_unique<Router>(keys);
 
   HttpServerConfig http;
@@ -160,6 +162,7 @@ absl::Status BringUp(const ServeOptions& options, Node& node) {
   node.openai->AddRoutes(*node.router);
   AddProbeRoutes(*node.router, *node.engine, node.lifecycle, *node.metrics);
   AddDebugRoutes(*node.router, *node.engine, node.clock);
+  AddPageRoutes(*node.router);
   node.http->Serve(node.router.get());
   node.grpc->Serve(*node.model, *node.engine, node.clock);
   return absl::OkStatus();
@@ -173,7 +176,7 @@ void Greet(const ServeOptions& options, const Node& node) {
   std::printf(
       "Braid %s serves %s (context %u tokens)\n"
       "  devices  %s (%s)\n"
-      "  HTTP     %s\n"
+      "  HTTP     %s (open it in a browser)\n"
       "  gRPC     grpc://%s\n"
       "Try it:\n"
       "  curl %s/v1/chat/completions -H 'Content-Type: application/json' "

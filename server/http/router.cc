@@ -10,7 +10,7 @@ namespace braid::server {
 namespace {
 
 bool Matches(absl::string_view route, absl::string_view path) {
-  if (!absl::EndsWith(route, "/")) return route == path;
+  if (route == "/" || !absl::EndsWith(route, "/")) return route == path;
   return absl::StartsWith(path, route) && path.size() > route.size();
 }
 

@@ -19,7 +19,8 @@ class Router final {
  public:
   explicit Router(ApiKeys keys) : keys_(std::move(keys)) {}
 
-  // A path ending in '/' stands for everything longer that begins with it.
+  // A path ending in '/' stands for everything longer that begins with it; the
+  // root alone for itself.
   void Add(std::string method, std::string path, Access access,
            HttpHandler handler);
 

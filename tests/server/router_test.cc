@@ -51,6 +51,12 @@ TEST_F(RouterTest, ExactPathsAndPathsThatBegin) {
   EXPECT_EQ(route_, "other");
 }
 
+TEST_F(RouterTest, TheRootIsNotAllPaths) {
+  router_.Add("GET", "/", Access::kOpen, Answer("root"));
+  EXPECT_EQ(Route("GET", "/").body, "root");
+  EXPECT_EQ(Route("GET", "/nowhere").status, 404);
+}
+
 TEST_F(RouterTest, OtherMethodsLearnWhichAreAllowed) {
   const HttpResponse response = Route("DELETE", "/list", kKey);
   EXPECT_EQ(response.status, 405);
