@@ -179,6 +179,8 @@ std::string DeviceJson(const DeviceStats& device) {
   if (!device.up) json.Real("retry_s", SecondsOf(device.retry));
   json.Number("times_lost", device.times_lost);
   json.Number("steps", device.steps);
+  json.Number("prefill_tokens", device.prefill_tokens);
+  json.Number("decode_tokens", device.decode_tokens);
   json.Number("streams_active", device.streams_active);
   json.Number("stream_tokens", device.stream_tokens);
   json.Raw("step_time_models", std::move(models).Close(']'));

@@ -50,8 +50,8 @@ function takeSample(state) {
   const now = {
     at: state.now_s,
     decoded: state.devices.reduce((sum, d) => sum + (d.decode_tokens ?? 0), 0),
-    offered: streams.offered_rows ?? 0,
-    filled: streams.filled_rows ?? 0,
+    offered: streams.rows_offered ?? 0,
+    filled: streams.rows_filled ?? 0,
   };
   if (last && now.at > last.at) {
     const rate = (field) => Math.max(0, (now[field] - last[field]) / (now.at - last.at));
