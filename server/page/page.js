@@ -123,11 +123,17 @@ function fillTable(table, titles, rows) {
   }));
 }
 
+// How wrong a device's steps were predicted lately, where it has run most.
+function errorOf(device) {
+  const models = [...device.step_time_models].sort((a, b) => b.observed - a.observed);
+  return `${(100 * (models[0]?.relative_error ?? 0)).toFixed(1)} %`;
+}
+
 function showDevices(state) {
   fillTable($("devices"), ["device", "role", "state", "steps", "step error"],
     state.devices.map((device) => [
       device.device, device.role, device.up ? "up" : "lost", device.steps,
-      `${(100 * (device.step_time_models[0]?.relative_error ?? 0)).toFixed(1)} %`,
+      errorOf(device),
     ]));
 }
 
