@@ -9,9 +9,11 @@ deploy/install_deps.sh
 [ -f build/release/build.ninja ] || cmake --preset release
 cmake --build --preset release --target braid
 deploy/fetch_model.sh >/dev/null
-# The default model's streams, unless another model or others are asked for.
+# The default model's streams, unless another model or others are asked for, or
+# may be by a configuration.
 case " $* ${BRAID_MODEL+--model }${BRAID_PARSCALE+--parscale }" in
-  *" --model"* | *" --parscale "* | *" --parscale="* | *" --parscale-set"*) ;;
+  *" --model"* | *" --parscale "* | *" --parscale="* | *" --parscale-set"* | \
+    *" --config"*) ;;
   *) set -- --parscale \
        model/adapters/SmolLM2-135M-Instruct.parscale.safetensors "$@" ;;
 esac
