@@ -11,7 +11,7 @@ cmake --build --preset release --target braid
 deploy/fetch_model.sh >/dev/null
 # The default model's streams, unless another model or others are asked for, or
 # may be by a configuration.
-case " $* ${BRAID_MODEL+--model }${BRAID_PARSCALE+--parscale }" in
+case " $* ${BRAID_MODEL+--model }${BRAID_PARSCALE+--parscale }${BRAID_CONFIG+--config }" in
   *" --model"* | *" --parscale "* | *" --parscale="* | *" --parscale-set"* | \
     *" --config"*) ;;
   *) set -- --parscale \
