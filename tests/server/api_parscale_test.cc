@@ -1,5 +1,6 @@
 // PARSCALE over HTTP: what is asked, what is refused, what the answer tells of
 // it, and that its text is that of the streams it tells of.
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <numeric>
@@ -21,8 +22,11 @@ using ::testing::Each;
 constexpr char kChat[] = "/v1/chat/completions";
 constexpr char kText[] = "/v1/completions";
 
+// How many streams there are depends on what steps have taken: as long each, so
+// that it does not depend on this machine.
 ApiServerOptions Nested(StreamMode mode = StreamMode::kOff) {
   ApiServerOptions options;
+  options.step = std::chrono::milliseconds(5);
   options.engine.stream_sets = {{.id = 1,
                                  .streams = 4,
                                  .elastic = true,

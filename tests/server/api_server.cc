@@ -38,12 +38,18 @@ ApiServer::ApiServer(ApiServerOptions options)
       metrics_({"1.2.3", "fake"}),
       router_(ApiKeys(options_.keys)) {
   std::vector<FakeRunner*> runners;
-  EngineConfig config = FakeEngineConfig(options_.engine, &clock_,
+  const bool timed = options_.step > Duration(0);
+  const Clock& clock = timed ? static_cast<const Clock&>(step_clock_) : clock_;
+  EngineConfig config = FakeEngineConfig(options_.engine, &clock,
                                          /*threads=*/false, &runners);
+  std::function<void()> on_step;
+  if (timed) {
+    on_step = [this] { step_clock_.Move(options_.step); };
+  }
   for (size_t i = 0; i < config.devices.size(); ++i) {
     auto& runner = config.devices[i].runner;
-    runner =
-        std::make_unique<GatedRunner>(std::move(runner), runners[i], gate_);
+    runner = std::make_unique<GatedRunner>(std::move(runner), runners[i], gate_,
+                                           on_step);
   }
   config.make_transport = [](std::function<void()> wake) {
     return std::make_unique<LoopbackTransport>(
@@ -53,11 +59,11 @@ ApiServer::ApiServer(ApiServerOptions options)
   BRAID_CHECK_MSG(engine.ok(), engine.status().ToString());
   engine_ = *std::move(engine);
   model_ = FakeModel(options_);
-  api_ = std::make_unique<OpenAiApi>(*model_, *engine_, clock_,
+  api_ = std::make_unique<OpenAiApi>(*model_, *engine_, clock,
                                      options_.max_waiting_tokens);
   api_->AddRoutes(router_);
   AddProbeRoutes(router_, *engine_, lifecycle_, metrics_);
-  AddDebugRoutes(router_, *engine_, clock_);
+  AddDebugRoutes(router_, *engine_, clock);
   HttpServerConfig http;
   http.limits = options_.limits;
   http.on_response = [this](absl::string_view route, int status) {

@@ -33,6 +33,8 @@ struct ApiServerOptions {
   // With engine.stream_sets.
   StreamMode parscale_mode = StreamMode::kOff;
   uint32_t parscale_max = 0;
+  // Time stands still but for the steps, of this length each. 0: real time.
+  Duration step{0};
 };
 
 // The model is called "fake"; its chat template is the messages' contents, one
@@ -61,6 +63,7 @@ class ApiServer {
   const ApiServerOptions options_;
   const std::shared_ptr<StepGate> gate_ = std::make_shared<StepGate>();
   SystemClock clock_;
+  HandClock step_clock_;  // the engine's, with options_.step
   Lifecycle lifecycle_;
   MetricsExporter metrics_;
   Router router_;

@@ -37,10 +37,12 @@ absl::Status StepGate::Enter() {
 }
 
 GatedRunner::GatedRunner(std::unique_ptr<ModelRunner> owner, FakeRunner* runner,
-                         std::shared_ptr<StepGate> gate)
+                         std::shared_ptr<StepGate> gate,
+                         std::function<void()> on_step)
     : owner_(std::move(owner)),
       runner_(runner),
       gate_(std::move(gate)),
+      on_step_(std::move(on_step)),
       thread_([this] { Run(); }) {}
 
 GatedRunner::~GatedRunner() {
@@ -72,6 +74,7 @@ void GatedRunner::Run() {
       callbacks = std::move(callbacks_);
     }
     absl::Status status = gate_->Enter();
+    if (on_step_) on_step_();
     runner_->Launch(*batch, std::move(callbacks));
     runner_->Finish(std::move(status));
   }

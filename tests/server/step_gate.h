@@ -5,6 +5,7 @@
 
 #include <condition_variable>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <thread>
@@ -39,8 +40,10 @@ class StepGate {
 class GatedRunner final : public ModelRunner {
  public:
   // `runner` is without a thread; `gate` is open when this is destroyed.
+  // `on_step`, if there is one, is called before a step ends.
   GatedRunner(std::unique_ptr<ModelRunner> owner, FakeRunner* runner,
-              std::shared_ptr<StepGate> gate);
+              std::shared_ptr<StepGate> gate,
+              std::function<void()> on_step = nullptr);
   ~GatedRunner() override;
 
   const KvLayout& kv_layout() const override { return runner_->kv_layout(); }
@@ -53,6 +56,7 @@ class GatedRunner final : public ModelRunner {
   const std::unique_ptr<ModelRunner> owner_;
   FakeRunner* const runner_;  // is *owner_
   const std::shared_ptr<StepGate> gate_;
+  const std::function<void()> on_step_;
   std::mutex mutex_;
   std::condition_variable launched_;
   const ForwardBatch* batch_ =
