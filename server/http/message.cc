@@ -37,14 +37,19 @@ HttpResponse ErrorResponse(const absl::Status& status) {
   HttpResponse response;
   response.status = error.http_status;
   response.body = ToJson(error);
-  // Whole seconds. Both statuses pass by themselves, so they always have one: a
-  // queue drains, a restart ends.
+  // Both statuses pass by themselves, so they always have one: a queue drains,
+  // a restart ends. HTTP's own header has whole seconds, and most queues drain
+  // in less; OpenAI's clients read the other one first.
   if (error.retry_after || error.http_status == 429 ||
       error.http_status == 503) {
     const double seconds =
-        std::clamp(std::ceil(error.retry_after.value_or(1)), 1.0, 86400.0);
-    response.headers.emplace_back("Retry-After",
-                                  absl::StrCat(static_cast<int>(seconds)));
+        std::clamp(error.retry_after.value_or(1), 0.001, 86400.0);
+    const auto header = [&](const char* name, double value) {
+      response.headers.emplace_back(
+          name, absl::StrCat(static_cast<int>(std::ceil(value))));
+    };
+    header("Retry-After", seconds);
+    header("retry-after-ms", seconds * 1e3);
   }
   return response;
 }

@@ -137,19 +137,22 @@ TEST_F(HttpServerTest, WhatFailsAtTheStartHasItsOwnStatus) {
   EXPECT_EQ(late.body, ":\n\nlate");
 }
 
-TEST(HttpMessageTest, RetryAfterIsWholeSecondsRoundedUp) {
-  const auto seconds = [](double retry_after) {
+TEST(HttpMessageTest, RetryAfterIsRoundedUp) {
+  using Fields = std::vector<std::pair<std::string, std::string>>;
+  const auto fields = [](double retry_after) {
     const HttpResponse response = ErrorResponse(
         WithRetryAfter(absl::ResourceExhaustedError("full"), retry_after));
     EXPECT_EQ(response.status, 429);
-    EXPECT_EQ(response.headers.size(), 1u);
-    return response.headers.at(0).second;
+    return Fields(response.headers.begin(), response.headers.end());
   };
-  EXPECT_EQ(seconds(0.001), "1");
-  EXPECT_EQ(seconds(1), "1");
-  EXPECT_EQ(seconds(1.01), "2");
-  EXPECT_EQ(seconds(59.5), "60");
-  EXPECT_EQ(seconds(1e9), "86400");
+  const auto both = [](const char* seconds, const char* milliseconds) {
+    return Fields{{"Retry-After", seconds}, {"retry-after-ms", milliseconds}};
+  };
+  EXPECT_EQ(fields(0.0002), both("1", "1"));
+  EXPECT_EQ(fields(1), both("1", "1000"));
+  EXPECT_EQ(fields(1.0101), both("2", "1011"));
+  EXPECT_EQ(fields(59.5), both("60", "59500"));
+  EXPECT_EQ(fields(1e9), both("86400", "86400000"));
   // A deadline that could not be met: later there may be time for it.
   EXPECT_EQ(ErrorResponse(WithRetryAfter(absl::DeadlineExceededError(""), 7))
                 .headers.at(0)
