@@ -1,4 +1,5 @@
 """From the first signal to the exit code: drains, and what clients see of them."""
+import http.client
 import json
 import signal
 import socket
@@ -86,13 +87,18 @@ class Drain(unittest.TestCase):
     def test_idle_connections_do_not_hold_it_up(self):
         with BraidServer(*SMALL) as server:
             host, port = server.url.removeprefix("http://").split(":")
-            with socket.create_connection((host, int(port))) as idle, \
-                    socket.create_connection((host, int(port))) as half:
+            # Answered once, so the server knows of it: one that it has not accepted
+            # would be reset instead of closed.
+            idle = http.client.HTTPConnection(host, int(port), timeout=PATIENCE)
+            idle.request("GET", "/live")
+            idle.getresponse().read()
+            with socket.create_connection((host, int(port))) as half:
                 half.sendall(b"POST /v1/completions HTTP/1.1\r\nHost: x\r\n")
                 begun = time.monotonic()
                 self.assertEqual(server.terminate(30), 0)
                 self.assertLess(time.monotonic() - begun, 8)
-                self.assertEqual(idle.recv(1), b"")
+                self.assertEqual(idle.sock.recv(1), b"")
+            idle.close()
 
     def test_when_its_time_is_over_clients_get_an_error(self):
         with BraidServer(*SMALL, "--drain-timeout", "1") as server:
