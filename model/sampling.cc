@@ -162,6 +162,32 @@ struct LogSoftmax {
   double log_sum = 0;
 };
 
+// log sum e^z - mean z - log n, of the n logits that are finite; in a fixed
+// order, as every sum here.
+float SelfCertainty(std::span<const float> logits,
+                    const LogSoftmax& log_softmax) {
+  if (!std::isfinite(log_softmax.max)) return 0;
+  double lanes[kLanes] = {};
+  uint32_t counts[kLanes] = {};
+  const auto add = [&](float logit, size_t lane) {
+    const bool possible = logit >= std::numeric_limits<float>::lowest();
+    lanes[lane] += possible ? logit - log_softmax.max : 0.0f;
+    counts[lane] += possible;
+  };
+  size_t i = 0;
+  for (; i + kLanes <= logits.size(); i += kLanes) {
+    for (size_t j = 0; j < kLanes; ++j) add(logits[i + j], j);
+  }
+  for (; i < logits.size(); ++i) add(logits[i], 0);
+  double sum = 0, count = 0;
+  for (size_t j = 0; j < kLanes; ++j) {
+    sum += lanes[j];
+    count += counts[j];
+  }
+  return static_cast<float>(log_softmax.log_sum - sum / count -
+                            std::log(count));
+}
+
 std::vector<TokenLogprob> TopLogprobs(std::span<const float> logits,
                                       int32_t count,
                                       const LogSoftmax& log_softmax,
@@ -387,17 +413,22 @@ SampledToken Sample(std::span<float> logits, const SamplingParams& params,
                     SamplingWorkspace& workspace) {
   BRAID_CHECK(!logits.empty());
   SampledToken result;
-  if (params.top_logprobs < 0) {
+  if (params.top_logprobs < 0 && !params.self_certainty) {
     Adjuster(logits, workspace).Apply(params, context);
     result.token = Choose(logits, params, context.position, workspace);
     return result;
   }
   const LogSoftmax log_softmax(logits);
+  if (params.self_certainty) {
+    result.self_certainty = SelfCertainty(logits, log_softmax);
+  }
   result.top = TopLogprobs(logits, params.top_logprobs, log_softmax, workspace);
   Adjuster adjuster(logits, workspace);
   adjuster.Apply(params, context);
   result.token = Choose(logits, params, context.position, workspace);
-  result.logprob = log_softmax(adjuster.Original(result.token));
+  if (params.top_logprobs >= 0) {
+    result.logprob = log_softmax(adjuster.Original(result.token));
+  }
   return result;
 }
 

@@ -33,6 +33,7 @@ struct SamplingParams {
   bool ignore_eos = false;
   // Alternatives to report; -1: no logprobs at all; 0: the chosen one's only.
   int32_t top_logprobs = -1;
+  bool self_certainty = false;  // report that of each token's distribution
 
   friend bool operator==(const SamplingParams&,
                          const SamplingParams&) = default;
@@ -51,6 +52,10 @@ struct SampledToken {
   TokenId token = 0;
   float logprob = 0;
   std::vector<TokenLogprob> top;
+  // When asked for: how far the model's own distribution is from the uniform
+  // one, KL(uniform || p) in nats over the tokens that are possible (Kang et
+  // al., arXiv 2502.18581). 0 where no logit is finite, or one is +inf.
+  float self_certainty = 0;
   friend bool operator==(const SampledToken&, const SampledToken&) = default;
 };
 

@@ -344,5 +344,77 @@ TEST(SamplingTest, TheSameWhateverTheWorkspaceWasUsedFor) {
   }
 }
 
+// As in self_certainty.py; multiples of powers of two, so nothing is rounded.
+std::vector<float> Spread(uint32_t n, float width) {
+  std::vector<float> logits(n);
+  for (uint32_t i = 0; i < n; ++i) {
+    logits[i] = static_cast<float>((i * 2654435761u) >> 8) / (1 << 24) * width;
+  }
+  return logits;
+}
+
+float CertaintyOf(std::vector<float> logits, SamplingParams params = {}) {
+  SamplingWorkspace workspace;
+  params.self_certainty = true;
+  return Sample(logits, params, {}, workspace).self_certainty;
+}
+
+TEST(SelfCertaintyTest, AsTorchHasIt) {
+  struct Case {
+    uint32_t n;
+    float width;
+    float certainty;  // printed by self_certainty.py
+  };
+  for (const Case& one : {Case{2, 1, 0.047004665f},
+                          {100, 8, 1.941861354f},
+                          {49152, 16, 5.227526982f},
+                          {151936, 32, 12.534345174f}}) {
+    EXPECT_NEAR(CertaintyOf(Spread(one.n, one.width)), one.certainty,
+                2e-6 * one.certainty)
+        << one.n;
+  }
+}
+
+// Of the model's own distribution: neither penalties nor temperature nor what
+// may be drawn has a say, nor where the logits' zero is.
+TEST(SelfCertaintyTest, OfTheModelsOwnDistribution) {
+  const std::vector<float> logits = Spread(1000, 8);
+  SamplingParams params;
+  params.temperature = 0.3f;
+  params.top_k = 5;
+  params.logit_bias = {{7, 50.0f}};
+  EXPECT_EQ(CertaintyOf(logits, params), CertaintyOf(logits));
+  std::vector<float> shifted = logits;
+  for (float& logit : shifted) logit += 64;
+  EXPECT_NEAR(CertaintyOf(shifted), CertaintyOf(logits), 1e-5);
+  EXPECT_FLOAT_EQ(CertaintyOf(std::vector<float>(333, 5.0f)), 0);
+}
+
+TEST(SelfCertaintyTest, ImpossibleTokensHaveNoShare) {
+  std::vector<float> logits = Spread(100, 8);
+  const float possible = CertaintyOf(logits);
+  logits.insert(logits.begin() + 40, {-kInf, kNan, -kInf});
+  EXPECT_NEAR(CertaintyOf(logits), possible, 1e-6);
+  EXPECT_EQ(CertaintyOf({1, kInf, 2}), 0);
+  EXPECT_EQ(CertaintyOf({-kInf, -kInf}), 0);
+  EXPECT_EQ(CertaintyOf({kNan}), 0);
+}
+
+TEST(SelfCertaintyTest, ChangesNothingElse) {
+  Rng rng(4);
+  SamplingWorkspace workspace;
+  for (int i = 0; i < 300; ++i) {
+    const size_t vocabulary = 8 + rng.Below(500);
+    const std::vector<float> logits = RandomLogits(rng, vocabulary);
+    SamplingParams params = RandomParams(rng, vocabulary);
+    std::vector<float> a = logits, b = logits;
+    SampledToken plain = Sample(a, params, {}, workspace);
+    params.self_certainty = true;
+    const SampledToken asked = Sample(b, params, {}, workspace);
+    plain.self_certainty = asked.self_certainty;
+    EXPECT_EQ(asked, plain);
+  }
+}
+
 }  // namespace
 }  // namespace braid
