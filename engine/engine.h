@@ -50,7 +50,13 @@ struct GenerateRequest {
   // Requests of different salts never share a cached prefix.
   uint64_t cache_salt = 0;
   StreamTerms streams;  // PARSCALE
+  // Best-of-n (best_of.h): that many answers are drawn in idle rows, and the
+  // best is told at the end. 1 to kMostCandidates; more than 1 only with a
+  // temperature at which answers differ, and without streams.
+  uint32_t best_of = 1;
 };
+
+inline constexpr uint32_t kMostCandidates = 8;
 
 struct EngineDevice {
   DeviceId id;

@@ -22,6 +22,7 @@ void EngineLoop::CountStep(size_t index, TimePoint now) {
   device.streams_active = 0;
   for (const PlannedRows& rows : slot.plan.rows) {
     device.streams_active += rows.gang - 1;
+    if (rows.kind == RowKind::kCandidate) continue;
     if (rows.stream > 0) {
       device.stream_tokens += rows.count;
     } else if (rows.kind == RowKind::kDecode) {
@@ -80,6 +81,7 @@ void EngineLoop::PublishStats(TimePoint now, bool idle) {
     stats_.prefix[i] = scheduler_->index(PoolId(i)).stats();
   }
   stats_.streams = scheduler_->stream_stats();
+  stats_.candidates = scheduler_->best_of_stats();
   stats_.transport = transport_->stats();
   stats_.avoided = outages_.avoided(now);
   PublishModels();

@@ -84,6 +84,28 @@ absl::Status CheckStreams(const StreamTerms& terms,
   return absl::OkStatus();
 }
 
+absl::Status CheckBestOf(const GenerateRequest& request) {
+  if (request.best_of == 1) return absl::OkStatus();
+  if (request.best_of < 1 || request.best_of > kMostCandidates) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("best_of must be between 1 and ", kMostCandidates,
+                     ", not ", request.best_of));
+  }
+  if (request.streams.mode != StreamMode::kOff) {
+    return absl::InvalidArgumentError(
+        "best_of and PARSCALE streams use the same idle rows: ask for one of "
+        "them");
+  }
+  if (!(request.sampling.temperature >= kGreedyBelow)) {
+    return absl::InvalidArgumentError(
+        "best_of needs a temperature above 0: at 0 all candidates are equal");
+  }
+  if (request.max_tokens == 0) {
+    return absl::InvalidArgumentError("best_of needs max_tokens above 0");
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<EngineLoop>> EngineLoop::Create(
@@ -151,6 +173,10 @@ absl::StatusOr<RequestId> EngineLoop::Submit(GenerateRequest request,
       !streams.ok()) {
     return mailbox_.Refuse(std::move(streams));
   }
+  if (absl::Status best_of = CheckBestOf(request); !best_of.ok()) {
+    return mailbox_.Refuse(std::move(best_of));
+  }
+  request.sampling.self_certainty = request.best_of > 1;
   const auto size = request.prompt.size();
   if (size + (request.max_tokens > 0 ? 1 : 0) > config_.max_context) {
     return mailbox_.Refuse(absl::InvalidArgumentError(
@@ -206,6 +232,7 @@ bool EngineLoop::RunOnce(TimePoint now) {
   active |= ExpireDeadlines(now);
   active |= TakeHandoffs(now);
   active |= TakeRefusals(now);
+  active |= EndLingering(now);
   active |= LaunchIdle(now);
   mailbox_.Settle(std::exchange(ended_, 0));
   // What is avoided is so for a time only.
@@ -215,8 +242,10 @@ bool EngineLoop::RunOnce(TimePoint now) {
 }
 
 TimePoint EngineLoop::NextDeadline() const {
-  return std::min(outages_.Next(turn_),
-                  deadlines_.empty() ? kNever : deadlines_.begin()->first);
+  const auto first = [](const auto& times) {
+    return times.empty() ? kNever : times.begin()->first;
+  };
+  return std::min({outages_.Next(turn_), first(deadlines_), first(lingering_)});
 }
 
 void EngineLoop::Wait(TimePoint now) {
@@ -233,6 +262,10 @@ void EngineLoop::Stop(TimePoint now) {
   for (const auto& [id, record] : records_) alive.push_back(id);
   std::ranges::sort(alive);
   for (RequestId id : alive) {
+    if (Record(id)->lingers_with()) {
+      EndWithAnswer(id, now);
+      continue;
+    }
     End(id, FinishReason::kFailed,
         absl::UnavailableError("the server is shutting down"), now);
   }
@@ -258,13 +291,14 @@ void EngineLoop::Enqueue(Submission submission, TimePoint now) {
                      .priority = request.priority,
                      .service_class = request.service_class,
                      .tenant = request.tenant,
-                     .streams = request.streams};
+                     .streams = request.streams,
+                     .best_of = request.best_of};
   if (request.deadline != kNever) deadlines_.emplace(request.deadline, id);
   ++stats_.classes[request.service_class].queued;
   stats_.prompt_tokens += input.prompt.size();
   records_.emplace(id, std::make_unique<RequestRecord>(
                            id, static_cast<uint32_t>(input.prompt.size()),
-                           std::move(request), std::move(submission.sink),
+                           request, std::move(submission.sink),
                            config_.tokenizer, submission.received));
   if (const auto refusal = scheduler_->Offer(std::move(input), now)) {
     Refuse(*refusal, now);
@@ -364,11 +398,16 @@ void EngineLoop::Close(RequestRecord& record, Outcome outcome, TimePoint now) {
   if (record.deadline() != kNever) {
     deadlines_.erase({record.deadline(), record.id()});
   }
+  if (record.lingers_with()) {
+    lingering_.erase({record.lingers_until(), record.id()});
+  }
   if (record.stage() == Stage::kQueue) {
     --stats_.classes[record.service_class()].queued;
   }
   ++ended_;
-  CountFinished(record.service_class(), record.Finish(std::move(outcome), now));
+  const Outcome told = record.Finish(std::move(outcome), now);
+  CountFinished(record.service_class(), told);
+  if (told.best_of) CountBestOf(*told.best_of);
 }
 
 void EngineLoop::Track(const Request& request, RequestRecord& record,
@@ -385,6 +424,7 @@ void EngineLoop::Track(const Request& request, RequestRecord& record,
       stage = Stage::kTransfer;
       break;
     case RequestState::kDecoding:
+    case RequestState::kLingering:
       stage = request.in_flight ? Stage::kDecode : Stage::kDecodeWait;
       break;
   }

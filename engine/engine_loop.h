@@ -100,6 +100,14 @@ class EngineLoop final {
   RequestRecord* Record(RequestId id);
   Slot& SlotOf(DeviceId id);
 
+  // engine_best_of.cc
+  void EndFirst(RequestId id, FinishReason reason, TimePoint now);
+  bool EndLingering(TimePoint now);
+  void EndWithAnswer(RequestId id, TimePoint now);
+  void FinishCandidate(const PlannedRows& rows, SequenceResult& result,
+                       TimePoint now);
+  void CountBestOf(const BestOfReport& report);
+
   // engine_faults.cc
   void LoseDevice(Slot& slot, const absl::Status& why, TimePoint now);
   bool RestoreDevices(TimePoint now);
@@ -125,6 +133,8 @@ class EngineLoop final {
   std::vector<size_t> launch_order_;
   absl::flat_hash_map<RequestId, std::unique_ptr<RequestRecord>> records_;
   std::set<std::pair<TimePoint, RequestId>> deadlines_;
+  // Whose own answer is complete, by when they wait for candidates no longer.
+  std::set<std::pair<TimePoint, RequestId>> lingering_;
   Mail mail_;
   std::vector<HandoffEvent> handoff_events_;
   std::vector<Refusal> refused_;

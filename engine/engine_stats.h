@@ -79,6 +79,14 @@ struct DeviceStats {
   std::vector<StepModelStats> models;
 };
 
+// Best-of-n: candidates besides each request's first.
+struct BestOfCounts {
+  uint64_t started = 0, completed = 0;
+  uint64_t dropped = 0;   // started, and not complete when their request ended
+  uint64_t chosen = 0;    // requests whose best answer was not the first
+  uint64_t requests = 0;  // answered, of those that asked for it
+};
+
 struct EngineStats {
   uint64_t requests_received = 0, requests_refused = 0;
   std::array<uint64_t, kFinishReasonCount> requests_finished{};
@@ -93,6 +101,8 @@ struct EngineStats {
   std::vector<std::array<uint32_t, kBlockStateCount>> kv_blocks;
   std::vector<PrefixIndexStats> prefix;
   StreamStats streams;  // PARSCALE
+  BestOfCounts best_of;
+  BestOfStats candidates;  // of it: their rows and blocks
   TransportStats transport;
   std::string transport_name;
   uint64_t role_changes = 0;   // devices that began to work for the other pool

@@ -69,14 +69,20 @@ void EngineLoop::Launch(size_t index, TimePoint now) {
     const Request& request = *scheduler_->Find(rows.request);
     RequestRecord& record = *Record(rows.request);
     Track(request, record, now);
-    const std::span<const TokenId> tokens(request.tokens);
+    const BestOfCandidate* one = rows.kind == RowKind::kCandidate
+                                     ? &request.candidates[rows.stream - 1]
+                                     : nullptr;
+    const std::span<const TokenId> tokens =
+        one != nullptr ? one->tokens : request.tokens;
     const uint32_t end = rows.first + rows.count;
     SequenceRows& sequence = batch.sequences.emplace_back();
     sequence.tokens = tokens.subspan(rows.first, rows.count);
     sequence.start = rows.first;
     const size_t blocks = config_.arenas[0]->layout().BlocksFor(end);
-    sequence.blocks = request.blocks_of(rows.stream).first(blocks);
-    if (rows.stream > 0 || rows.gang > 1) {
+    sequence.blocks =
+        (one != nullptr ? one->blocks.blocks() : request.blocks_of(rows.stream))
+            .first(blocks);
+    if (one == nullptr && (rows.stream > 0 || rows.gang > 1)) {
       sequence.set = request.set->id;
       sequence.stream = rows.stream;
       sequence.gang = rows.gang;
@@ -85,9 +91,9 @@ void EngineLoop::Launch(size_t index, TimePoint now) {
       }
     }
     if (rows.draws) {
-      sequence.sampling = &record.sampling();
-      sequence.context = {.prompt = request.prompt(),
-                          .output = request.output(),
+      sequence.sampling = &record.sampling_of(rows.stream);
+      sequence.context = {.prompt = tokens.first(request.prompt_size),
+                          .output = tokens.subspan(request.prompt_size),
                           .position = tokens.size(),
                           .end_of_generation = end_of_generation};
     }
@@ -155,8 +161,12 @@ void EngineLoop::FinishStep(size_t index, ForwardResult result, TimePoint now) {
   }
   scheduler_->Commit(slot.plan, drawn_, seconds, now);
   for (size_t i = 0; i < slot.plan.rows.size(); ++i) {
-    if (slot.plan.rows[i].stream > 0) continue;
-    FinishRows(slot.plan.rows[i], result.sequences[i], now);
+    const PlannedRows& rows = slot.plan.rows[i];
+    if (rows.kind == RowKind::kCandidate) {
+      FinishCandidate(rows, result.sequences[i], now);
+    } else if (rows.stream == 0) {
+      FinishRows(rows, result.sequences[i], now);
+    }
   }
   slot.retired.clear();
 }
@@ -213,7 +223,7 @@ void EngineLoop::FinishRows(const PlannedRows& rows, SequenceResult& result,
         absl::CancelledError("the reader is too slow: its buffer is full"),
         now);
   } else {
-    End(rows.request, *finish, absl::OkStatus(), now);
+    EndFirst(rows.request, *finish, now);
   }
 }
 

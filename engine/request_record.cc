@@ -5,20 +5,20 @@
 namespace braid {
 
 RequestRecord::RequestRecord(RequestId id, uint32_t prompt_tokens,
-                             GenerateRequest request,
+                             const GenerateRequest& request,
                              std::shared_ptr<TokenSink> sink,
                              const Tokenizer* tokenizer, TimePoint received)
     : id_(id),
       prompt_tokens_(prompt_tokens),
-      sampling_(std::move(request.sampling)),
-      max_output_(request.max_tokens),
+      sampling_(request.sampling),
       prompt_logprobs_(request.prompt_logprobs),
       deadline_(request.deadline),
       service_class_(request.service_class),
-      tokenizer_(tokenizer),
       sink_(std::move(sink)),
-      detokenizer_(tokenizer, request.show_special),
-      stops_(std::move(request.stop), request.include_stop_in_text),
+      answer_(request, tokenizer),
+      best_of_(request.best_of > 1
+                   ? std::make_unique<BestOf>(request, tokenizer)
+                   : nullptr),
       last_token_(received),
       stages_(received) {}
 
@@ -54,68 +54,47 @@ void RequestRecord::SendScores() {
   sink_->OnPromptScores(std::exchange(scores_, {}));
 }
 
-bool RequestRecord::EndsGeneration(TokenId token) const {
-  return !sampling_.ignore_eos && tokenizer_->IsEndOfGeneration(token) &&
-         static_cast<int64_t>(output_tokens_) > sampling_.min_tokens;
-}
-
 std::optional<FinishReason> RequestRecord::Accept(SampledToken token,
                                                   uint32_t streams,
                                                   TimePoint now) {
-  ++output_tokens_;
+  if (!first_token_sent()) first_token_ = now;
   streams_ += streams;
   stages_.TokenDrawn(now);
   last_token_ = now;
-
-  TokenDelta& delta = delta_;
-  delta.tokens.clear();
-  delta.streams.clear();
-  delta.text.clear();
-  std::optional<FinishReason> finish;
-  if (EndsGeneration(token.token)) {
-    finish = FinishReason::kStop;
-  } else {
-    fresh_.clear();
-    detokenizer_.Push(token.token, fresh_);
-    delta.tokens.push_back(std::move(token));
-    delta.streams.push_back(streams);
-    if (static_cast<int64_t>(output_tokens_) < sampling_.min_tokens) {
-      delta.text = fresh_;
-    } else if (auto stop = stops_.Push(fresh_, delta.text)) {
-      matched_stop_ = *std::move(stop);
-      finish = FinishReason::kStop;
-    }
-    if (!finish && output_tokens_ >= max_output_) {
-      finish = FinishReason::kLength;
-    }
-  }
-  if (finish && matched_stop_.empty()) {
-    // The text is over, so nothing is held back any longer: incomplete
-    // characters first, for they may complete a stop string's beginning.
-    fresh_.clear();
-    detokenizer_.Flush(fresh_);
-    if (auto stop = stops_.Push(fresh_, delta.text)) {
-      matched_stop_ = *std::move(stop);
-      finish = FinishReason::kStop;
-    } else {
-      stops_.Flush(delta.text);
-    }
-  }
-  const bool nothing = delta.tokens.empty() && delta.text.empty();
-  if (!nothing && !sink_->OnTokens(delta)) {
-    return FinishReason::kCancelled;
-  }
+  if (best_of_ != nullptr) best_of_->NoteFirst(token);
+  const std::optional<FinishReason> finish =
+      answer_.Push(std::move(token), streams, delta_);
+  const bool nothing = delta_.tokens.empty() && delta_.text.empty();
+  if (!nothing && !sink_->OnTokens(delta_)) return FinishReason::kCancelled;
   return finish;
+}
+
+void RequestRecord::Linger(FinishReason reason, TimePoint until) {
+  lingers_with_ = reason;
+  lingers_until_ = until;
+}
+
+// Where the request has an answer, it is the best candidate's.
+void RequestRecord::Choose(Outcome& outcome) {
+  const bool answered = outcome.reason == FinishReason::kStop ||
+                        outcome.reason == FinishReason::kLength;
+  outcome.best_of = answered ? best_of_->Finish() : best_of_->Abandon();
+  if (const auto& answer = outcome.best_of->answer) {
+    outcome.reason = answer->reason;
+    outcome.matched_stop = answer->matched_stop;
+    outcome.output_tokens = answer->output_tokens;
+  }
 }
 
 Outcome RequestRecord::Finish(Outcome outcome, TimePoint now) {
   if (outcome.reason == FinishReason::kStop) {
-    outcome.matched_stop = matched_stop_;
+    outcome.matched_stop = answer_.matched_stop();
   }
-  outcome.output_tokens = output_tokens_;
-  if (output_tokens_ > 0) {
-    outcome.mean_streams = static_cast<double>(streams_) / output_tokens_;
+  outcome.output_tokens = answer_.tokens();
+  if (answer_.tokens() > 0) {
+    outcome.mean_streams = static_cast<double>(streams_) / answer_.tokens();
   }
+  if (best_of_ != nullptr) Choose(outcome);
   outcome.id = id_;
   outcome.prompt_tokens = prompt_tokens_;
   outcome.cached_tokens = cached_;

@@ -8,14 +8,15 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
-#include <string>
+#include <utility>
 #include <vector>
 
 #include "base/clock.h"
 #include "base/ids.h"
+#include "engine/answer.h"
+#include "engine/best_of.h"
 #include "engine/engine.h"
 #include "engine/stage_times.h"
-#include "engine/stop_matcher.h"
 #include "engine/token_sink.h"
 #include "model/tokenizer.h"
 
@@ -23,12 +24,15 @@ namespace braid {
 
 class RequestRecord final {
  public:
-  RequestRecord(RequestId id, uint32_t prompt_tokens, GenerateRequest request,
-                std::shared_ptr<TokenSink> sink, const Tokenizer* tokenizer,
-                TimePoint received);
+  RequestRecord(RequestId id, uint32_t prompt_tokens,
+                const GenerateRequest& request, std::shared_ptr<TokenSink> sink,
+                const Tokenizer* tokenizer, TimePoint received);
 
   RequestId id() const { return id_; }
   const SamplingParams& sampling() const { return sampling_; }
+  const SamplingParams& sampling_of(uint32_t candidate) const {
+    return candidate == 0 ? sampling_ : best_of_->sampling(candidate);
+  }
   int32_t prompt_logprobs() const { return prompt_logprobs_; }
   TimePoint deadline() const { return deadline_; }
 
@@ -65,35 +69,42 @@ class RequestRecord final {
   std::optional<FinishReason> Accept(SampledToken token, uint32_t streams,
                                      TimePoint now);
 
+  // Of best-of-n: a further candidate has drawn a token. True: it is complete.
+  bool AcceptCandidate(uint32_t candidate, SampledToken token) {
+    return best_of_->Accept(candidate, std::move(token));
+  }
+  // Its own answer is complete, for that reason, and it waits for candidates no
+  // longer than `until`.
+  void Linger(FinishReason reason, TimePoint until);
+  std::optional<FinishReason> lingers_with() const { return lingers_with_; }
+  TimePoint lingers_until() const { return lingers_until_; }
+
   // Gives the sink its OnFinish. The rest of `outcome` is filled in here.
   Outcome Finish(Outcome outcome, TimePoint now);
 
-  bool first_token_sent() const { return output_tokens_ > 0; }
+  bool first_token_sent() const { return answer_.tokens() > 0; }
+  TimePoint first_token() const { return first_token_; }
   TimePoint last_token() const { return last_token_; }
 
  private:
-  bool EndsGeneration(TokenId token) const;
+  void Choose(Outcome& outcome);
 
   const RequestId id_;
   const uint32_t prompt_tokens_;
   SamplingParams sampling_;
-  const uint32_t max_output_;
   const int32_t prompt_logprobs_;
   const TimePoint deadline_;
   const uint32_t service_class_;
-  const Tokenizer* tokenizer_;
   std::shared_ptr<TokenSink> sink_;  // shared with the caller's connection
-  Detokenizer detokenizer_;
-  StopMatcher stops_;
-  std::string matched_stop_;
-  // Reused, so that a token allocates nothing.
-  std::string fresh_;
-  TokenDelta delta_;
+  Answer answer_;
+  std::unique_ptr<BestOf> best_of_;  // when it was asked for
+  TokenDelta delta_;  // reused, so that a token allocates nothing
   std::vector<SampledToken> scores_;
   bool scores_sent_ = false;
-  uint32_t output_tokens_ = 0;
-  uint64_t streams_ = 0;  // summed over them
-  TimePoint last_token_;
+  uint64_t streams_ = 0;  // summed over its tokens
+  TimePoint first_token_, last_token_;
+  std::optional<FinishReason> lingers_with_;
+  TimePoint lingers_until_ = kNever;
   StageClock stages_;
   PlacementReport placement_;
   double predicted_ttft_ = 0;

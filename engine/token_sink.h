@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -43,6 +44,28 @@ struct PlacementReport {
   double predicted_ttft = 0;    // seconds, on arrival
 };
 
+// Best-of-n (best_of.h): what became of the candidates, and which answer is the
+// best.
+struct BestOfReport {
+  struct Answer {
+    std::vector<SampledToken> tokens;
+    std::string text;
+    FinishReason reason = FinishReason::kStop;
+    std::string matched_stop;
+    uint32_t output_tokens = 0;
+  };
+  uint32_t asked = 1;     // candidates, the first included
+  uint32_t started = 0;   // of them, those that have drawn a token
+  uint32_t complete = 0;  // of those, when the request ended
+  uint32_t chosen = 0;
+  uint64_t candidate_tokens = 0;  // drawn by all of them
+  // By candidate; nothing of those that are not complete.
+  std::vector<std::optional<double>> self_certainty;
+  // When another than the first is chosen: replaces all that OnTokens told.
+  // The outcome's own fields are of this answer then.
+  std::optional<Answer> answer;
+};
+
 struct Outcome {
   RequestId id;
   FinishReason reason = FinishReason::kStop;
@@ -55,8 +78,9 @@ struct Outcome {
   double mean_streams = 1;  // PARSCALE, over the output tokens
   bool split = false;      // prefilled on one device and handed over to another
   uint32_t preempted = 0;  // times it was put back for a better class
-  uint32_t recomputed = 0;    // times a device was lost under it
-  PlacementReport placement;  // the last one
+  uint32_t recomputed = 0;              // times a device was lost under it
+  PlacementReport placement;            // the last one
+  std::optional<BestOfReport> best_of;  // when it was asked for
   StageTimes times;
 };
 

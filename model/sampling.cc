@@ -16,7 +16,6 @@ constexpr float kInfinity = std::numeric_limits<float>::infinity();
 // that sums have one order whatever the compiler does.
 constexpr size_t kLanes = 16;
 constexpr size_t kBlock = 64;
-constexpr float kGreedyBelow = 1e-5f;
 
 // NaN never compares greater, so it is never the maximum.
 float BlockMax(const float* x, size_t n) {

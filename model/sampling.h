@@ -13,11 +13,13 @@
 
 namespace braid {
 
+inline constexpr float kGreedyBelow = 1e-5f;
+
 // Applied in this order: repetition, presence and frequency penalties,
 // logit_bias, min_tokens, temperature, top_k, top_p (of what top_k left),
 // min_p (relative to the most probable token).
 struct SamplingParams {
-  // Below 1e-5: greedy, the highest logit, ties to the lowest id.
+  // Below kGreedyBelow: greedy, the highest logit, ties to the lowest id.
   float temperature = 1.0f;
   int32_t top_k = 0;  // 0: off
   float top_p = 1.0f;

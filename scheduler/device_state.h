@@ -148,8 +148,11 @@ struct DeviceState {
   std::vector<DecodeRow> decoding;
   std::vector<uint32_t> bound_by_class;
 
-  uint32_t elastic = 0;  // decode here, and may have elastic streams
-  // Blocks of elastic streams that the step in flight works on.
+  // Decode here, and may have elastic streams or further candidates.
+  uint32_t elastic = 0;
+  uint32_t best_of = 0;             // of them, the latter
+  std::vector<Request*> lingering;  // of those, in kLingering
+  // Blocks of elastic streams and candidates that the step in flight works on.
   uint32_t pinned = 0;
 
   std::vector<Request*> prefilling;  // here, in order of service

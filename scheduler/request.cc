@@ -11,12 +11,13 @@ namespace {
 // kLegal[from][to], in the order of RequestState.
 constexpr std::array<std::array<bool, kRequestStateCount>, kRequestStateCount>
     kLegal = {{
-        // waiting prefilling transferring decoding finished
-        {false, true, false, false, true},   // waiting
-        {true, false, true, true, true},     // prefilling
-        {true, true, false, true, true},     // transferring
-        {true, false, false, false, true},   // decoding
-        {false, false, false, false, false}  // finished
+        // waiting prefilling transferring decoding lingering finished
+        {false, true, false, false, false, true},   // waiting
+        {true, false, true, true, false, true},     // prefilling
+        {true, true, false, true, false, true},     // transferring
+        {true, false, false, false, true, true},    // decoding
+        {false, false, false, false, false, true},  // lingering
+        {false, false, false, false, false, false}  // finished
     }};
 
 }  // namespace
@@ -31,6 +32,8 @@ const char* ToString(RequestState state) {
       return "transferring";
     case RequestState::kDecoding:
       return "decoding";
+    case RequestState::kLingering:
+      return "lingering";
     case RequestState::kFinished:
       return "finished";
   }
@@ -54,7 +57,9 @@ Request::Request(RequestInput input, uint32_t slot)
       arrival(input.arrival),
       deadline(input.deadline),
       skip_cached(input.skip_cached),
-      terms(input.streams) {
+      terms(input.streams),
+      best_of(input.best_of),
+      candidates(input.best_of - 1) {
   BRAID_CHECK(prompt_size > 0);
   tokens.reserve(size_t{prompt_size} + max_output);
 }

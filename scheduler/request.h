@@ -6,6 +6,8 @@
 //                          ▲     │ last chunk, same device    │          ▲
 //                          │     └────────────────────────────┼──────────┘
 //                          └──── hand-over failed: recompute ─┘
+//   kDecoding ──► kLingering ──► kFinished: its own answer is complete, and
+//                 further candidates of it (best-of-n) go on for a while
 //   every state ──► kFinished (stop, length, cancel, deadline, failure)
 //   the three in the middle ──► kWaiting (preempted, or its device is lost: it
 //                               keeps its tokens and its place in the queue)
@@ -33,9 +35,10 @@ enum class RequestState : uint8_t {
   kPrefilling,
   kTransferring,
   kDecoding,
+  kLingering,
   kFinished,
 };
-inline constexpr int kRequestStateCount = 5;
+inline constexpr int kRequestStateCount = 6;
 const char* ToString(RequestState state);
 
 // The transition table; the picture above.
@@ -56,6 +59,8 @@ struct RequestInput {
   uint32_t service_class = 0;   // index into SchedulerConfig::classes
   uint64_t tenant = 0;
   StreamTerms streams;  // off, where the model has no streams
+  // Answers to choose from, its own included. More than one: without streams.
+  uint32_t best_of = 1;
 };
 
 // A further stream of a request (stream_terms.h); stream 0 is the request.
@@ -66,6 +71,26 @@ struct RequestStream {
   uint32_t computed = 0;
   bool in_flight = false;  // a step reads and writes `blocks` right now
   PrefixKeys keys;         // none is equal to that of another stream
+};
+
+// A further answer to a request's prompt, for best-of-n; candidate 0 is the
+// request itself. It runs in idle rows and on blocks that it gives back when
+// somebody else wants them; its tokens stay, so it goes on behind them by a
+// longer append. What it draws depends on its own tokens alone.
+struct BestOfCandidate {
+  std::vector<TokenId> tokens;  // prompt, then its own; empty before it starts
+  // KV of [0, computed) is in `blocks`. The first `shared` of them hold the
+  // prompt and are the request's too; the others are its own and grow with it.
+  BlockTable blocks;
+  uint32_t shared = 0;
+  uint32_t computed = 0;
+  bool in_flight = false;  // a step reads and writes `blocks` right now
+  bool complete = false;   // it has drawn all that it will
+
+  bool holds() const { return blocks.pool() != nullptr; }
+  std::span<const BlockId> own_blocks() const {
+    return blocks.blocks().subspan(shared);
+  }
 };
 
 // The members that every decode step touches stand first, in one cache line: a
@@ -98,6 +123,7 @@ struct alignas(64) Request {
   const TimePoint deadline;
   const bool skip_cached;
   const StreamTerms terms;
+  const uint32_t best_of;
 
   // Waiting: refused after all, and only here until the caller has heard of it.
   bool refused = false;
@@ -141,6 +167,9 @@ struct alignas(64) Request {
   // Stream s at [s - 1]. Of a gang, while it is admitted: its tables are as
   // long as `blocks`. Elastic ones: in kDecoding only.
   std::vector<RequestStream> streams;
+  // Candidate i at [i - 1]. They run while it is in kDecoding or kLingering,
+  // and hold nothing else.
+  std::vector<BestOfCandidate> candidates;
 
   // CHECKs the transition table.
   void MoveTo(RequestState next);
@@ -156,6 +185,17 @@ struct alignas(64) Request {
   bool elastic() const { return set != nullptr && gang == 1; }
   uint32_t most_streams() const {
     return set == nullptr ? 1 : std::min(terms.max, set->streams);
+  }
+  // Blocks of the prompt that every candidate shares: the last token is
+  // computed by each, since its logits are wanted.
+  uint32_t candidates_share(uint32_t block_tokens) const {
+    return (prompt_size - 1) / block_tokens;
+  }
+  // Lingering: some candidate may still become complete.
+  bool waits_for_candidates() const {
+    return std::ranges::any_of(candidates, [](const BestOfCandidate& one) {
+      return one.holds() && !one.complete;
+    });
   }
   std::span<const BlockId> blocks_of(uint32_t stream) const {
     return (stream == 0 ? blocks : streams[stream - 1].blocks).blocks();

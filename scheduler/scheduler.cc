@@ -134,9 +134,7 @@ Scheduler::Scheduler(SchedulerConfig config)
     pools_.push_back(std::make_unique<Pool>(PoolId(static_cast<uint32_t>(i)),
                                             config_.pool_blocks[i],
                                             config_.block_tokens));
-    if (std::ranges::any_of(config_.stream_sets, &StreamSet::elastic)) {
-      pools_.back()->elastic_holders.resize(config_.pool_blocks[i]);
-    }
+    pools_.back()->elastic_holders.resize(config_.pool_blocks[i]);
   }
   links_.resize(pools_.size() * pools_.size());
   matched_.resize(pools_.size());

@@ -121,6 +121,14 @@ class Scheduler final {
   void CompleteTransfer(RequestId id, TimePoint now);
   void FailTransfer(RequestId id, TimePoint now);
 
+  // Of best-of-n: the candidate's answer is complete, or nobody wants it.
+  // REQUIRES: it has drawn a token; no step is in flight on it.
+  void CompleteCandidate(RequestId id, uint32_t candidate);
+  // The request's own answer is complete, and its candidates go on until
+  // Finish, in rows that nobody else has a use for.
+  // REQUIRES: kDecoding; no step is in flight on it.
+  void Linger(RequestId id, TimePoint now);
+
   // The device can run nothing until it is restored. Its requests go back to
   // the queue, to be computed again elsewhere from their tokens, answers
   // included; transfers from or to it are of no use any more. `memory_lost`:
@@ -156,6 +164,7 @@ class Scheduler final {
   }
   const SchedulerConfig& config() const { return config_; }
   StreamStats stream_stats() const;
+  const BestOfStats& best_of_stats() const { return best_of_stats_; }
 
   // Recounts everything and CHECKs it.
   void CheckInvariants() const;
@@ -166,8 +175,9 @@ class Scheduler final {
         : blocks(id, capacity), index(blocks, block_tokens) {}
     BlockPool blocks;
     PrefixIndex index;
-    // By block: elastic streams that hold it, and nobody else ever does: their
-    // prefixes have seeds of their own. Empty without elastic sets.
+    // By block: elastic streams and best-of-n's candidates that hold it, and
+    // nobody else ever does: the prefixes of streams have seeds of their own,
+    // and what candidates share with their requests is not counted.
     std::vector<uint32_t> elastic_holders;
     uint32_t elastic_blocks = 0;  // that any holds
   };
@@ -175,6 +185,10 @@ class Scheduler final {
   struct Link {
     LinkTimeModel time;
     TimePoint avoided_until = TimePoint::min();
+  };
+  struct BestOfPlace {
+    uint32_t slot = 0;
+    uint32_t candidate = 0;
   };
   // What an admission round may still take.
   struct Ledger {
@@ -324,6 +338,26 @@ class Scheduler final {
   static void InsertStreams(std::span<const StreamCandidate> candidates,
                             std::span<const uint32_t> places, StepPlan& plan);
 
+  // scheduler_best_of.cc
+  void FindBestOf(const DeviceState& device, const StepPlan& plan) const;
+  void FindBestOf(const Request& request, uint32_t candidate) const;
+  void InsertBestOf(std::span<const StreamCandidate> filled,
+                    StepPlan& plan) const;
+  void PlanLingering(const DeviceState& device, StepPlan& plan) const;
+  uint64_t DropBestOf(PoolId pool, uint64_t blocks, StepPlan& plan) const;
+
+  // scheduler_best_of_commit.cc
+  void OpenBestOf(Request& request);
+  void CloseBestOf(Request& request);
+  void DropAllOf(Request& request);
+  void DropCandidate(BestOfCandidate& candidate);
+  void ApplyBestOfDrops(const StepPlan& plan);
+  void ApplyCandidate(DeviceState& device, Request& request,
+                      const PlannedRows& rows);
+  void CommitCandidate(Request& request, const PlannedRows& rows,
+                       std::optional<TokenId> drawn, bool failed);
+  void GiveWayTo(const Request& newcomer);
+
   // scheduler_stream_commit.cc
   void ApplyDrops(const StepPlan& plan);
   void StartStreams(const StepPlan& plan);
@@ -354,6 +388,7 @@ class Scheduler final {
   void Admit(const std::vector<Admission>& admissions);
   void NotePromptShare(const DeviceState& device, const StepShape& shape,
                        double seconds);
+  void NoteAnswer(const Request& request);
   void CommitRows(DeviceState& device, Request& request,
                   const PlannedRows& rows, std::optional<TokenId> drawn);
   TimePoint DueOf(const Request& request, TimePoint last) const;
@@ -374,6 +409,7 @@ class Scheduler final {
   void CheckWaiting(const Request& request) const;
   void CheckRunning(const Request& request) const;
   void CheckStreams(const Request& request) const;
+  void CheckBestOf(const Request& request) const;
   void CheckElasticBlocks() const;
 
   DeviceState& StateOf(DeviceId id) {
@@ -419,13 +455,13 @@ class Scheduler final {
   AdmissionQueue queue_;
   // Waiting requests with a deadline, by latest_start.
   std::set<std::pair<TimePoint, RequestId>> latest_starts_;
-  uint32_t unbound_ = 0;             // waiting, bound to no device
-  std::vector<Refusal> refused_;     // not yet taken by the caller
+  uint32_t unbound_ = 0;          // waiting, bound to no device
+  std::vector<Refusal> refused_;  // not yet taken by the caller
   // Every device may do both, and has a pool of its own: how many only decode
   // is planned, not configured.
   bool plans_split_ = false;
   SplitPlanner planner_;
-  uint32_t decode_devices_ = 0;  // as planned
+  uint32_t decode_devices_ = 0;      // as planned
   double prompt_share_ = 0.35;       // of all devices' time lately
   std::vector<double> forecast_;     // output tokens, by class; 0: none seen
   TimePoint now_;                    // as the last verb was told
@@ -435,11 +471,15 @@ class Scheduler final {
   std::array<uint32_t, kRequestStateCount> counts_{};
   DecisionLog decisions_;
   StreamStats stream_stats_;
+  BestOfStats best_of_stats_;
   // Scratch of PlanStreams and DropFor, so that they allocate nothing.
   mutable StreamFiller filler_;
   mutable std::vector<StreamCandidate> candidates_;
   mutable std::vector<uint32_t> places_;  // their rows in the plan
   mutable std::vector<Spare> spares_;
+  // Of FindBestOf, whose part of candidates_ they name, and of DropBestOf.
+  mutable std::vector<BestOfPlace> best_of_;
+  mutable std::vector<std::pair<const Request*, uint32_t>> best_of_spares_;
   std::vector<BlockId> before_;  // of PublishStream
 };
 

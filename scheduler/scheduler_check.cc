@@ -7,7 +7,7 @@ namespace braid {
 void Scheduler::CheckInvariants() const {
   struct Sums {
     uint32_t bound = 0, transferring = 0, prefilling = 0, decoding = 0;
-    uint32_t bound_streams = 0, elastic = 0;
+    uint32_t bound_streams = 0, elastic = 0, best_of = 0, lingering = 0;
     uint64_t bound_tokens = 0, bound_max_output = 0;
     PromptWork prefill_left;
     QueuedWork queued;
@@ -38,9 +38,18 @@ void Scheduler::CheckInvariants() const {
       });
       continue;
     }
-    CheckRunning(*request);
+    CheckBestOf(*request);
     const DeviceState& decode = StateOf(request->decode_device);
     Sums& own = sums[decode.index];
+    const bool lingers = request->state == RequestState::kLingering;
+    if (lingers ||
+        (request->best_of > 1 && request->state == RequestState::kDecoding)) {
+      ++own.elastic;
+      ++own.best_of;
+    }
+    own.lingering += lingers;
+    if (lingers) continue;
+    CheckRunning(*request);
     ++own.bound;
     own.bound_streams += request->gang - 1;
     own.bound_tokens += uint64_t{request->gang} * request->size();
@@ -69,6 +78,8 @@ void Scheduler::CheckInvariants() const {
                 device.bound_streams == own.bound_streams &&
                 device.DecodeShape().rows() < device.config.max_rows);
     BRAID_CHECK(device.elastic == own.elastic);
+    BRAID_CHECK(device.best_of == own.best_of);
+    BRAID_CHECK(device.lingering.size() == own.lingering);
     BRAID_CHECK(device.running || device.pinned == 0);
     BRAID_CHECK(device.bound_tokens == own.bound_tokens);
     BRAID_CHECK(device.bound_max_output == own.bound_max_output);
@@ -166,12 +177,39 @@ void Scheduler::CheckStreams(const Request& request) const {
   }
 }
 
+// Candidates hold blocks while their request decodes or lingers; the first ones
+// are its own while it has any.
+void Scheduler::CheckBestOf(const Request& request) const {
+  const bool lingers = request.state == RequestState::kLingering;
+  BRAID_CHECK(request.candidates.size() == request.best_of - 1);
+  if (lingers) BRAID_CHECK(request.blocks.blocks().empty());
+  for (const BestOfCandidate& one : request.candidates) {
+    BRAID_CHECK(!one.in_flight || (request.in_flight && one.holds()));
+    if (!one.holds()) {
+      BRAID_CHECK(one.computed == 0 && one.shared == 0);
+      continue;
+    }
+    BRAID_CHECK(!one.complete && one.blocks.reserved() == 0);
+    BRAID_CHECK(lingers || request.state == RequestState::kDecoding);
+    BRAID_CHECK(one.blocks.pool()->id() == pool_of(request.decode_device));
+    BRAID_CHECK(one.computed < one.tokens.size() &&
+                one.blocks.used() >= BlocksFor(one.computed));
+    BRAID_CHECK(std::ranges::equal(
+        request.prompt(), std::span(one.tokens).first(request.prompt_size)));
+  }
+}
+
 void Scheduler::CheckElasticBlocks() const {
   for (const auto& pool : pools_) {
     std::vector<uint32_t> holders(pool->elastic_holders.size());
     for (uint32_t slot = 0; slot < requests_.slots(); ++slot) {
       const Request* request = requests_.Peek(slot);
-      if (request == nullptr || !request->elastic()) continue;
+      if (request == nullptr) continue;
+      for (const BestOfCandidate& one : request->candidates) {
+        if (one.blocks.pool() != &pool->blocks) continue;
+        for (BlockId block : one.own_blocks()) ++holders[block.value()];
+      }
+      if (!request->elastic()) continue;
       for (const RequestStream& stream : request->streams) {
         if (stream.blocks.pool() != &pool->blocks) continue;
         for (BlockId block : stream.blocks.blocks()) ++holders[block.value()];

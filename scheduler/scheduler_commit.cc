@@ -36,6 +36,7 @@ void Scheduler::Apply(const StepPlan& plan, TimePoint now) {
     Requeue(request);
   }
   ApplyDrops(plan);
+  ApplyBestOfDrops(plan);
   if (plan.rows.empty()) return;
   DeviceState& own = StateOf(plan.device);
   BRAID_CHECK(own.idle());
@@ -48,7 +49,11 @@ void Scheduler::Apply(const StepPlan& plan, TimePoint now) {
     Request& request = requests_.at(rows.slot);
     if (rows.stream > 0) {
       AddRows(rows, shape);
-      ApplyStream(own, request, rows);
+      if (rows.kind == RowKind::kCandidate) {
+        ApplyCandidate(own, request, rows);
+      } else {
+        ApplyStream(own, request, rows);
+      }
       continue;
     }
     BRAID_CHECK(request.id == rows.request && !request.in_flight &&
@@ -148,21 +153,31 @@ void Scheduler::Commit(const StepPlan& plan,
   for (DeviceId id : plan.lent) StateOf(id).lent = false;
   const bool failed = drawn.empty();
   BRAID_CHECK(failed || drawn.size() == plan.rows.size());
-  const bool streams = !config_.stream_sets.empty();
-  for (size_t i = 0; i < plan.rows.size(); ++i) {
+  for (size_t i = 0; i < plan.rows.size();) {
     const PlannedRows& rows = plan.rows[i];
     const size_t own_place = i;
     Request& request = requests_.at(rows.slot);
     BRAID_CHECK(request.id == rows.request && request.in_flight);
-    // Its other streams first: what ends a prompt looks at all of them.
-    while (streams && i + 1 < plan.rows.size() && plan.rows[i + 1].stream > 0) {
-      BRAID_CHECK(failed || !drawn[i + 1]);
-      CommitStream(own, request, plan.rows[++i], failed);
+    // Its other streams and candidates first: what ends a prompt looks at all
+    // of them. A request that lingers has no others.
+    if (rows.stream == 0) ++i;
+    for (; i < plan.rows.size() && plan.rows[i].stream > 0 &&
+           plan.rows[i].slot == rows.slot;
+         ++i) {
+      const std::optional<TokenId> token = failed ? std::nullopt : drawn[i];
+      if (plan.rows[i].kind == RowKind::kCandidate) {
+        CommitCandidate(request, plan.rows[i], token, failed);
+      } else {
+        BRAID_CHECK(!token);
+        CommitStream(own, request, plan.rows[i], failed);
+      }
     }
     request.in_flight = false;
     if (request.state == RequestState::kFinished) {
       if (request.elastic()) DropStreams(request, 1);
       requests_.Free(request.slot);
+    } else if (rows.stream > 0) {
+      BRAID_CHECK(request.state == RequestState::kLingering);
     } else if (!failed) {
       CommitRows(own, request, rows, drawn[own_place]);
     } else if (request.displaced) {
@@ -171,8 +186,11 @@ void Scheduler::Commit(const StepPlan& plan,
   }
   if (!failed && seconds > 0) {
     own.time[plan.lent.size()].Observe(shape, seconds);
-    NotePromptShare(own, shape, seconds);
-    planner_.Draw(shape.decode_rows);
+    // Steps of candidates alone say nothing of what is asked for.
+    if (shape.decode_rows + shape.chunk_tokens > 0) {
+      NotePromptShare(own, shape, seconds);
+      planner_.Draw(shape.decode_rows);
+    }
   }
 }
 
@@ -269,6 +287,7 @@ void Scheduler::JoinDecode(Request& request) {
                    .computed = request.computed,
                    .due = DueOf(request, request.prefill_ended)});
   if (request.elastic()) OpenStreams(request);
+  OpenBestOf(request);
 }
 
 void Scheduler::CompleteTransfer(RequestId id, TimePoint now) {
@@ -329,6 +348,7 @@ void Scheduler::Recompute(Request& request) {
 void Scheduler::Requeue(Request& request) {
   request.displaced = request.in_flight;
   if (request.in_flight) return;
+  CloseBestOf(request);
   Unlist(request);
   MoveTo(request, RequestState::kWaiting);
   request.blocks = BlockTable();
@@ -348,15 +368,12 @@ void Scheduler::Finish(RequestId id) {
   Request* found = requests_.Find(id);
   BRAID_CHECK(found != nullptr);
   Request& request = *found;
-  if (request.state != RequestState::kWaiting) {
+  CloseBestOf(request);
+  if (request.state == RequestState::kLingering) {
+    // All else was done when its own answer was complete.
+  } else if (request.state != RequestState::kWaiting) {
     Unlist(request);
-    if (const size_t n = request.output().size(); n > 0) {
-      planner_.FinishAnswer();
-      double& forecast = forecast_[request.service_class];
-      const auto tokens = static_cast<double>(n);
-      forecast = forecast == 0 ? tokens
-                               : forecast + kForecastGain * (tokens - forecast);
-    }
+    NoteAnswer(request);
   } else if (request.refused) {
     std::erase_if(refused_, [id](const Refusal& refusal) {
       return refusal.request == id;
@@ -367,6 +384,17 @@ void Scheduler::Finish(RequestId id) {
   MoveTo(request, RequestState::kFinished);
   requests_.Forget(id);
   if (!request.in_flight) requests_.Free(request.slot);
+}
+
+// It is over: what answers of its class are like.
+void Scheduler::NoteAnswer(const Request& request) {
+  const size_t n = request.output().size();
+  if (n == 0) return;
+  planner_.FinishAnswer();
+  double& forecast = forecast_[request.service_class];
+  const auto tokens = static_cast<double>(n);
+  forecast =
+      forecast == 0 ? tokens : forecast + kForecastGain * (tokens - forecast);
 }
 
 // Takes the request off the lists and sums that running it put it on.

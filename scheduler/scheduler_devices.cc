@@ -49,6 +49,10 @@ std::vector<RequestId> Scheduler::LoseDevice(DeviceId id, bool memory_lost,
       }
       continue;
     }
+    if (request->state == RequestState::kLingering) {
+      if (decodes) DropAllOf(*request);
+      continue;
+    }
     // What has been sent on its way arrives, unless its source is gone.
     const bool source_gone =
         request->state == RequestState::kPrefilling ||

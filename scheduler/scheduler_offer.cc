@@ -35,6 +35,7 @@ std::optional<Refusal> Scheduler::Offer(RequestInput input, TimePoint now) {
   now_ = now;
   Request& request = requests_.Add(std::move(input));
   ChooseGang(request);
+  GiveWayTo(request);
   std::optional<Refusal> refusal = Consider(request);
   if (refusal) {
     Log(DecisionKind::kRefused, ToString(refusal->reason), request,

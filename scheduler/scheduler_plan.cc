@@ -53,6 +53,7 @@ StepPlan Scheduler::Plan(DeviceId id, TimePoint now, StepPlan plan) const {
   plan.device = id;
   plan.preempted.clear();
   plan.dropped.clear();
+  plan.candidates_dropped.clear();
   plan.admissions.clear();
   plan.rows.clear();
   plan.lent.clear();

@@ -75,6 +75,9 @@ uint64_t Scheduler::PromisedBlocks(PoolId id) const {
 // first, and of one request the highest. All that are not in flight, when that
 // is not enough.
 void Scheduler::DropFor(PoolId id, uint64_t blocks, StepPlan& plan) const {
+  const uint64_t of_candidates = DropBestOf(id, blocks, plan);
+  if (of_candidates >= blocks) return;
+  blocks -= of_candidates;
   const Pool& pool = *pools_[id.value()];
   spares_.clear();
   for (const DeviceState& device : devices_) {
@@ -186,13 +189,14 @@ double Scheduler::StretchOf(const DeviceState& own, TimePoint now) const {
 
 void Scheduler::PlanStreams(const DeviceState& own, TimePoint now,
                             StepPlan& plan) const {
-  if (!plan.dropped.empty()) return;
+  if (plan.drops()) return;
   // Somebody waits for blocks. Those that the last step worked on come now.
   const uint64_t promised = PromisedBlocks(own.config.pool);
   const uint32_t available = index(own.config.pool).available();
   if (promised > available) {
     return DropFor(own.config.pool, promised - available, plan);
   }
+  if (plan.rows.empty()) return PlanLingering(own, plan);
   if (!own.prefilling.empty() || own.queued.prompts.requests > 0 ||
       !plan.preempted.empty() || !IsWarm(own)) {
     return;
@@ -213,7 +217,11 @@ void Scheduler::PlanStreams(const DeviceState& own, TimePoint now,
   if (seconds <= plain || rows == 0) return;
 
   FindCandidates(own, plan);
-  plan.offered = StreamFiller::Offered(candidates_, shape, time, seconds, rows);
+  FindBestOf(own, plan);
+  const std::span all(candidates_);
+  const size_t with_streams = places_.size();
+  plan.offered = StreamFiller::Offered(all.first(with_streams), shape, time,
+                                       seconds, rows);
   const StreamFill fill =
       filler_.Fill(candidates_, shape, time,
                    {.seconds = seconds,
@@ -221,7 +229,9 @@ void Scheduler::PlanStreams(const DeviceState& own, TimePoint now,
                     .slice = config_.prefill_chunk,
                     .blocks = BlocksForStreams(own.config.pool),
                     .block_tokens = config_.block_tokens});
-  if (fill.rows > 0) InsertStreams(candidates_, places_, plan);
+  if (fill.rows == 0) return;
+  InsertStreams(all.first(with_streams), places_, plan);
+  InsertBestOf(all.subspan(with_streams), plan);
 }
 
 // Those of the plan's rows that may have elastic streams.

@@ -16,6 +16,10 @@ std::string ToString(const StepPlan& plan) {
     absl::StrAppend(&out, " | drop r", drop.request.value(), ".", drop.keep,
                     "+");
   }
+  for (const CandidateDrop& drop : plan.candidates_dropped) {
+    absl::StrAppend(&out, " | drop r", drop.request.value(), ".",
+                    drop.candidate);
+  }
   for (const Admission& admission : plan.admissions) {
     absl::StrAppend(&out, " | admit r", admission.request.value(), " d",
                     admission.prefill.value(), ">d", admission.decode.value(),
@@ -32,7 +36,8 @@ std::string ToString(const StepPlan& plan) {
   for (const PlannedRows& rows : plan.rows) {
     const char* kind = rows.kind == RowKind::kChunk    ? "chunk"
                        : rows.kind == RowKind::kDecode ? "decode"
-                                                       : "stream";
+                       : rows.kind == RowKind::kStream ? "stream"
+                                                       : "candidate";
     absl::StrAppend(&out, " | ", kind, " r", rows.request.value());
     if (rows.stream > 0) absl::StrAppend(&out, ".", uint32_t{rows.stream});
     absl::StrAppend(&out, " ", rows.first);
@@ -40,7 +45,7 @@ std::string ToString(const StepPlan& plan) {
       absl::StrAppend(&out, "+", rows.count);
     }
     if (rows.gang > 1) absl::StrAppend(&out, " gang ", uint32_t{rows.gang});
-    if (rows.kind == RowKind::kChunk && rows.draws) {
+    if (rows.draws && (rows.kind == RowKind::kChunk || rows.count > 1)) {
       absl::StrAppend(&out, " draw");
     }
   }

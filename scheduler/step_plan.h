@@ -16,6 +16,9 @@ enum class RowKind : uint8_t {
   kChunk,   // of a prompt; of a fixed gang, one for each of its streams
   kDecode,  // the next token's row of stream 0
   kStream,  // of another stream: all that it lacks, or a part of it
+  // Of a further candidate of best-of-n: likewise, and behind the last a token
+  // is drawn.
+  kCandidate,
 };
 
 // Consecutive tokens [first, first + count) of one stream of a request. A step
@@ -26,8 +29,8 @@ struct PlannedRows {
   uint32_t slot = 0;  // its place in the scheduler's table
   uint32_t first = 0;
   uint32_t count = 1;
-  bool draws = true;  // a token is drawn after the last row
-  uint8_t stream = 0;
+  bool draws = true;   // a token is drawn after the last row
+  uint8_t stream = 0;  // or candidate
   // Of stream 0: that many streams answer together. The entries behind this one
   // are those of streams 1, 2 ..., with equal ends; and behind them, of a
   // request that decodes, may be one that only catches up.
@@ -42,6 +45,7 @@ inline void AddRows(const PlannedRows& rows, StepShape& shape) {
     case RowKind::kChunk:
       return shape.AddChunk(rows.first, rows.count);
     case RowKind::kStream:
+    case RowKind::kCandidate:
       return shape.AddStreamRows(rows.first, rows.count);
   }
 }
@@ -86,21 +90,30 @@ struct StreamDrop {
   friend bool operator==(const StreamDrop&, const StreamDrop&) = default;
 };
 
+// A candidate of best-of-n gives its blocks back, as its request's streams do.
+struct CandidateDrop {
+  RequestId request;
+  uint32_t slot = 0;
+  uint32_t candidate = 1;
+  friend bool operator==(const CandidateDrop&, const CandidateDrop&) = default;
+};
+
 struct StepPlan {
   DeviceId device;
   // Back to the queue before anything else: a better class needs their blocks
   // or rows.
   std::vector<Preemption> preempted;
   std::vector<StreamDrop> dropped;  // then these
+  std::vector<CandidateDrop> candidates_dropped;
   std::vector<Admission> admissions;
   std::vector<PlannedRows> rows;  // empty: nothing to launch
   std::vector<DeviceId> lent;     // idle devices whose cores it uses
   // Rows that streams could have had: StreamStats.
   uint32_t offered = 0;
   // Nothing to apply.
-  bool empty() const {
-    return rows.empty() && preempted.empty() && dropped.empty();
-  }
+  bool empty() const { return rows.empty() && preempted.empty() && !drops(); }
+  // Somebody waits for blocks.
+  bool drops() const { return !dropped.empty() || !candidates_dropped.empty(); }
   friend bool operator==(const StepPlan&, const StepPlan&) = default;
 };
 

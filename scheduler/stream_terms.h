@@ -64,4 +64,11 @@ struct StreamStats {
   uint32_t blocks = 0;  // held by elastic streams
 };
 
+// Further candidates of best-of-n (request.h), since the start.
+struct BestOfStats {
+  uint64_t started = 0;
+  uint64_t rows = 0;     // they had, of tokens drawn and missed
+  uint64_t evicted = 0;  // times that somebody else needed one's blocks
+};
+
 }  // namespace braid

@@ -192,6 +192,9 @@ SampledToken Draw(uint64_t context, const SamplingParams& sampling,
     drawn.logprob = Logprob(hash);
     AddAlternatives(sampling.top_logprobs, drawn);
   }
+  if (sampling.self_certainty) {
+    drawn.self_certainty = static_cast<float>(Mix(hash, 2) >> 40) / 1e6f;
+  }
   return drawn;
 }
 

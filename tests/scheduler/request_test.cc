@@ -15,7 +15,8 @@ TEST(RequestTest, TheTransitionTableIsThePicture) {
       {kTransferring, kPrefilling}, {kWaiting, kFinished},
       {kPrefilling, kFinished},     {kTransferring, kFinished},
       {kDecoding, kFinished},       {kPrefilling, kWaiting},
-      {kTransferring, kWaiting},    {kDecoding, kWaiting}};
+      {kTransferring, kWaiting},    {kDecoding, kWaiting},
+      {kDecoding, kLingering},      {kLingering, kFinished}};
   for (int from = 0; from < kRequestStateCount; ++from) {
     for (int to = 0; to < kRequestStateCount; ++to) {
       const std::pair edge(static_cast<RequestState>(from),

@@ -13,7 +13,7 @@
 //                                        also: score (all must be computed),
 //                                        class N, tenant N, priority N,
 //                                        deadline SECONDS from now, streams
-//                                        MODE, max N, min N
+//                                        MODE, max N, min N; best-of N
 //   at 1.5 / wait 0.1                    the time; at first 0
 //   turn                                 looks after the queue, plans every
 //   idle
@@ -23,11 +23,13 @@
 //   failed d0                            its step ends without a result
 //   arrived r1 / lost r1                 its transfer ends
 //   finish r1
+//   complete r1 2                        its candidate 2 is
+//   linger r1                            its own answer is; candidates go on
 //   down d0 [memory] / up d0             the device is lost, comes back
 //   avoid 0 1 SECONDS                    no hand-over between the pools
 //   books                                blocks of each pool, by state
 //   why                                  decisions since last asked
-//   streams                              what became of idle rows
+//   streams / candidates                 what became of idle rows
 //   = text                               what the command above has printed
 //
 // With BRAID_REWRITE_SCENARIOS=1 in the environment the files are rewritten
@@ -112,6 +114,14 @@ class Scenario {
           "blocks %d gain %.3f",
           stats.offered, stats.filled, stats.caught_up, stats.shed,
           stats.dropped, stats.active, stats.blocks, stats.gain));
+    } else if (verb == "complete") {
+      scheduler_->CompleteCandidate(request(), Number(words[2]));
+    } else if (verb == "linger") {
+      scheduler_->Linger(request(), now_);
+    } else if (verb == "candidates") {
+      const BestOfStats& stats = scheduler_->best_of_stats();
+      out.push_back(absl::StrFormat("started %d rows %d evicted %d",
+                                    stats.started, stats.rows, stats.evicted));
     } else if (verb == "why") {
       for (const Decision& decision : scheduler_->decisions().Since(told_)) {
         out.push_back(ToString(decision));
@@ -225,6 +235,9 @@ class Scenario {
           mode == "fixed" ? StreamMode::kFixed : StreamMode::kAuto;
       input.streams.max = static_cast<uint32_t>(number("max"));
       input.streams.min = static_cast<uint32_t>(std::max(number("min"), 1));
+    }
+    if (const std::string n = Option(w, "best-of"); !n.empty()) {
+      input.best_of = Number(n);
     }
     for (absl::string_view part : absl::StrSplit(w[3], ',')) {
       const std::vector<std::string> text = absl::StrSplit(part, ':');

@@ -1,8 +1,9 @@
 // Random arrivals of every class, completions in any order, cancellations,
 // failures, devices that are lost and come back, pairs that are avoided, with
-// PARSCALE streams of every kind and without: at every step the books balance
-// and the credits are what a naive count says they are; no token is lost or
-// doubled; and in the end everybody has finished and nothing is held.
+// PARSCALE streams of every kind, best-of-n and neither: at every step the
+// books balance and the credits are what a naive count says they are; no token
+// is lost or doubled; and in the end everybody has finished and nothing is
+// held.
 #include <algorithm>
 #include <cstdlib>
 #include <map>
@@ -136,12 +137,16 @@ class World {
   uint64_t filled() const { return filled_; }
   uint64_t dropped() const { return dropped_; }
   uint64_t answered_by_more() const { return answered_by_more_; }
+  uint64_t candidates_complete() const { return candidates_complete_; }
+  uint64_t candidates_dropped() const { return candidates_dropped_; }
+  uint64_t lingered() const { return lingered_; }
 
  private:
   struct Client {
     uint32_t drawn = 0;  // tokens it has been given
     uint32_t service_class = 0;
     StreamTerms streams;
+    std::map<uint32_t, uint32_t> candidates;  // tokens each has been given
   };
 
   bool Done() const { return clients_.empty() && running_.empty(); }
@@ -178,10 +183,15 @@ class World {
     if (!scheduler_.CheckSize(size, input.max_output, input.streams).ok()) {
       return;
     }
+    if (input.streams.mode == StreamMode::kOff && input.max_output > 0 &&
+        rng_.Below(3) == 0) {
+      input.best_of = 2 + static_cast<uint32_t>(rng_.Below(4));
+    }
     const RequestId id = input.id;
     const bool undated = input.deadline == kNever;
     const Client client{.service_class = input.service_class,
-                        .streams = input.streams};
+                        .streams = input.streams,
+                        .candidates = {}};
     const bool idle = scheduler_.queue().size() == 0 && clients_.empty();
     const auto refusal = scheduler_.Offer(std::move(input), now_);
     if (!refusal) {
@@ -248,7 +258,9 @@ class World {
                  request->handed_over() && !request->transfer_failed &&
                  rng_.Below(20) == 0) {
         scheduler_.FailTransfer(id, now_);
-      } else if (rng_.Below(150) == 0) {
+      } else if (request->state == RequestState::kLingering
+                     ? !request->waits_for_candidates() || rng_.Below(15) == 0
+                     : rng_.Below(150) == 0) {
         Finish(id);
       }
     }
@@ -262,19 +274,44 @@ class World {
                                  : std::nullopt);
       if (const auto it = clients_.find(rows.request);
           it != clients_.end() && rows.draws && !failed) {
-        ++it->second.drawn;
+        ++(rows.stream == 0 ? it->second.drawn
+                            : it->second.candidates[rows.stream]);
       }
     }
     if (failed) drawn.clear();
     scheduler_.Commit(plan, drawn, rng_.Uniform() * 0.01, now_);
     for (const PlannedRows& rows : plan.rows) {
       const Request* request = scheduler_.Find(rows.request);
-      if (request == nullptr || rows.stream > 0) continue;
+      if (request == nullptr) continue;
+      if (rows.kind == RowKind::kCandidate) {
+        AfterCandidate(*request, rows, failed);
+        continue;
+      }
+      if (rows.stream > 0) continue;
       EXPECT_EQ(request->output().size(), clients_.at(rows.request).drawn);
       const bool over = request->max_output == 0
                             ? request->state == RequestState::kDecoding
                             : request->output().size() == request->max_output;
-      if (failed || over || rng_.Below(50) == 0) Finish(rows.request);
+      if (!failed && over && request->best_of > 1 && rng_.Below(4) > 0 &&
+          request->state == RequestState::kDecoding) {
+        scheduler_.Linger(rows.request, now_);
+        ++lingered_;
+      } else if (failed || over || rng_.Below(50) == 0) {
+        Finish(rows.request);
+      }
+    }
+  }
+
+  // Of what it has drawn nothing is lost, whatever becomes of its blocks.
+  void AfterCandidate(const Request& request, const PlannedRows& rows,
+                      bool failed) {
+    const BestOfCandidate& one = request.candidates[rows.stream - 1];
+    const uint32_t drawn = clients_.at(rows.request).candidates[rows.stream];
+    EXPECT_EQ(one.tokens.size(), request.prompt_size + drawn);
+    if (failed || !rows.draws) return;
+    if (drawn == request.max_output || rng_.Below(30) == 0) {
+      scheduler_.CompleteCandidate(request.id, rows.stream);
+      ++candidates_complete_;
     }
   }
 
@@ -343,11 +380,38 @@ class World {
     for (const PlannedRows& row : plan.rows) {
       const bool elastic = row.kind == RowKind::kStream &&
                            scheduler_.Find(row.request)->elastic();
-      EXPECT_FALSE(elastic && prompts) << "a prompt pays for a stream";
+      const bool candidate = row.kind == RowKind::kCandidate;
+      EXPECT_FALSE((elastic || candidate) && prompts)
+          << "a prompt pays for a stream";
       filled_ += elastic;
     }
+    CheckCandidates(plan);
     dropped_ += plan.dropped.size();
+    candidates_dropped_ += plan.candidates_dropped.size();
     EXPECT_TRUE(config_.lend_cores || plan.lent.empty());
+  }
+
+  // Each has one entry, behind that of its request, or of one that lingers
+  // anywhere; and it goes on where it stands.
+  void CheckCandidates(const StepPlan& plan) {
+    std::set<std::pair<RequestId, uint32_t>> once;
+    for (size_t i = 0; i < plan.rows.size(); ++i) {
+      const PlannedRows& row = plan.rows[i];
+      if (row.kind != RowKind::kCandidate) continue;
+      EXPECT_TRUE(once.insert({row.request, row.stream}).second);
+      const Request& request = *scheduler_.Find(row.request);
+      ASSERT_LT(row.stream, request.best_of);
+      const BestOfCandidate& one = request.candidates[row.stream - 1];
+      EXPECT_FALSE(one.complete);
+      const size_t size =
+          std::max<size_t>(one.tokens.size(), request.prompt_size);
+      EXPECT_EQ(row.draws, row.first + row.count == size);
+      EXPECT_EQ(row.gang, 1u);
+      if (request.state == RequestState::kLingering) continue;
+      EXPECT_EQ(request.state, RequestState::kDecoding);
+      EXPECT_EQ(plan.rows[i - 1].request, row.request);
+      EXPECT_LT(plan.rows[i - 1].stream, row.stream);
+    }
   }
 
   // The entries of a request that `rows` begins with: those that answer are
@@ -358,7 +422,10 @@ class World {
     const uint32_t end = own.first + own.count;
     const StreamTerms& terms = clients_.at(own.request).streams;
     uint32_t entries = 1;
-    while (entries < rows.size() && rows[entries].stream > 0) ++entries;
+    while (entries < rows.size() && rows[entries].kind != RowKind::kCandidate &&
+           rows[entries].stream > 0) {
+      ++entries;
+    }
     ASSERT_LE(own.gang, entries);
     for (uint32_t s = 1; s < entries; ++s) {
       EXPECT_EQ(rows[s].request, own.request);
@@ -401,7 +468,10 @@ class World {
     };
     for (const auto& [id, client] : clients_) {
       const Request& request = *scheduler_.Find(id);
-      if (request.state == RequestState::kWaiting) continue;
+      if (request.state == RequestState::kWaiting ||
+          request.state == RequestState::kLingering) {
+        continue;
+      }
       const PoolId decode = scheduler_.pool_of(request.decode_device);
       needed[decode.value()] += request.gang * blocks(request.positions());
       const PoolId prefill = scheduler_.pool_of(request.prefill_device);
@@ -422,9 +492,18 @@ class World {
           pool.count(BlockState::kReserved) + pool.count(BlockState::kUsed);
       if (ended_in_flight) continue;
       // Elastic streams hold beside the credits, as much as they have.
-      std::set<BlockId> streams;
+      std::set<BlockId> streams, prompts;
       for (const auto& [id, client] : clients_) {
         const Request& request = *scheduler_.Find(id);
+        for (const BestOfCandidate& one : request.candidates) {
+          if (one.blocks.pool() != &pool) continue;
+          for (BlockId block : one.own_blocks()) {
+            EXPECT_TRUE(streams.insert(block).second) << "is one's alone";
+          }
+          if (request.state != RequestState::kLingering) continue;
+          const auto shared = one.blocks.blocks().first(one.shared);
+          prompts.insert(shared.begin(), shared.end());
+        }
         if (!request.elastic()) continue;
         for (const RequestStream& stream : request.streams) {
           if (stream.blocks.pool() != &pool) continue;
@@ -433,7 +512,7 @@ class World {
         }
       }
       EXPECT_LE(streams.size(), pool.capacity() / 2);
-      needed[i] += static_cast<uint32_t>(streams.size());
+      needed[i] += static_cast<uint32_t>(streams.size() + prompts.size());
       if (config_.prefix_cache) {
         EXPECT_LE(held[i], needed[i]);
       } else {
@@ -452,6 +531,7 @@ class World {
   uint64_t last_id_ = 0;
   uint64_t preemptions_ = 0, refusals_ = 0, rebound_ = 0;
   uint64_t filled_ = 0, dropped_ = 0, answered_by_more_ = 0;
+  uint64_t candidates_complete_ = 0, candidates_dropped_ = 0, lingered_ = 0;
   std::string log_;
 };
 
@@ -465,6 +545,7 @@ TEST(SchedulerRandomTest, BooksBalanceAndEverybodyFinishes) {
   }
   uint64_t preemptions = 0, refusals = 0, rebound = 0;
   uint64_t filled = 0, dropped = 0, answered_by_more = 0;
+  uint64_t candidates_complete = 0, candidates_dropped = 0, lingered = 0;
   for (uint64_t seed = from; seed <= to; ++seed) {
     SCOPED_TRACE(testing::Message() << "replay with BRAID_SEEDS=" << seed);
     World world(seed);
@@ -476,6 +557,9 @@ TEST(SchedulerRandomTest, BooksBalanceAndEverybodyFinishes) {
     filled += world.filled();
     dropped += world.dropped();
     answered_by_more += world.answered_by_more();
+    candidates_complete += world.candidates_complete();
+    candidates_dropped += world.candidates_dropped();
+    lingered += world.lingered();
   }
   if (to - from < 100) return;
   EXPECT_GT(preemptions, 0u);
@@ -484,6 +568,9 @@ TEST(SchedulerRandomTest, BooksBalanceAndEverybodyFinishes) {
   EXPECT_GT(filled, 0u);
   EXPECT_GT(dropped, 0u);
   EXPECT_GT(answered_by_more, 0u);
+  EXPECT_GT(candidates_complete, 0u);
+  EXPECT_GT(candidates_dropped, 0u);
+  EXPECT_GT(lingered, 0u);
 }
 
 TEST(SchedulerRandomTest, EqualSeedsEqualPlans) {

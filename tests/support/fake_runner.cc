@@ -62,6 +62,9 @@ SampledToken Draw(uint64_t context, const SamplingParams& sampling,
       drawn.top.push_back({static_cast<TokenId>(i), -static_cast<float>(i)});
     }
   }
+  if (sampling.self_certainty) {
+    drawn.self_certainty = static_cast<float>(Mix({h, 2}) >> 40) / 1e6f;
+  }
   return drawn;
 }
 

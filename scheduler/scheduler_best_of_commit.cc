@@ -1,0 +1,145 @@
+// What steps take of the blocks of best-of-n's candidates and leave in them,
+// and how candidates come and go with their requests.
+#include <algorithm>
+
+#include "base/check.h"
+#include "scheduler/scheduler.h"
+
+namespace braid {
+
+// It decodes from now on.
+void Scheduler::OpenBestOf(Request& request) {
+  if (request.candidates.empty()) return;
+  DeviceState& own = StateOf(request.decode_device);
+  ++own.elastic;
+  ++own.best_of;
+}
+
+// It does not any more, nor does it linger. What a step works on follows with
+// its Commit.
+void Scheduler::CloseBestOf(Request& request) {
+  const bool lingers = request.state == RequestState::kLingering;
+  if (request.candidates.empty() ||
+      (!lingers && request.state != RequestState::kDecoding)) {
+    return;
+  }
+  DeviceState& own = StateOf(request.decode_device);
+  --own.elastic;
+  --own.best_of;
+  if (lingers) {
+    own.lingering.erase(std::ranges::find(own.lingering, &request));
+  }
+  DropAllOf(request);
+}
+
+void Scheduler::DropAllOf(Request& request) {
+  for (BestOfCandidate& one : request.candidates) {
+    if (!one.in_flight) DropCandidate(one);
+  }
+}
+
+void Scheduler::DropCandidate(BestOfCandidate& one) {
+  if (!one.holds()) return;
+  ReleaseElastic(PoolOf(one.blocks), one.own_blocks());
+  one.blocks = BlockTable();
+  one.shared = one.computed = 0;
+}
+
+void Scheduler::ApplyBestOfDrops(const StepPlan& plan) {
+  for (const CandidateDrop& drop : plan.candidates_dropped) {
+    Request& request = requests_.at(drop.slot);
+    BestOfCandidate& one = request.candidates[drop.candidate - 1];
+    BRAID_CHECK(request.id == drop.request && one.holds() && !one.in_flight);
+    DropCandidate(one);
+    ++best_of_stats_.evicted;
+    Log(DecisionKind::kStreams, "candidate-blocks-wanted", request,
+        drop.candidate, 0);
+  }
+}
+
+void Scheduler::ApplyCandidate(DeviceState& own, Request& request,
+                               const PlannedRows& rows) {
+  BestOfCandidate& one = request.candidates[rows.stream - 1];
+  BRAID_CHECK(request.id == rows.request && !one.in_flight && !one.complete);
+  if (!one.holds()) {
+    // The request decodes, so it has all of its prompt's KV.
+    if (one.tokens.empty()) {
+      one.tokens.reserve(request.tokens.capacity());
+      one.tokens.assign(request.prompt().begin(), request.prompt().end());
+      ++best_of_stats_.started;
+    }
+    one.shared = request.candidates_share(config_.block_tokens);
+    Pool& pool = PoolOf(request.blocks);
+    one.blocks = pool.blocks.Share(request.blocks.blocks().first(one.shared));
+    one.blocks.Expect(BlocksFor(request.positions()));
+    one.computed = one.shared * config_.block_tokens;
+  }
+  BRAID_CHECK(one.computed == rows.first);
+  one.in_flight = true;
+  // A request that lingers has no row of its own.
+  request.in_flight = true;
+  const uint32_t needed = BlocksFor(rows.first + rows.count);
+  const auto held = static_cast<uint32_t>(one.blocks.blocks().size());
+  if (needed > held) {
+    Pool& pool = PoolOf(one.blocks);
+    BRAID_CHECK(pool.index.MakeRoom(needed - held));
+    BRAID_CHECK(pool.blocks.Reserve(one.blocks, needed - held));
+    HoldElastic(pool, one.blocks.blocks().subspan(held));
+  }
+  own.pinned += static_cast<uint32_t>(one.own_blocks().size());
+  one.blocks.UseUpTo(needed);
+  best_of_stats_.rows += rows.count;
+}
+
+void Scheduler::CommitCandidate(Request& request, const PlannedRows& rows,
+                                std::optional<TokenId> drawn, bool failed) {
+  BestOfCandidate& one = request.candidates[rows.stream - 1];
+  BRAID_CHECK(request.id == rows.request && one.in_flight);
+  one.in_flight = false;
+  if (failed || request.state == RequestState::kFinished) {
+    DropCandidate(one);
+    return;
+  }
+  BRAID_CHECK(drawn.has_value() == rows.draws);
+  one.computed = rows.first + rows.count;
+  if (!drawn) return;
+  one.tokens.push_back(*drawn);
+  BRAID_CHECK(one.tokens.size() <= request.prompt_size + request.max_output);
+}
+
+void Scheduler::CompleteCandidate(RequestId id, uint32_t candidate) {
+  Request& request = *requests_.Find(id);
+  BestOfCandidate& one = request.candidates[candidate - 1];
+  BRAID_CHECK(!one.complete && !one.in_flight && !one.tokens.empty());
+  one.complete = true;
+  DropCandidate(one);
+}
+
+void Scheduler::Linger(RequestId id, TimePoint now) {
+  now_ = now;
+  Request& request = *requests_.Find(id);
+  BRAID_CHECK(request.state == RequestState::kDecoding && !request.in_flight);
+  BRAID_CHECK(!request.candidates.empty());
+  Unlist(request);
+  NoteAnswer(request);
+  MoveTo(request, RequestState::kLingering);
+  // Its candidates share what they need of it.
+  request.blocks = BlockTable();
+  StateOf(request.decode_device).lingering.push_back(&request);
+}
+
+// What a newcomer needs is not kept from it: it is judged by what is free. The
+// prompts of those that linger are the only blocks that admission does not
+// count as free, though it may have them.
+void Scheduler::GiveWayTo(const Request& newcomer) {
+  for (DeviceState& device : devices_) {
+    if (device.lingering.empty() ||
+        AvailableFor(device.config.pool) >=
+            PromisedBlocks(device.config.pool) + BlocksOf(newcomer)) {
+      continue;
+    }
+    for (Request* request : device.lingering) DropAllOf(*request);
+  }
+}
+
+}  // namespace braid
