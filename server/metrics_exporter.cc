@@ -276,7 +276,8 @@ void AddParscale(Families& families, const EngineStats& stats) {
   const StreamStats& streams = stats.streams;
   MetricFamily& rows = families.Add(
       "braid_parscale_rows_total",
-      "Idle rows of steps. offered: that requests could have used; filled: rows "
+      "Idle rows of steps. offered: that requests could have used; filled: "
+      "rows "
       "of streams that answered; caught_up: rows of tokens that a stream had "
       "missed; shed: streams that answered one token and not the next.",
       MetricType::Counter);
@@ -305,6 +306,37 @@ void AddParscale(Families& families, const EngineStats& stats) {
                                   "KV blocks held by streams that can be shed.",
                                   MetricType::Gauge),
                      {}, streams.blocks);
+}
+
+void AddBestOf(Families& families, const EngineStats& stats) {
+  const BestOfCounts& best_of = stats.best_of;
+  MetricFamily& candidates = families.Add(
+      "braid_best_of_candidates_total",
+      "Candidates of best-of-n besides each request's first. started: drew a "
+      "token; completed: in time to compete; dropped: started, not completed.",
+      MetricType::Counter);
+  const auto add = [&](const char* outcome, uint64_t value) {
+    Families::AddCounter(candidates, {{"outcome", outcome}},
+                         static_cast<double>(value));
+  };
+  add("started", best_of.started);
+  add("completed", best_of.completed);
+  add("dropped", best_of.dropped);
+  MetricFamily& answers =
+      families.Add("braid_best_of_answers_total",
+                   "Answers of best-of-n, by whether the first candidate was "
+                   "chosen or another.",
+                   MetricType::Counter);
+  Families::AddCounter(answers, {{"chosen", "first"}},
+                       static_cast<double>(best_of.requests - best_of.chosen));
+  Families::AddCounter(answers, {{"chosen", "other"}},
+                       static_cast<double>(best_of.chosen));
+  families.Counter("braid_best_of_rows_total",
+                   "Idle rows of steps that further candidates have had.",
+                   static_cast<double>(stats.candidates.rows));
+  families.Counter("braid_best_of_evictions_total",
+                   "Times that somebody else needed a candidate's KV blocks.",
+                   static_cast<double>(stats.candidates.evicted));
 }
 
 void AddTransport(Families& families, const EngineStats& stats) {
@@ -352,6 +384,7 @@ std::string MetricsExporter::Render(const EngineStats& stats) const {
   AddOutages(families, stats);
   AddKvCache(families, stats);
   AddParscale(families, stats);
+  AddBestOf(families, stats);
   AddTransport(families, stats);
   MetricFamily& http =
       families.Add("braid_http_requests_total",

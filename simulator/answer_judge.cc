@@ -1,6 +1,8 @@
 #include "simulator/answer_judge.h"
 
 #include <algorithm>
+#include <cmath>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 
@@ -56,21 +58,75 @@ void AnswerJudge::CheckAnswer(const SimulatedClient& client,
     Violate(client, absl::StrCat("text is '", client.text, "' but must be '",
                                  expected.text, "'"));
   }
-  if (outcome.reason != expected.reason ||
-      outcome.matched_stop != expected.matched_stop) {
-    Violate(client, absl::StrCat("ended with ", ToString(outcome.reason), " '",
-                                 outcome.matched_stop, "' but must with ",
-                                 ToString(expected.reason), " '",
-                                 expected.matched_stop, "'"));
+  const hash_model::Answer told = CheckBestOf(client, outcome);
+  if (outcome.reason != told.reason ||
+      outcome.matched_stop != told.matched_stop) {
+    Violate(client,
+            absl::StrCat("ended with ", ToString(outcome.reason), " '",
+                         outcome.matched_stop, "' but must with ",
+                         ToString(told.reason), " '", told.matched_stop, "'"));
   }
-  if (!client.replayed && outcome.output_tokens != expected.output_tokens) {
+  if (!client.replayed && outcome.output_tokens != told.output_tokens) {
     Violate(client, absl::StrCat("counts ", outcome.output_tokens,
-                                 " tokens, not ", expected.output_tokens));
+                                 " tokens, not ", told.output_tokens));
   }
   const bool wanted = client.scenario->request.prompt_logprobs >= 0;
   if (client.scores.has_value() != wanted) {
     Violate(client, wanted ? "was not scored" : "was scored");
   }
+}
+
+hash_model::Answer AnswerJudge::CheckBestOf(const SimulatedClient& client,
+                                            const Outcome& outcome) const {
+  const GenerateRequest& asked = client.scenario->request;
+  if (!outcome.best_of) {
+    if (asked.best_of > 1 && client.replay_count == 0) {
+      Violate(client, "asked for the best of several, and was not told");
+    }
+    return client.expected;
+  }
+  const BestOfReport& report = *outcome.best_of;
+  if (report.asked != asked.best_of ||
+      report.self_certainty.size() != asked.best_of ||
+      !report.self_certainty[0]) {
+    Violate(client, "was told of other candidates than it asked for");
+    return client.expected;
+  }
+  hash_model::Answer best;
+  uint32_t chosen = 0, complete = 0;
+  for (uint32_t i = 0; i < asked.best_of; ++i) {
+    if (!report.self_certainty[i]) continue;
+    ++complete;
+    GenerateRequest alone = asked;
+    alone.sampling.seed += i;
+    hash_model::Answer answer =
+        hash_model::UndisturbedAnswer(alone, max_context_);
+    if (std::abs(answer.self_certainty - *report.self_certainty[i]) > 1e-5) {
+      Violate(client,
+              absl::StrCat("candidate ", i, " is not what it is alone"));
+    }
+    if (i == 0 || *report.self_certainty[i] > *report.self_certainty[chosen]) {
+      chosen = i;
+      best = std::move(answer);
+    }
+  }
+  if (report.chosen != chosen || report.complete != complete ||
+      report.complete > report.started ||
+      report.answer.has_value() != (chosen > 0)) {
+    Violate(client,
+            absl::StrCat("candidate ", report.chosen, " of ", report.complete,
+                         " was chosen, not ", chosen, " of ", complete));
+  } else if (chosen > 0) {
+    std::vector<TokenId> ids;
+    for (const SampledToken& token : report.answer->tokens) {
+      ids.push_back(token.token);
+    }
+    if (ids != best.ids || report.answer->text != best.text) {
+      Violate(client, absl::StrCat("the best answer is '", report.answer->text,
+                                   "' but must be '", best.text, "'"));
+    }
+  }
+  return best;
 }
 
 // Whether the world gave a reason for this end.

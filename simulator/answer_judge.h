@@ -12,11 +12,16 @@ namespace braid {
 
 class AnswerJudge final {
  public:
-  explicit AnswerJudge(World& world) : world_(world) {}
+  AnswerJudge(World& world, uint32_t max_context)
+      : world_(world), max_context_(max_context) {}
 
   // As many streams answered as the caller may have.
   void CheckStreams(const SimulatedClient& client,
                     const TokenDelta& delta) const;
+  // Best-of-n: every candidate that competed is what it is alone, and the best
+  // of them is told. What the outcome is of: the first, or the best.
+  hash_model::Answer CheckBestOf(const SimulatedClient& client,
+                                 const Outcome& outcome) const;
   // It is the beginning of what must be said.
   void CheckText(const SimulatedClient& client) const;
   // After the end: all of it was said, if it was to be.
@@ -29,6 +34,7 @@ class AnswerJudge final {
 
  private:
   World& world_;
+  const uint32_t max_context_;
 };
 
 }  // namespace braid

@@ -49,7 +49,7 @@ Clients::Clients(World& world, const Scenario& scenario,
     : world_(world),
       scenario_(scenario),
       nodes_(nodes),
-      judge_(world),
+      judge_(world, scenario.max_context),
       events_(world.queue),
       placement_(scenario, nodes) {
   for (const RequestScenario& request : scenario_.requests) {
@@ -105,6 +105,8 @@ GenerateRequest Clients::RequestOf(const Client& client) const {
   request.sampling.min_tokens -= static_cast<int32_t>(seen);
   request.stop.clear();
   request.prompt_logprobs = -1;
+  // What it was told is the first candidate's.
+  request.best_of = 1;
   return request;
 }
 

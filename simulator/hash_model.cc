@@ -212,6 +212,8 @@ Answer UndisturbedAnswer(const GenerateRequest& request, uint32_t max_context) {
 Answer UndisturbedAnswer(const GenerateRequest& request, uint32_t max_context,
                          const StreamSchedule& streams) {
   Answer answer;
+  SamplingParams sampling = request.sampling;
+  sampling.self_certainty = request.best_of > 1;
   EveryContext contexts(streams.sets);
   const auto answering = [&](size_t token) {
     return token < streams.by_token.size() ? streams.by_token[token]
@@ -230,11 +232,14 @@ Answer UndisturbedAnswer(const GenerateRequest& request, uint32_t max_context,
                max_context - static_cast<uint32_t>(request.prompt.size()));
   std::string watched;  // Text before min_tokens is no part of a stop string.
   while (answer.output_tokens < most) {
-    const TokenId token = Draw(contexts.Of(answering(answer.output_tokens)),
-                               request.sampling, answer.output_tokens)
-                              .token;
+    const SampledToken drawn =
+        Draw(contexts.Of(answering(answer.output_tokens)), sampling,
+             answer.output_tokens);
+    const TokenId token = drawn.token;
     contexts.Push(token);
     ++answer.output_tokens;
+    answer.self_certainty +=
+        (drawn.self_certainty - answer.self_certainty) / answer.output_tokens;
     if (token == EndToken() && !request.sampling.ignore_eos) {
       answer.reason = FinishReason::kStop;
       return answer;

@@ -98,6 +98,7 @@ struct Answer {
   std::string matched_stop;
   uint32_t output_tokens = 0;
   std::vector<SampledToken> scores;
+  double self_certainty = 0;  // mean over the output tokens
 };
 Answer UndisturbedAnswer(const GenerateRequest& request, uint32_t max_context);
 

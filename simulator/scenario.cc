@@ -115,7 +115,7 @@ std::vector<TokenId> Prompt(uint64_t text, uint32_t size, uint32_t shared,
 void DrawTrouble(FaultSource& faults, RequestScenario& scenario) {
   if (faults.Happens(FaultKind::kCancel, 0.2)) {
     scenario.cancel =
-        static_cast<CancelStage>(1 + faults.Below(FaultKind::kCancel, 5));
+        static_cast<CancelStage>(1 + faults.Below(FaultKind::kCancel, 6));
     const double most = faults.Below(FaultKind::kCancel, 2) == 0 ? 100 : 2e5;
     scenario.cancel_delay = Micros(most * faults.Uniform(FaultKind::kCancel));
   }
@@ -218,6 +218,16 @@ void DrawStreams(Rng rng, const Scenario& scenario, GenerateRequest& request) {
   }
 }
 
+// Best-of-n, of requests without streams.
+void DrawBestOf(Rng rng, GenerateRequest& request) {
+  if (request.streams.mode != StreamMode::kOff || request.max_tokens == 0 ||
+      rng.Below(3) != 0) {
+    return;
+  }
+  request.best_of = Between(rng, 2, 5);
+  if (rng.Below(2) == 0) request.max_tokens = Between(rng, 16, 120);
+}
+
 }  // namespace
 
 std::string ToFlags(const SimulationOptions& options) {
@@ -272,6 +282,7 @@ Scenario DrawScenario(uint64_t seed, const SimulationOptions& options,
         DrawRequest(own, i, scenario.max_context, classes, texts);
     request.arrival = arrival;
     DrawStreams(Rng(seed * 15485863 + i + 5), scenario, request.request);
+    DrawBestOf(Rng(seed * 32452843 + i + 9), request.request);
     const bool wanted =
         options.only.empty() || std::ranges::count(options.only, i) > 0;
     DrawTrouble(faults, request);

@@ -68,6 +68,7 @@ enum class CancelStage : uint8_t {
   kPrefilling,
   kTransferring,
   kDecoding,
+  kLingering,
 };
 
 struct RequestScenario {

@@ -58,11 +58,13 @@ void GenerateReactor::Advance() {
   outbox_->Take(batch);
   if (batch.tokens.empty() && batch.text.empty() && !batch.outcome) return;
 
-  response_.Clear();
-  response_.set_text(batch.text);
+  // An answer that is told as a whole is collected in the one response.
+  if (!detail_.whole) response_.Clear();
+  response_.mutable_text()->append(batch.text);
   for (size_t i = 0; i < batch.tokens.size(); ++i) {
     AppendToken(batch.tokens[i], batch.streams[i], detail_, response_);
   }
+  if (!batch.outcome && detail_.whole) return;
   if (!batch.outcome) {
     writing_ = true;
     lock.unlock();
@@ -71,7 +73,10 @@ void GenerateReactor::Advance() {
   }
   finished_ = true;
   const absl::Status status = OutcomeStatus(*batch.outcome);
-  if (status.ok()) SetFinished(*batch.outcome, detail_, response_);
+  if (status.ok()) {
+    TakeBest(*batch.outcome, detail_, response_);
+    SetFinished(*batch.outcome, detail_, response_);
+  }
   lock.unlock();
   if (status.ok()) {
     StartWriteAndFinish(&response_, grpc::WriteOptions(), grpc::Status::OK);

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "braid/v1/rich_status.pb.h"
+#include "server/best_of_terms.h"
 #include "server/openai/generation_options.h"
 #include "server/request_error.h"
 
@@ -101,9 +102,10 @@ absl::StatusOr<std::vector<TokenId>> ParsePrompt(
 }
 
 absl::StatusOr<StreamTerms> ParseParscale(const v1::GenerateRequest& wire,
+                                          const GenerateRequest& request,
                                           const ParscaleOffer& offer) {
   const v1::Parscale& parscale = wire.parscale();
-  ParscaleTerms terms;
+  ParscaleTerms terms{.given = wire.has_parscale()};
   switch (parscale.mode()) {
     case v1::PARSCALE_MODE_UNSPECIFIED:
       break;
@@ -123,6 +125,8 @@ absl::StatusOr<StreamTerms> ParseParscale(const v1::GenerateRequest& wire,
   }
   if (parscale.has_min()) terms.min = parscale.min();
   if (parscale.has_max()) terms.max = parscale.max();
+  BRAID_ASSIGN_OR_RETURN(
+      terms, BesideBestOf(request.best_of, request.sampling, terms));
   return offer.Resolve(terms);
 }
 
@@ -133,7 +137,8 @@ AnswerDetail DetailOf(const v1::GenerateRequest& wire,
   return {.logprobs = request.sampling.top_logprobs >= 0,
           .token_streams = wire.parscale().per_token(),
           .mean_streams =
-              wire.has_parscale() || request.streams.mode != StreamMode::kOff};
+              wire.has_parscale() || request.streams.mode != StreamMode::kOff,
+          .whole = request.best_of > 1};
 }
 
 absl::StatusOr<GenerateRequest> ParseGenerate(const v1::GenerateRequest& wire,
@@ -159,8 +164,10 @@ absl::StatusOr<GenerateRequest> ParseGenerate(const v1::GenerateRequest& wire,
   request.include_stop_in_text = wire.include_stop_in_text();
   request.show_special = wire.show_special_tokens();
   BRAID_ASSIGN_OR_RETURN(request.prompt, ParsePrompt(wire, model));
+  BRAID_RETURN_IF_ERROR(Take(wire.has_best_of(), wire.best_of(), 1u,
+                             kMostCandidates, "best_of", request.best_of));
   BRAID_ASSIGN_OR_RETURN(request.streams,
-                         ParseParscale(wire, model.parscale()));
+                         ParseParscale(wire, request, model.parscale()));
 
   uint32_t max_tokens = 1;
   BRAID_RETURN_IF_ERROR(Take(wire.has_max_tokens(), wire.max_tokens(), 1u,
@@ -220,6 +227,16 @@ void SetTimings(const Outcome& outcome, v1::Timings& out) {
 
 }  // namespace
 
+void TakeBest(const Outcome& outcome, const AnswerDetail& detail,
+              v1::GenerateResponse& out) {
+  if (!outcome.best_of || !outcome.best_of->answer) return;
+  out.set_text(outcome.best_of->answer->text);
+  out.clear_tokens();
+  for (const SampledToken& token : outcome.best_of->answer->tokens) {
+    AppendToken(token, /*streams=*/1, detail, out);
+  }
+}
+
 void SetFinished(const Outcome& outcome, const AnswerDetail& detail,
                  v1::GenerateResponse& out) {
   v1::Finished* finished = out.mutable_finished();
@@ -233,6 +250,13 @@ void SetFinished(const Outcome& outcome, const AnswerDetail& detail,
   finished->set_split(outcome.split);
   if (detail.mean_streams) {
     finished->mutable_parscale()->set_mean(outcome.mean_streams);
+  }
+  if (outcome.best_of) {
+    v1::BestOfUsage* best_of = finished->mutable_best_of();
+    best_of->set_asked(outcome.best_of->asked);
+    best_of->set_complete(outcome.best_of->complete);
+    best_of->set_chosen(outcome.best_of->chosen);
+    best_of->set_candidate_tokens(outcome.best_of->candidate_tokens);
   }
   SetTimings(outcome, *finished->mutable_timings());
 }

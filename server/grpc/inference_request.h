@@ -21,6 +21,7 @@ struct AnswerDetail {
   bool logprobs = false;
   bool token_streams = false;  // of each token
   bool mean_streams = false;
+  bool whole = false;  // not before the end
 };
 // Of a request that has been parsed.
 AnswerDetail DetailOf(const v1::GenerateRequest& wire,
@@ -31,6 +32,9 @@ absl::StatusOr<ServiceTerms> ParseTerms(const v1::GenerateRequest& wire);
 
 void AppendToken(const SampledToken& token, uint32_t streams,
                  const AnswerDetail& detail, v1::GenerateResponse& out);
+// The best answer of best-of-n, where it is not the one that was told.
+void TakeBest(const Outcome& outcome, const AnswerDetail& detail,
+              v1::GenerateResponse& out);
 void SetFinished(const Outcome& outcome, const AnswerDetail& detail,
                  v1::GenerateResponse& out);
 

@@ -100,9 +100,11 @@ absl::StatusOr<CompletionRequest> ParseCompletionRequest(absl::string_view body,
   if (!fields.String("suffix").empty()) {
     fields.Fail("suffix", "is not supported");
   }
-  if (fields.Integer("best_of", request.options.n, 1, kMaxChoices) !=
-      request.options.n) {
-    fields.Fail("best_of", "is not supported unless equal to n");
+  if (request.options.best_of > 1 && request.prompts.size() > 1) {
+    fields.Fail("best_of", "is for one prompt at a time");
+  }
+  if (request.options.best_of > 1 && *request.options.max_tokens == 0) {
+    fields.Fail("best_of", "needs max_tokens above 0");
   }
   if (request.prompts.size() * request.options.n > kMaxChoices) {
     fields.Fail("n",

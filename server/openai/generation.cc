@@ -118,10 +118,21 @@ void Generation::Advance(uint32_t index, std::string& events) {
     choice.result.streams.insert(choice.result.streams.end(),
                                  batch.streams.begin(), batch.streams.end());
   }
+  if (batch.outcome && batch.outcome->best_of) {
+    TakeBest(*batch.outcome->best_of, choice.result);
+  }
   if (batch.outcome) {
     choice.result.reason = batch.outcome->reason;
     choice.outcome = std::move(batch.outcome);
   }
+}
+
+// The best answer, where it is not the first one.
+void Generation::TakeBest(BestOfReport& report, ChoiceResult& result) {
+  if (!report.answer) return;
+  result.text = std::move(report.answer->text);
+  result.tokens = std::move(report.answer->tokens);
+  result.streams.assign(result.tokens.size(), 1);
 }
 
 absl::Status Generation::Failure() const {
@@ -149,6 +160,12 @@ Usage Generation::TotalUsage() const {
     }
     usage.output_tokens += choice.outcome->output_tokens;
     streams += choice.outcome->mean_streams * choice.outcome->output_tokens;
+  }
+  if (const auto& best_of = choices_.front().outcome->best_of) {
+    usage.best_of = {.asked = best_of->asked,
+                     .complete = best_of->complete,
+                     .chosen = best_of->chosen,
+                     .candidate_tokens = best_of->candidate_tokens};
   }
   if (tells_streams_) {
     usage.mean_streams =

@@ -69,6 +69,7 @@ class Generation final {
 
   // Takes what the engine has produced; appends events when streaming.
   void Advance(uint32_t index, std::string& events);
+  static void TakeBest(BestOfReport& report, ChoiceResult& result);
   void EchoPrompt(uint32_t index, std::vector<SampledToken> scores);
   // The first trouble of a choice that has ended badly.
   absl::Status Failure() const;

@@ -4,6 +4,7 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "engine/engine.h"
 #include "model/parscale.h"
 
 namespace braid::server {
@@ -131,6 +132,27 @@ ParscaleTerms ParseParscale(FieldReader& fields) {
   return terms;
 }
 
+// OpenAI's field for text completions, and ours for chat. As many as n are what
+// n alone asks for.
+uint32_t ParseBestOf(FieldReader& fields, uint32_t n, bool stream) {
+  constexpr absl::string_view kKey = "best_of";
+  const auto asked = fields.OptionalInteger(kKey, 1, kMaxChoices);
+  if (!asked || *asked == n) return 1;
+  if (n > 1) {
+    fields.Fail(kKey, absl::StrCat("with n above 1 must be n, ", n,
+                                   ", or left out: of several candidates one "
+                                   "answer is told"));
+  } else if (*asked > kMostCandidates) {
+    fields.Fail(kKey, absl::StrCat("must be between 1 and ", kMostCandidates,
+                                   ", not ", *asked));
+  } else if (stream) {
+    fields.Fail(kKey,
+                "cannot be streamed: which answer is the best is known at the "
+                "end; leave out stream: true");
+  }
+  return static_cast<uint32_t>(*asked);
+}
+
 }  // namespace
 
 GenerationOptions ParseGenerationOptions(FieldReader& fields,
@@ -158,6 +180,7 @@ GenerationOptions ParseGenerationOptions(FieldReader& fields,
   options.show_special = !fields.Bool("skip_special_tokens", true);
   options.n = static_cast<uint32_t>(fields.Integer("n", 1, 1, kMaxChoices));
   options.stream = fields.Bool("stream", false);
+  options.best_of = ParseBestOf(fields, options.n, options.stream);
   options.return_timings = fields.Bool("return_timings", false);
   options.terms.service_class = fields.String("service_class");
   options.terms.priority = static_cast<int32_t>(

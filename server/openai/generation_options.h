@@ -29,6 +29,9 @@ struct GenerationOptions {
   bool include_stop_in_text = false;
   bool show_special = false;  // skip_special_tokens: false
   uint32_t n = 1;
+  // More than 1: the best of so many is the answer; then n is 1, and the answer
+  // is whole.
+  uint32_t best_of = 1;
   bool stream = false;
   bool include_usage = false;
   bool return_timings = false;

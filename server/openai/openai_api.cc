@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "base/status_macros.h"
+#include "server/best_of_terms.h"
 #include "server/openai/chat_request.h"
 #include "server/openai/completion_request.h"
 #include "server/openai/generation.h"
@@ -86,8 +87,11 @@ absl::StatusOr<GenerateRequest> OpenAiApi::MakeRequest(
   request.stop = options.stop;
   request.include_stop_in_text = options.include_stop_in_text;
   request.show_special = options.show_special;
-  BRAID_ASSIGN_OR_RETURN(request.streams,
-                         model_.parscale().Resolve(options.parscale));
+  BRAID_ASSIGN_OR_RETURN(
+      const ParscaleTerms parscale,
+      BesideBestOf(options.best_of, options.sampling, options.parscale));
+  BRAID_ASSIGN_OR_RETURN(request.streams, model_.parscale().Resolve(parscale));
+  request.best_of = options.best_of;
   BRAID_RETURN_IF_ERROR(Apply(options.terms, http.caller, engine_.classes(),
                               clock_.Now(), request));
   return request;

@@ -64,6 +64,13 @@ void AppendUsage(const Usage& usage, std::string& out) {
     absl::StrAppendFormat(&out, ",\"parscale\":{\"mean\":%.6g}",
                           *usage.mean_streams);
   }
+  if (usage.best_of) {
+    absl::StrAppend(&out, ",\"best_of\":{\"asked\":", usage.best_of->asked,
+                    ",\"complete\":", usage.best_of->complete,
+                    ",\"chosen\":", usage.best_of->chosen,
+                    ",\"candidate_tokens\":", usage.best_of->candidate_tokens,
+                    "}");
+  }
   out += '}';
 }
 

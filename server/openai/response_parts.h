@@ -15,12 +15,19 @@
 
 namespace braid::server {
 
+// Of best-of-n, what the client is told: candidates, the first included.
+struct BestOfUsage {
+  uint32_t asked = 1, complete = 1, chosen = 0;
+  uint64_t candidate_tokens = 0;  // of all of them
+};
+
 struct Usage {
   uint32_t prompt_tokens = 0;
   uint32_t cached_tokens = 0;
   uint32_t output_tokens = 0;
   // PARSCALE streams per output token, where the client is to know.
   std::optional<double> mean_streams;
+  std::optional<BestOfUsage> best_of;  // when it was asked for
 };
 
 // A part of an answer as it is streamed: see TokenDelta.
