@@ -217,6 +217,15 @@ void Clients::Replay(uint32_t node) {
       Finished(client);
       continue;
     }
+    // It had its own answer, and lingered for others.
+    if (client.scenario->request.best_of > 1 && !client.ids.empty() &&
+        RequestOf(client).max_tokens == 0) {
+      if (client.text != client.expected.text) {
+        judge_.Violate(client, "it lingered without its own answer");
+      }
+      Finished(client);
+      continue;
+    }
     client.tries = 0;
     ++client.replay_count;
     client.replayed_from = client.ids.size();
