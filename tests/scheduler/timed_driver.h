@@ -1,6 +1,6 @@
 // Turns a Scheduler in virtual time: steps take exactly what the devices'
 // priors say, hand-overs a fixed time, and every request runs to its full
-// length.
+// length. One that asks for candidates lingers for half as long again.
 #pragma once
 
 #include <algorithm>
@@ -19,7 +19,8 @@ class TimedDriver {
     TimePoint arrival, first_token = kNever, finished = kNever;
     TimePoint last_token;
     uint32_t output = 0, preempted = 0;
-    uint64_t streams = 0;  // summed over its tokens
+    uint64_t streams = 0;     // summed over its tokens
+    uint32_t candidates = 0;  // further ones that were complete at the end
     Duration longest_gap{0};
     std::optional<Refusal> refused;
   };
@@ -77,6 +78,12 @@ class TimedDriver {
   };
 
   void Turn() {
+    std::erase_if(lingering_, [this](const auto& item) {
+      const Request& request = *scheduler_.Find(item.first);
+      const bool over = item.second <= now_ || !request.waits_for_candidates();
+      if (over) scheduler_.Finish(item.first);
+      return over;
+    });
     refused_.clear();
     scheduler_.TakeRefused(now_, refused_);
     for (const Refusal& refusal : refused_) {
@@ -109,6 +116,7 @@ class TimedDriver {
     TimePoint next = kNever;
     for (const auto& [device, step] : steps_) next = std::min(next, step.end);
     for (const auto& [id, at] : transfers_) next = std::min(next, at);
+    for (const auto& [id, until] : lingering_) next = std::min(next, until);
     return next;
   }
 
@@ -144,6 +152,9 @@ class TimedDriver {
     for (const PlannedRows& rows : plan.rows) {
       const Request* request = scheduler_.Find(rows.request);
       Client& client = clients_.at(rows.request);
+      if (rows.kind == RowKind::kCandidate && request != nullptr) {
+        EndCandidate(*request, rows.stream, client);
+      }
       if (rows.stream > 0) continue;
       if (rows.draws) {
         client.streams += rows.gang;
@@ -158,11 +169,25 @@ class TimedDriver {
       }
       if (client.output == request->max_output) {
         client.finished = now_;
-        scheduler_.Finish(rows.request);
+        if (request->state == RequestState::kDecoding &&
+            request->waits_for_candidates()) {
+          scheduler_.Linger(rows.request, now_);
+          lingering_.emplace(rows.request,
+                             now_ + (now_ - client.first_token) / 2);
+        } else {
+          scheduler_.Finish(rows.request);
+        }
       } else if (request->state == RequestState::kTransferring) {
         transfers_.emplace(rows.request, now_ + std::chrono::milliseconds(1));
       }
     }
+  }
+
+  void EndCandidate(const Request& request, uint32_t index, Client& client) {
+    const size_t size = request.candidates[index - 1].tokens.size();
+    if (size < request.prompt_size + request.max_output) return;
+    scheduler_.CompleteCandidate(request.id, index);
+    ++client.candidates;
   }
 
   const SchedulerConfig config_;
@@ -171,7 +196,7 @@ class TimedDriver {
   uint64_t last_id_ = 0;
   std::map<RequestId, Client> clients_;
   std::map<DeviceId, Step> steps_;
-  std::map<RequestId, TimePoint> transfers_;
+  std::map<RequestId, TimePoint> transfers_, lingering_;
   std::vector<Refusal> refused_;
 };
 
