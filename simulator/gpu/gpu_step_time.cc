@@ -234,13 +234,28 @@ KernelTimes::OfRowsAndContext DecodeTerm(const Layout& l,
   };
 }
 
+// Of the streams' last hidden states into one, for `x` requests: the
+// aggregator's first layer reads all of them, its columns shared out; its
+// second one's partial sums are a weight for each stream.
+KernelTimes::OfSize AggregationTerm(const Layout& l,
+                                    const KernelTimes& kernels) {
+  const int tp = l.serving.tensor_parallel;
+  const int streams = l.serving.streams;
+  const auto first = kernels.Gemm(WeightFormat::kBf16, l.model.hidden / tp,
+                                  streams * l.model.hidden);
+  const auto reduce = kernels.Collect(Collective::kAllReduce, tp);
+  return [=, factor = l.habits.gemm](double x) {
+    return factor * first(x) + reduce(x * streams);
+  };
+}
+
 absl::Status CheckServing(const GpuServing& s) {
   for (int size :
        {s.tensor_parallel, s.pipeline_parallel, s.attention_data_parallel,
-        s.expert_tensor_parallel, s.expert_parallel}) {
+        s.expert_tensor_parallel, s.expert_parallel, s.streams}) {
     if (size < 1 || size > 1024) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("a parallel size of ", size, ": use 1 to 1024"));
+      return absl::InvalidArgumentError(absl::StrCat(
+          "a parallel size or number of streams of ", size, ": use 1 to 1024"));
     }
   }
   return absl::OkStatus();
@@ -254,11 +269,12 @@ struct GpuStepTime::Grids {
   double prefill = 1;          // EngineHabits::prefill
   uint32_t groups = 1;         // attention groups
   OctaveCurve dense, head;     // by tokens and by drawn rows of a group
+  OctaveCurve aggregation;     // by drawn rows of a group
   OctaveCurve prompt;          // by tokens from a prompt's beginning
   double prompt_launch = 0;    // of the smallest chunk
   OctaveSurface decode;        // by rows and mean context of a group
   uint64_t kv_bytes_per_token = 0, kv_capacity_tokens = 0;
-  int gpus = 1;
+  int gpus = 1, streams = 1;
 };
 
 GpuStepTime::GpuStepTime(std::shared_ptr<const Grids> grids)
@@ -311,6 +327,13 @@ absl::StatusOr<GpuStepTime> GpuStepTime::Load(const GpuProfiles& profiles,
   grids->head = OctaveCurve(kMaxRows, [&](uint64_t rows) {
     return rows == 0 ? 0 : habits.gemm * head(static_cast<double>(rows));
   });
+  grids->streams = serving.streams;
+  if (serving.streams > 1) {
+    const auto aggregation = AggregationTerm(layout, kernels);
+    grids->aggregation = OctaveCurve(kMaxRows, [&](uint64_t rows) {
+      return rows == 0 ? 0 : aggregation(static_cast<double>(rows));
+    });
+  }
   const auto prompt = PromptTerm(layout, kernels);
   const double prompt_factor =
       model->latent() ? habits.latent_prefill : habits.prefill_attention;
@@ -354,8 +377,8 @@ absl::StatusOr<GpuStepTime> GpuStepTime::Load(const GpuProfiles& profiles,
 }
 
 double GpuStepTime::Seconds(absl::Span<const PromptChunk> chunks,
-                            uint32_t decode_rows,
-                            uint64_t decode_attended) const {
+                            uint32_t decode_rows, uint64_t decode_attended,
+                            uint32_t stream_rows) const {
   const Grids& g = *grids_;
   uint64_t chunk_tokens = 0;
   double prompt = 0;
@@ -366,12 +389,14 @@ double GpuStepTime::Seconds(absl::Span<const PromptChunk> chunks,
               g.prompt.At(uint64_t{chunk.before} + chunk.count) -
               g.prompt.At(chunk.before);
   }
-  if (chunk_tokens == 0 && decode_rows == 0) return 0;
+  BRAID_CHECK(stream_rows == 0 || g.streams > 1);
+  const uint32_t single = decode_rows + stream_rows;
+  if (chunk_tokens == 0 && single == 0) return 0;
   // The groups share alike; the fullest one is waited for.
   const auto share = [&](uint64_t of) {
     return (of + g.groups - 1) / g.groups;
   };
-  const uint64_t rows = share(decode_rows);
+  const uint64_t rows = share(single);
   double seconds = g.overhead + g.head.At(share(decode_rows + chunks.size()));
   const double decode_tokens = g.dense.At(rows);
   double dense = g.dense.At(rows + share(chunk_tokens));
@@ -380,22 +405,23 @@ double GpuStepTime::Seconds(absl::Span<const PromptChunk> chunks,
         g.prompt_overhead + decode_tokens + g.prefill * (dense - decode_tokens);
   }
   seconds += dense + g.prefill * prompt / g.groups;
-  if (decode_rows > 0) {
-    seconds += g.decode.At(rows, decode_attended / decode_rows);
-  }
+  if (single > 0) seconds += g.decode.At(rows, decode_attended / single);
+  if (stream_rows > 0) seconds += g.aggregation.At(share(decode_rows));
   return seconds;
 }
 
 double GpuStepTime::Seconds(const StepShape& shape) const {
   if (shape.chunk_tokens == 0) {
-    return Seconds({}, shape.decode_rows, shape.decode_attended);
+    return Seconds({}, shape.decode_rows, shape.decode_attended,
+                   shape.stream_rows);
   }
   const uint64_t count = shape.chunk_tokens;
   const uint64_t own = count * (count + 1) / 2;
   const uint64_t before =
       shape.chunk_attended > own ? (shape.chunk_attended - own) / count : 0;
   const PromptChunk chunk{static_cast<uint32_t>(before), shape.chunk_tokens};
-  return Seconds({&chunk, 1}, shape.decode_rows, shape.decode_attended);
+  return Seconds({&chunk, 1}, shape.decode_rows, shape.decode_attended,
+                 shape.stream_rows);
 }
 
 uint64_t GpuStepTime::kv_bytes_per_token() const {

@@ -3,6 +3,7 @@
 //
 //   seconds = step overhead
 //           + dense(tokens)                 GEMMs, MoE, norms, all-reduce, head
+//           + aggregation(drawn rows)       where rows of PARSCALE streams are
 //           + decode attention(rows, context)
 //           + sum over chunks of prompt attention(before, count)
 //
@@ -39,6 +40,7 @@ struct GpuServing {
   int attention_data_parallel = 1;
   int expert_tensor_parallel = 1;  // experts: these two multiply to the GPUs
   int expert_parallel = 1;
+  int streams = 1;  // PARSCALE: most that a request has
 };
 
 // `count` tokens of a prompt behind `before` others of it.
@@ -55,9 +57,12 @@ class GpuStepTime final {
                                           const GpuServing& serving);
 
   // Seconds of one step of the worker. `decode_attended` is summed over the
-  // rows, as in StepShape. An empty step takes no time.
+  // rows, as in StepShape. An empty step takes no time. `stream_rows`: of
+  // requests' further PARSCALE streams, one token each, with KV of their own,
+  // which `decode_attended` counts too; they have no output head. REQUIRES:
+  // GpuServing::streams > 1 where there are any.
   double Seconds(absl::Span<const PromptChunk> chunks, uint32_t decode_rows,
-                 uint64_t decode_attended) const;
+                 uint64_t decode_attended, uint32_t stream_rows = 0) const;
   // The chunk tokens of `shape` as one chunk that attends to as much.
   double Seconds(const StepShape& shape) const;
 

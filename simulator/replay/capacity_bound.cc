@@ -13,7 +13,7 @@ namespace {
 constexpr uint32_t kRows = 16;
 
 double ChunkSeconds(const WorkerTimes& times, ChunkRows chunk) {
-  return times.seconds(std::span(&chunk, 1), 0, 0);
+  return times.seconds(std::span(&chunk, 1), 0, 0, 0);
 }
 
 // Seconds of a prompt token but for its attention to what stands before its
@@ -86,8 +86,8 @@ CapacityBound BoundOf(const Trace& trace, const ClusterSpec& cluster,
     return seconds;
   };
   const auto row = [&](uint64_t context) {
-    const double seconds = times.seconds({}, kRows, kRows * context) -
-                           times.seconds({}, kRows, kRows);
+    const double seconds = times.seconds({}, kRows, kRows * context, 0) -
+                           times.seconds({}, kRows, kRows, 0);
     return token + std::max(0.0, seconds) / kRows;
   };
 

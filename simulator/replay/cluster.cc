@@ -184,7 +184,7 @@ absl::Status ParseStepSeconds(Fields& top, ClusterSpec& cluster) {
   BRAID_ASSIGN_OR_RETURN(
       Fields step,
       Fields::Of(absl::StrCat(top.where(), ": step_seconds"), *value));
-  StepTimeModel::Prior prior{0, 0, 0, 0, 0};
+  StepTimeModel::Prior prior{0, 0, 0, 0, 0, 0, -1};
   BRAID_RETURN_IF_ERROR(step.Get("base", 0, 10, prior.base));
   BRAID_RETURN_IF_ERROR(step.Get("chunk_token", 0, 10, prior.chunk_token));
   BRAID_RETURN_IF_ERROR(
@@ -192,10 +192,41 @@ absl::Status ParseStepSeconds(Fields& top, ClusterSpec& cluster) {
   BRAID_RETURN_IF_ERROR(step.Get("decode_row", 0, 10, prior.decode_row));
   BRAID_RETURN_IF_ERROR(
       step.Get("decode_attended", 0, 10, prior.decode_attended));
+  BRAID_RETURN_IF_ERROR(step.Get("stream_row", 0, 10, prior.stream_row));
   BRAID_RETURN_IF_ERROR(step.Done());
   if (!(prior.base > 0)) return step.Error("base", "must be greater than 0");
   cluster.step_seconds = prior;
   return absl::OkStatus();
+}
+
+absl::Status ParseStreams(Fields& top, ClusterSpec& cluster) {
+  const std::optional<element> value = top.Find("parscale");
+  if (!value) return absl::OkStatus();
+  BRAID_ASSIGN_OR_RETURN(
+      Fields fields,
+      Fields::Of(absl::StrCat(top.where(), ": parscale"), *value));
+  ClusterStreams& streams = cluster.streams;
+  BRAID_RETURN_IF_ERROR(
+      fields.Get("prefix_tokens", 0, 4096, streams.prefix_tokens));
+  if (const std::optional<element> listed = fields.Find("gain")) {
+    streams.gain.clear();
+    simdjson::dom::array values;
+    if (listed->get(values) == simdjson::SUCCESS) {
+      for (const element item : values) {
+        double gain = -1;
+        if (item.get(gain) != simdjson::SUCCESS) gain = -1;
+        streams.gain.push_back(gain);
+      }
+    }
+    if (streams.gain.size() < 2 || streams.gain.size() > kMostStreams ||
+        streams.gain[0] != 0 || !std::ranges::is_sorted(streams.gain)) {
+      return fields.Error(
+          "gain", absl::StrCat("expected 2 to ", kMostStreams,
+                               " numbers, from 0 on, none less than the one "
+                               "before"));
+    }
+  }
+  return fields.Done();
 }
 
 absl::Status ParseSplit(Fields& top, ClusterSpec& cluster) {
@@ -249,6 +280,7 @@ absl::StatusOr<ClusterSpec> ParseCluster(const std::string& where,
   BRAID_RETURN_IF_ERROR(ParseLinks(top, cluster));
   BRAID_RETURN_IF_ERROR(ParseTargets(top, cluster));
   BRAID_RETURN_IF_ERROR(ParseStepSeconds(top, cluster));
+  BRAID_RETURN_IF_ERROR(ParseStreams(top, cluster));
   BRAID_RETURN_IF_ERROR(ParseSplit(top, cluster));
   BRAID_RETURN_IF_ERROR(top.Get("kv_tokens", 1, 1e9, cluster.kv_tokens));
   BRAID_RETURN_IF_ERROR(

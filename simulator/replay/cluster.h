@@ -23,10 +23,14 @@
 //   "max_running"     512 requests per worker
 //   "max_queued"      4,096 requests of the cluster
 //   "transfer_groups" 16: groups of layers in which a prompt's last chunk
-//   leaves "step_seconds"    {"base", "chunk_token", "chunk_attended",
-//   "decode_row",
-//                      "decode_attended"}: a closed form in place of the
-//                      tables, with "kv_bytes_per_token" and "kv_tokens"
+//                     leaves
+//   "step_seconds"    {"base", "chunk_token", "chunk_attended", "decode_row",
+//                     "decode_attended", "stream_row"}: a closed form in place
+//                     of the tables, with "kv_bytes_per_token" and "kv_tokens";
+//                     a stream's row costs a decode row unless it says more
+//   "parscale"        {"prefix_tokens": 16, "gain": [0, 0.037, 0.043, 0.045]}:
+//                     weights that requests may have elastic streams of; gain
+//                     in nats per token, by streams. Used with --parscale auto
 //
 // Whatever else a file says is refused: a misspelt key is not a default.
 #pragma once
@@ -40,6 +44,7 @@
 #include "absl/strings/string_view.h"
 #include "scheduler/split.h"
 #include "scheduler/step_time_model.h"
+#include "scheduler/stream_terms.h"
 
 namespace braid {
 
@@ -52,6 +57,17 @@ struct ClusterLinks {
   // Bytes per second of one GPU, one way.
   double nvlink = 450e9, network = 50e9;
   double latency = 30e-6;  // seconds, before a hand-over's first byte
+};
+
+// A nested PARSCALE set. The gain is that of the adapter for the default model
+// (model/adapters), in contexts beyond 512 tokens: none was trained for models
+// of GPUs.
+struct ClusterStreams {
+  StreamMode mode = StreamMode::kOff;  // of every request
+  uint32_t prefix_tokens = 16;         // that each row of a stream attends to
+  std::vector<double> gain = {0, 0.0371, 0.04307, 0.04506};
+
+  uint32_t most() const { return static_cast<uint32_t>(gain.size()); }
 };
 
 struct ClusterSpec {
@@ -74,6 +90,7 @@ struct ClusterSpec {
   uint32_t max_queued = 4096;
   uint32_t transfer_groups = 16;
   std::optional<StepTimeModel::Prior> step_seconds;
+  ClusterStreams streams;
 
   uint32_t nodes() const;
   uint32_t gpus() const {

@@ -31,6 +31,7 @@ absl::StatusOr<ClusterSpec> ClusterOf(const ReplayOptions& options) {
   if (options.kv_tokens > 0) cluster.kv_tokens = options.kv_tokens;
   if (options.ttft_s > 0) cluster.ttft_target = options.ttft_s;
   if (options.itl_ms > 0) cluster.tpot_target = options.itl_ms * 1e-3;
+  cluster.streams.mode = options.parscale;
   return cluster;
 }
 

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "scheduler/stream_terms.h"
 #include "simulator/replay/policies.h"
 #include "simulator/replay/trace.h"
 
@@ -21,6 +22,7 @@ struct ReplayOptions {
   uint32_t prefill_chunk = 0, block_tokens = 0;
   uint64_t kv_tokens = 0;
   double ttft_s = 0, itl_ms = 0;
+  StreamMode parscale = StreamMode::kOff;
   std::string profiles;   // folder of the GPU tables; empty: the default one
   std::string decisions;  // file for the scheduler's decisions, a line each
   // Instead of one run: the highest load at which these shares of the requests

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <functional>
 #include <queue>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
@@ -59,6 +60,12 @@ SchedulerConfig ConfigOf(const ClusterSpec& cluster, const WorkerTimes& times,
                      .max_queued = cluster.max_queued}};
   config.max_queued = cluster.max_queued;
   config.placement = policy;
+  if (cluster.streams.mode != StreamMode::kOff) {
+    config.stream_sets = {{.streams = cluster.streams.most(),
+                           .elastic = true,
+                           .gain = cluster.streams.gain,
+                           .fingerprint = 1}};
+  }
   return config;
 }
 
@@ -77,7 +84,10 @@ class Driver {
         following_(trace.requests.size()) {
     result_.requests.resize(trace.requests.size());
     result_.workers.resize(workers_.size());
-    for (uint32_t i = 0; i < workers_.size(); ++i) planning_order_.push_back(i);
+    for (uint32_t i = 0; i < workers_.size(); ++i) {
+      planning_order_.push_back(i);
+      blocks_ += std::as_const(scheduler_).pool(PoolId(i)).capacity();
+    }
     // As the engine: first those that only decode.
     std::ranges::stable_partition(planning_order_, [&](uint32_t i) {
       return cluster.workers[i].role == DeviceRole::kDecode;
@@ -112,6 +122,7 @@ class Driver {
       result_.blocks_evicted +=
           scheduler_.index(PoolId(i)).stats().blocks_evicted;
     }
+    result_.streams.stats = scheduler_.stream_stats();
     result_.nvlink_bytes = links_.nvlink_bytes();
     result_.network_bytes = links_.network_bytes();
     return std::move(result_);
@@ -122,6 +133,7 @@ class Driver {
     StepPlan plan;  // in flight, or the storage of the next one
     bool running = false;
     TimePoint started, ends;
+    std::vector<TimePoint> with_streams;  // starts of such steps
   };
   // What the driver keeps of a request that runs.
   struct Following {
@@ -203,7 +215,13 @@ class Driver {
       return;
     }
     RequestInput input{
-        .id = IdOf(index), .max_output = outcome.output, .arrival = now_};
+        .id = IdOf(index),
+        .max_output = outcome.output,
+        .arrival = now_,
+        .streams = {.mode = cluster_.streams.mode,
+                    .max = cluster_.streams.mode == StreamMode::kOff
+                               ? 1
+                               : cluster_.streams.most()}};
     // The scheduler keeps the vector for prompt and answer.
     input.prompt.reserve(size_t{outcome.prompt} + outcome.output);
     FillPrompt(trace_, request, input.prompt);
@@ -236,9 +254,19 @@ class Driver {
       outcome.admitted = Seconds(now_) - outcome.arrival;
       outcome.cached = static_cast<uint32_t>(admission.shared.size()) *
                        cluster_.block_tokens;
+      CountWaited(outcome);
       if (SentOverLinks(request)) PostCached(request, admission);
     }
     Start(index);
+  }
+
+  // Steps with streams that were launched where its prompt runs since it came.
+  void CountWaited(const RequestOutcome& outcome) {
+    const std::vector<TimePoint>& steps =
+        workers_[outcome.prefill].with_streams;
+    const auto since = std::ranges::lower_bound(steps, At(outcome.arrival));
+    const auto count = static_cast<size_t>(steps.end() - since);
+    ++result_.streams.waited[std::min(count, StreamCounts::kMostWaited)];
   }
 
   bool SentOverLinks(size_t request) const {
@@ -249,31 +277,47 @@ class Driver {
   void Start(uint32_t index) {
     Worker& worker = workers_[index];
     chunks_.clear();
-    uint32_t decode_rows = 0;
+    uint32_t decode_rows = 0, stream_rows = 0;
     uint64_t attended = 0, chunk_tokens = 0;
+    bool prompts = false, streams = false;
     for (const PlannedRows& rows : worker.plan.rows) {
+      // A stream's prefix stands before its tokens.
+      const uint32_t before =
+          rows.first + (rows.stream > 0 ? cluster_.streams.prefix_tokens : 0);
+      streams |= rows.stream > 0;
       if (rows.kind == RowKind::kDecode) {
         ++decode_rows;
-        attended += rows.first + 1;
+        attended += before + 1;
+      } else if (rows.kind == RowKind::kStream && rows.count == 1) {
+        ++stream_rows;
+        attended += before + 1;
       } else {
-        chunks_.push_back({rows.first, rows.count});
+        // Catching up is an append like that of a prompt.
+        chunks_.push_back({before, rows.count});
+        if (rows.kind == RowKind::kStream) continue;
+        prompts = true;
         chunk_tokens += rows.count;
       }
     }
-    const double seconds = times_.seconds(chunks_, decode_rows, attended);
+    if (streams) {
+      worker.with_streams.push_back(now_);
+      ++result_.streams.steps;
+    }
+    const double seconds =
+        times_.seconds(chunks_, decode_rows, attended, stream_rows);
     BRAID_CHECK(seconds > 0);
     worker.running = true;
     worker.started = now_;
     worker.ends =
         now_ + Duration(std::max<int64_t>(1, std::llround(seconds * 1e9)));
     timed_.push({.time = worker.ends, .worker = index});
-    if (!chunks_.empty()) PostLayersOf(index);
+    if (prompts) PostLayersOf(index);
     ++result_.steps;
     result_.decode_rows += decode_rows;
     result_.chunk_tokens += chunk_tokens;
-    AddBusy(index, decode_rows == 0  ? &WorkerBin::prefill
-                   : chunks_.empty() ? &WorkerBin::decode
-                                     : &WorkerBin::mixed);
+    AddBusy(index, decode_rows == 0 ? &WorkerBin::prefill
+                   : prompts        ? &WorkerBin::mixed
+                                    : &WorkerBin::decode);
   }
 
   // A cached prefix leaves at once; what the decode worker has of it stays.
@@ -354,7 +398,7 @@ class Driver {
     scheduler_.Commit(worker.plan, drawn_,
                       ToSeconds(worker.ends - worker.started), now_);
     for (const PlannedRows& rows : worker.plan.rows) {
-      if (rows.draws) Drawn(rows.request.value() - 1);
+      if (rows.draws) Drawn(rows.request.value() - 1, rows.gang);
     }
   }
 
@@ -378,7 +422,10 @@ class Driver {
     if (bytes > 0 || last) PostBytes(request, bytes, last);
   }
 
-  void Drawn(size_t request) {
+  void Drawn(size_t request, uint32_t streams) {
+    ++result_.streams.tokens[streams];
+    ++tokens_;
+    answered_ += streams;
     RequestOutcome& outcome = result_.requests[request];
     Following& following = following_[request];
     const double since = Seconds(now_) - outcome.arrival;
@@ -439,7 +486,10 @@ class Driver {
           {.waiting = scheduler_.count(RequestState::kWaiting),
            .running = scheduler_.count(RequestState::kPrefilling) +
                       scheduler_.count(RequestState::kDecoding),
-           .in_transfer = scheduler_.count(RequestState::kTransferring)});
+           .in_transfer = scheduler_.count(RequestState::kTransferring),
+           .stream_kv = scheduler_.stream_stats().blocks / blocks_,
+           .tokens = std::exchange(tokens_, 0),
+           .answered = std::exchange(answered_, 0)});
       for (uint32_t i = 0; i < workers_.size(); ++i) {
         std::vector<WorkerBin>& bins = result_.workers[i];
         if (bins.size() <= sampled_) bins.resize(sampled_ + 1);
@@ -472,7 +522,9 @@ class Driver {
   std::priority_queue<Timed, std::vector<Timed>, std::greater<>> timed_;
   TimePoint now_;
   size_t arrived_ = 0, ended_ = 0, sampled_ = 0;
-  uint64_t told_ = 0;  // last decision that the hook has seen
+  uint64_t told_ = 0;                   // last decision that the hook has seen
+  double blocks_ = 0;                   // of all workers
+  uint64_t tokens_ = 0, answered_ = 0;  // of the bin, so far
   ReplayResult result_;
   // Reused from turn to turn.
   std::vector<ChunkRows> chunks_;

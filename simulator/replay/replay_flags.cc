@@ -40,6 +40,8 @@ Cluster, instead of what its file says
   --layout L           auto, off, or static roles such as 6P2D
   --prefill-chunk N  --block-tokens N  --kv-tokens N  --ttft S  --itl-ms MS
   --profiles DIR       tables of the GPUs (default: those of the source tree)
+  --parscale auto|off  give idle rows to PARSCALE streams of every request, of
+                       the set that the cluster file describes (default off)
 
   --goodput-search     raise the load until too few requests meet their targets
   --attainments A,B    for these shares (default 0.9,0.99)
@@ -127,6 +129,15 @@ absl::StatusOr<ReplayOptions> ParseReplayFlags(
       {"--policy",
        [&](absl::string_view text) -> absl::Status {
          BRAID_ASSIGN_OR_RETURN(options.policy, ParsePolicy(text));
+         return absl::OkStatus();
+       }},
+      {"--parscale",
+       [&](absl::string_view text) -> absl::Status {
+         if (text != "auto" && text != "off") {
+           return absl::InvalidArgumentError("expected auto or off");
+         }
+         options.parscale =
+             text == "auto" ? StreamMode::kAuto : StreamMode::kOff;
          return absl::OkStatus();
        }},
       {"--attainments", [&](absl::string_view text) {

@@ -82,6 +82,45 @@ void WriteNumbers(JsonWriter& json, const ReplayNumbers& numbers) {
   json.EndObject();
 }
 
+void WriteStreams(JsonWriter& json, const ReplayResult& result,
+                  const ClusterSpec& cluster) {
+  const StreamCounts& counts = result.streams;
+  json.Key("parscale").BeginObject();
+  json.Field("mode", ToString(cluster.streams.mode));
+  if (cluster.streams.mode == StreamMode::kOff) {
+    json.EndObject();
+    return;
+  }
+  json.Field("streams", cluster.streams.most());
+  json.Field("prefix_tokens", cluster.streams.prefix_tokens);
+  json.Field("offered", counts.stats.offered);
+  json.Field("filled", counts.stats.filled);
+  json.Field("caught_up", counts.stats.caught_up);
+  json.Field("shed", counts.stats.shed);
+  json.Field("dropped", counts.stats.dropped);
+  json.Field("steps", counts.steps);
+  uint64_t tokens = 0, answered = 0;
+  json.Key("tokens_by_streams").BeginArray();
+  for (uint32_t p = 0; p <= cluster.streams.most(); ++p) {
+    json.Value(counts.tokens[p]);
+    tokens += counts.tokens[p];
+    answered += p * counts.tokens[p];
+  }
+  json.EndArray();
+  const double each = static_cast<double>(std::max<uint64_t>(tokens, 1));
+  json.Field("mean_streams", static_cast<double>(answered) / each);
+  json.Field("gain_nats_per_token", counts.stats.gain / each);
+  double kv = 0, most_kv = 0;
+  for (const ClusterBin& bin : result.cluster) {
+    kv += bin.stream_kv / static_cast<double>(result.cluster.size());
+    most_kv = std::max(most_kv, bin.stream_kv);
+  }
+  json.Field("kv_share", kv).Field("kv_share_max", most_kv);
+  json.Key("steps_waited").BeginArray();
+  for (uint64_t requests : counts.waited) json.Value(requests);
+  json.EndArray().EndObject();
+}
+
 // Bins put together so that a curve has at most kPoints of them.
 size_t BinsPerPoint(const ReplayResult& result) {
   return std::max<size_t>(1, (result.cluster.size() + kPoints - 1) / kPoints);
@@ -101,7 +140,19 @@ void WriteTimeline(JsonWriter& json, const ReplayResult& result) {
   of_cluster("waiting", &ClusterBin::waiting);
   of_cluster("running", &ClusterBin::running);
   of_cluster("in_transfer", &ClusterBin::in_transfer);
-  json.Key("workers").BeginArray();
+  json.Key("streams").BeginArray();
+  for (size_t i = 0; i < result.cluster.size(); i += step) {
+    uint64_t tokens = 0, answered = 0;
+    for (size_t j = i; j < std::min(i + step, result.cluster.size()); ++j) {
+      tokens += result.cluster[j].tokens;
+      answered += result.cluster[j].answered;
+    }
+    json.Value(tokens == 0 ? 0.0
+                           : std::round(static_cast<double>(answered) /
+                                        static_cast<double>(tokens) * 1e4) /
+                                 1e4);
+  }
+  json.EndArray().Key("workers").BeginArray();
   for (const std::vector<WorkerBin>& bins : result.workers) {
     json.BeginObject();
     const auto of_worker = [&](const char* name, double WorkerBin::*field,
@@ -308,6 +359,7 @@ std::string ReplayJson(const ReplayResult& result, const ReplayNumbers& numbers,
     json.Field("requests_per_wall_s", static_cast<double>(numbers.requests) /
                                           std::max(result.wall_seconds, 1e-9));
   }
+  WriteStreams(json, result, cluster);
   WriteTimeline(json, result);
   json.EndObject();
   return json.Take();

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "scheduler/placement_policy.h"
+#include "scheduler/stream_terms.h"
 #include "simulator/replay/percentiles.h"
 
 namespace braid {
@@ -55,6 +56,22 @@ struct WorkerBin {
 
 struct ClusterBin {
   uint32_t waiting = 0, running = 0, in_transfer = 0;  // at the bin's end
+  double stream_kv = 0;  // share of blocks that streams hold, at the bin's end
+  // Tokens drawn, and the streams that answered them, summed.
+  uint64_t tokens = 0, answered = 0;
+};
+
+// What PARSCALE streams did.
+struct StreamCounts {
+  StreamStats stats;   // the scheduler's own
+  uint64_t steps = 0;  // with rows of streams
+  // Tokens drawn, by the streams that answered.
+  std::array<uint64_t, kMostStreams + 1> tokens{};
+  // How soon streams make way: requests, by how many steps with streams were
+  // launched on the worker of their prompt while they waited for it. The last
+  // one: that many or more.
+  static constexpr size_t kMostWaited = 8;
+  std::array<uint64_t, kMostWaited + 1> waited{};
 };
 
 struct ReplayResult {
@@ -68,6 +85,7 @@ struct ReplayResult {
   bool cut_short = false;  // a hook ended it
   double end = 0;          // simulated seconds until the last event
   uint64_t steps = 0, decode_rows = 0, chunk_tokens = 0;
+  StreamCounts streams;
   uint64_t preemptions = 0;
   uint64_t blocks_evicted = 0;
   double nvlink_bytes = 0, network_bytes = 0;

@@ -17,16 +17,17 @@
 
 namespace braid {
 
-// `count` tokens of a prompt behind `before` others of it.
+// `count` tokens of a prompt, or of a stream that catches up, behind `before`
+// others of it.
 struct ChunkRows {
   uint32_t before = 0, count = 0;
 };
 
 struct WorkerTimes {
-  // Of one step: its chunks, its decode rows and the tokens that these attend
-  // to in all. > 0.
+  // Of one step: its chunks, its decode rows, the rows of further streams, and
+  // the tokens that these two attend to in all. > 0.
   std::function<double(std::span<const ChunkRows> chunks, uint32_t decode_rows,
-                       uint64_t decode_attended)>
+                       uint64_t decode_attended, uint32_t stream_rows)>
       seconds;
   uint64_t kv_tokens = 0;           // one worker
   uint64_t kv_bytes_per_token = 0;  // one worker

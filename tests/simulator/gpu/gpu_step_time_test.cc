@@ -90,6 +90,33 @@ TEST(GpuStepTime, ADecodeStepReadsAtLeastItsBytes) {
   EXPECT_LT(worker.Seconds({}, 64, 64 * 8192), 2 * (weights + kv) / bandwidth);
 }
 
+// A stream's row is one of a request but for the head; where it joins a step of
+// one, most of what it costs is its own KV and the aggregator's weights.
+TEST(GpuStepTime, AStreamIsARowWithoutAHead) {
+  GpuServing serving = Serving("Qwen/Qwen3-32B", 2);
+  serving.streams = 4;
+  const GpuStepTime worker = Load(serving);
+  constexpr uint64_t kContext = 8192;
+  for (uint32_t requests : {1, 16, 64}) {
+    const double alone = worker.Seconds({}, requests, requests * kContext);
+    const double four =
+        worker.Seconds({}, requests, 4 * requests * kContext, 3 * requests);
+    const double kv = 3.0 * requests * kContext *
+                      static_cast<double>(worker.kv_bytes_per_token()) / 2;
+    const double aggregator = 4.0 * 5120 * 5120 / 2 * 2;
+    EXPECT_GT(four - alone, 0.9 * (kv + aggregator) / 4.8e12) << requests;
+    EXPECT_LT(four, alone + 2 * (kv + aggregator) / 4.8e12 + 1e-3) << requests;
+    // Of as many requests each row would have one.
+    EXPECT_LT(four, worker.Seconds({}, 4 * requests, 4 * requests * kContext) +
+                        aggregator / 2e12 + 1e-4)
+        << requests;
+  }
+  StepShape shape;
+  shape.AddDecodeRow(700);
+  shape.AddStreamRows(699, 1);
+  EXPECT_EQ(worker.Seconds(shape), worker.Seconds({}, 1, 1400, 1));
+}
+
 TEST(GpuStepTime, KvOfATokenFollowsFromTheModel) {
   EXPECT_EQ(Load(Serving("Qwen/Qwen3-32B", 2)).kv_bytes_per_token(),
             64u * 2 * 8 * 128 * 2);

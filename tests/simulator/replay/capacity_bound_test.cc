@@ -48,7 +48,7 @@ TEST(CapacityBoundTest, ByHand) {
   cluster.tpot_target = 0.1;
   cluster.prefill_chunk = 512;
   const WorkerTimes times{.seconds = [](std::span<const ChunkRows> chunks,
-                                        uint32_t rows, uint64_t) {
+                                        uint32_t rows, uint64_t, uint32_t) {
     double seconds = 0.001 * rows;
     for (const ChunkRows& chunk : chunks) seconds += 0.001 * chunk.count;
     return seconds;

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "absl/strings/str_cat.h"
 #include "simulator/replay/worker_times.h"
 
 namespace braid {
@@ -63,6 +64,24 @@ TEST(ClusterTest, RefusesWhatItDoesNotUnderstand) {
       HasSubstr("kv_tokens"));
 }
 
+TEST(ClusterTest, ReadsAParscaleSet) {
+  const auto with = [](const std::string& gain) {
+    return absl::StrCat(R"({"worker": {"model": "m", "system": "s"},
+        "nodes": [{"both": 1}], "parscale": {"prefix_tokens": 48, "gain": )",
+                        gain, "}}");
+  };
+  const auto cluster = ParseCluster("c.json", with("[0, 0.1]"));
+  ASSERT_TRUE(cluster.ok()) << cluster.status();
+  EXPECT_EQ(cluster->streams.most(), 2u);
+  EXPECT_EQ(cluster->streams.gain[1], 0.1);
+  EXPECT_EQ(cluster->streams.prefix_tokens, 48u);
+  EXPECT_EQ(cluster->streams.mode, StreamMode::kOff);
+  for (const char* wrong : {"3", "[]", "[0]", "[0.1, 0.2]", "[0, 0.2, 0.1]",
+                            "[0, \"x\"]", "[0, 1, 2, 3, 4, 5, 6, 7, 8]"}) {
+    EXPECT_THAT(Error(with(wrong)), HasSubstr("parscale: \"gain\"")) << wrong;
+  }
+}
+
 TEST(ClusterTest, LayoutsAreSharedOutOverTheNodes) {
   auto cluster = ParseCluster("c.json", kTwoNodes);
   ASSERT_TRUE(cluster.ok());
@@ -88,8 +107,9 @@ TEST(WorkerTimesTest, TheFittedPriorIsTheClosedForm) {
     "worker": {}, "nodes": [{"both": 1}], "kv_tokens": 1000,
     "kv_bytes_per_token": 10, "step_seconds": {"base": 0.01,
     "chunk_token": 5e-5, "chunk_attended": 2e-9, "decode_row": 2e-5,
-    "decode_attended": 3e-8}})");
+    "decode_attended": 3e-8, "stream_row": 1e-5}})");
   ASSERT_TRUE(cluster.ok()) << cluster.status();
+  cluster->streams.mode = StreamMode::kAuto;
   const auto times = LoadWorkerTimes(*cluster, "");
   ASSERT_TRUE(times.ok());
   EXPECT_NEAR(times->prior.base, 0.01, 1e-9);
@@ -97,6 +117,7 @@ TEST(WorkerTimesTest, TheFittedPriorIsTheClosedForm) {
   EXPECT_NEAR(times->prior.chunk_attended, 2e-9, 1e-13);
   EXPECT_NEAR(times->prior.decode_row, 2e-5, 1e-9);
   EXPECT_NEAR(times->prior.decode_attended, 3e-8, 1e-12);
+  EXPECT_NEAR(times->prior.stream_row, 1e-5, 1e-9);
 }
 
 TEST(WorkerTimesTest, TablesSayWhatAModelNeeds) {
@@ -109,8 +130,8 @@ TEST(WorkerTimesTest, TablesSayWhatAModelNeeds) {
   EXPECT_EQ(times->kv_bytes_per_token, 262'144u);
   EXPECT_GT(times->kv_tokens, 500'000u);
   // Half of 65 GB at 4.8 TB/s is 6.8 ms: no step is shorter.
-  EXPECT_GT(times->seconds({}, 1, 1000), 0.0068);
-  EXPECT_LT(times->seconds({}, 1, 1000), 0.02);
+  EXPECT_GT(times->seconds({}, 1, 1000, 0), 0.0068);
+  EXPECT_LT(times->seconds({}, 1, 1000, 0), 0.02);
   cluster->model = "nobody/knows-it";
   EXPECT_FALSE(LoadWorkerTimes(*cluster, "").ok());
 }

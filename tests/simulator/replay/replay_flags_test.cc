@@ -34,6 +34,11 @@ TEST(ReplayFlagsTest, ReadsThem) {
   EXPECT_EQ(options->arrivals.scale, 1.5);
   EXPECT_TRUE(options->arrivals.jitter);
   EXPECT_EQ(options->arrivals.seconds, 120);
+  EXPECT_EQ(options->parscale, StreamMode::kOff);
+  EXPECT_EQ(ParseReplayFlags(With({"--parscale", "auto"}))->parscale,
+            StreamMode::kAuto);
+  EXPECT_THAT(Error(With({"--parscale", "fixed"})),
+              HasSubstr("expected auto or off"));
   EXPECT_EQ(options->layout, "6P2D");
   EXPECT_THAT(options->attainments, ElementsAre(0.8, 0.95));
   EXPECT_THAT(options->command, HasSubstr("braid simulate --trace t"));
