@@ -158,6 +158,7 @@ struct DeviceState {
   std::vector<Request*> prefilling;  // here, in order of service
   PromptWork prefill_left;           // of them
   StepShape in_flight;               // the step that runs
+  PromptWork prompts_in_flight;      // and of it, what is of prompts
 
   QueuedWork queued;
 

@@ -387,7 +387,7 @@ class Scheduler final {
   // scheduler_commit.cc
   void Admit(const std::vector<Admission>& admissions);
   void NotePromptShare(const DeviceState& device, const StepShape& shape,
-                       double seconds);
+                       bool prompts, double seconds);
   void NoteAnswer(const Request& request);
   void CommitRows(DeviceState& device, Request& request,
                   const PlannedRows& rows, std::optional<TokenId> drawn);

@@ -45,9 +45,16 @@ void Scheduler::Apply(const StepPlan& plan, TimePoint now) {
   const bool streams = own.elastic > 0 || own.bound_streams > 0;
   if (own.elastic > 0) StartStreams(plan);
   StepShape shape;
+  own.prompts_in_flight = PromptWork();
+  bool elastic_rows = false;
   for (const PlannedRows& rows : plan.rows) {
     Request& request = requests_.at(rows.slot);
+    if (rows.kind == RowKind::kChunk) {
+      own.prompts_in_flight +=
+          PromptWork::Of(rows.first, rows.first + rows.count);
+    }
     if (rows.stream > 0) {
+      elastic_rows |= request.elastic() || rows.kind == RowKind::kCandidate;
       AddRows(rows, shape);
       if (rows.kind == RowKind::kCandidate) {
         ApplyCandidate(own, request, rows);
@@ -69,9 +76,9 @@ void Scheduler::Apply(const StepPlan& plan, TimePoint now) {
     request.blocks.UseUpTo(BlocksFor(uint64_t{rows.first} + rows.count));
   }
   if (own.elastic > 0) {
-    own.without_streams = shape.stream_rows > 0 ? 0 : own.without_streams + 1;
+    own.without_streams = elastic_rows ? 0 : own.without_streams + 1;
   }
-  if (shape.chunk_tokens > 0) own.prefilled_at = now;
+  if (own.prompts_in_flight.tokens > 0) own.prefilled_at = now;
   if (shape.decode_rows > 0) own.decoded_at = now;
   own.in_flight = shape;
   stream_stats_.offered += plan.offered;
@@ -148,8 +155,10 @@ void Scheduler::Commit(const StepPlan& plan,
   const StepShape shape = own.in_flight;
   own.running = false;
   own.in_flight = StepShape();
+  const bool prompts = own.prompts_in_flight.tokens > 0;
+  own.prompts_in_flight = PromptWork();
   own.pinned = 0;
-  if (shape.chunk_tokens > 0) own.NotePrompts(now);
+  if (prompts) own.NotePrompts(now);
   for (DeviceId id : plan.lent) StateOf(id).lent = false;
   const bool failed = drawn.empty();
   BRAID_CHECK(failed || drawn.size() == plan.rows.size());
@@ -187,8 +196,8 @@ void Scheduler::Commit(const StepPlan& plan,
   if (!failed && seconds > 0) {
     own.time[plan.lent.size()].Observe(shape, seconds);
     // Steps of candidates alone say nothing of what is asked for.
-    if (shape.decode_rows + shape.chunk_tokens > 0) {
-      NotePromptShare(own, shape, seconds);
+    if (shape.decode_rows > 0 || prompts) {
+      NotePromptShare(own, shape, prompts, seconds);
       planner_.Draw(shape.decode_rows);
     }
   }
@@ -197,10 +206,10 @@ void Scheduler::Commit(const StepPlan& plan,
 // What of the step went to prompts: all that its rows alone would not have
 // taken.
 void Scheduler::NotePromptShare(const DeviceState& own, const StepShape& shape,
-                                double seconds) {
+                                bool prompts, double seconds) {
   double rows = 0;
   if (shape.decode_rows > 0) {
-    rows = shape.chunk_tokens == 0
+    rows = !prompts
                ? seconds
                : TimeOf(own).Predict({.decode_rows = shape.decode_rows,
                                       .decode_attended = shape.decode_attended,

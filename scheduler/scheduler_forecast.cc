@@ -69,8 +69,9 @@ double Scheduler::PrefillWait(const DeviceState& device,
   PromptWork work = device.prefill_left;
   // What the step computes is in its own time. Of requests that have ended it
   // is no longer in the work.
-  work.tokens -= std::min<uint64_t>(work.tokens, device.in_flight.chunk_tokens);
-  work.attended -= std::min(work.attended, device.in_flight.chunk_attended);
+  work.tokens -=
+      std::min<uint64_t>(work.tokens, device.prompts_in_flight.tokens);
+  work.attended -= std::min(work.attended, device.prompts_in_flight.attended);
   work += ahead;
   return step + PromptSeconds(device, work);
 }

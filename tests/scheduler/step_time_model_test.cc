@@ -67,6 +67,15 @@ double ErrorOn(const StepTimeModel& model, const Device& device, Step step,
   return sum / count;
 }
 
+TEST(StepShapeTest, AStreamThatCatchesUpIsAnAppend) {
+  StepShape one, many, chunk;
+  one.AddStreamRows(100, 1);
+  EXPECT_EQ(one, (StepShape{.decode_attended = 101, .stream_rows = 1}));
+  many.AddStreamRows(100, 7);
+  chunk.AddChunk(100, 7);
+  EXPECT_EQ(many, chunk);
+}
+
 TEST(StepTimeModelTest, BelievesItsPriorUntilItSeesAStep) {
   StepTimeModel model({.base = 0.01,
                        .chunk_token = 0.001,

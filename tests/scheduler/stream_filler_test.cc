@@ -11,7 +11,7 @@ namespace braid {
 namespace {
 
 constexpr StepTimeModel::Prior kSteps = {.base = 0.010,
-                                         .chunk_token = 0.0005,
+                                         .chunk_token = 0.001,
                                          .chunk_attended = 0,
                                          .decode_row = 0.001,
                                          .decode_attended = 0,
@@ -271,7 +271,7 @@ TEST_F(NaiveTest, NoWayToFillIsBetter) {
       largest = std::max(largest, c.gains[k][1]);
     }
     ASSERT_NEAR(gain, fill.gain, 1e-12);
-    ASSERT_EQ(shape.stream_rows, fill.rows);
+    ASSERT_EQ(shape.stream_rows + shape.chunk_tokens, fill.rows);
     ASSERT_LE(fill.rows, c.limits.rows);
     if (fill.rows > 0) {
       ASSERT_LE(StepTimeModel(c.steps).Predict(shape), c.limits.seconds);
@@ -330,7 +330,7 @@ TEST_F(NaiveTest, WhateverIsGivenIsWithinTheLimits) {
         if (rows > 0) blocks += needed - std::min(needed, candidate.blocks[s]);
       }
     }
-    ASSERT_EQ(shape.stream_rows, fill.rows);
+    ASSERT_EQ(shape.stream_rows + shape.chunk_tokens, fill.rows);
     ASSERT_EQ(answering, fill.answering);
     ASSERT_EQ(caught_up, fill.caught_up);
     ASSERT_EQ(blocks, fill.blocks);
