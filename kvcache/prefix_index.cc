@@ -180,13 +180,14 @@ uint32_t PrefixIndex::Find(uint32_t tag, uint64_t seed, uint32_t parent,
 // What of the table is in the index, beyond what it published itself. A block
 // may be indexed behind another one than it has in the table: after Clear, when
 // sequences that share it had different copies of what is before it.
-PrefixIndex::Publication PrefixIndex::Begin(uint64_t seed,
+PrefixIndex::Publication PrefixIndex::Begin(const PrefixKeys& keys,
                                             std::span<const TokenId> tokens,
                                             BlockTable& table) const {
   const auto blocks = table.blocks();
   const uint32_t published = table.prefix_use_.published;
   Publication at{
-      .seed = seed,
+      .seed = keys.seed(),
+      .spare = keys.spare(),
       .tokens = tokens,
       .table = table,
       .blocks = published,
@@ -196,7 +197,7 @@ PrefixIndex::Publication PrefixIndex::Begin(uint64_t seed,
   BRAID_CHECK(published == 0 || nodes_[at.last].indexed());
   for (; at.blocks < full; ++at.blocks) {
     const uint32_t block = blocks[at.blocks].value();
-    if (!Continues(nodes_[block], seed, at.last)) break;
+    if (!Continues(nodes_[block], at.seed, at.last)) break;
     at.last = block;
   }
   return at;
@@ -223,9 +224,11 @@ void PrefixIndex::Publish(const PrefixKeys& keys,
   PrefixUse& use = table.prefix_use_;
   const uint32_t full = use.published + more;
   BRAID_CHECK(full <= keys.size());
-  Publication at = Begin(keys.seed(), tokens, table);
-  if (use.published == 0) StartUse(keys, at);
-  AdvanceClock(more);
+  Publication at = Begin(keys, tokens, table);
+  if (!keys.spare()) {
+    if (use.published == 0) StartUse(keys, at);
+    AdvanceClock(more);
+  }
   for (uint32_t i = use.published; i < at.blocks; ++i) {
     Use(table.blocks()[i].value(), keys[i], i, use);
   }
@@ -268,7 +271,8 @@ void PrefixIndex::Insert(uint32_t block, uint64_t key, const Publication& at) {
   node = kNoNode;
   node.tag = TagOf(key);
   node.parent = at.last;
-  node.sampled = history_.Samples(key);
+  node.sampled = !at.spare && history_.Samples(key);
+  if (at.spare) node.reuse_class = kSpareClass;
   if (node.root()) {
     node.set_seed(at.seed);
   } else {
@@ -362,7 +366,8 @@ void PrefixIndex::CheckInvariants() const {
     const uint64_t key =
         PrefixKeys::Next(at.previous_key, at.seed, TokensOf(at.block));
     BRAID_CHECK(node.tag == TagOf(key));
-    BRAID_CHECK(node.sampled == history_.Samples(key));
+    BRAID_CHECK(node.sampled ==
+                (node.reuse_class != kSpareClass && history_.Samples(key)));
     BRAID_CHECK(by_key_.Find(node.tag, [&](uint32_t other) {
       return other == at.block;
     }) == at.block);

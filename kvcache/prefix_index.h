@@ -15,7 +15,8 @@
 // Eviction takes leaves only. Under EvictionOrder::kExpectedReuse each use of a
 // block puts it into a class (reuse_class.h), and of a sample of leaves the one
 // with the lowest score (reuse_model.h) goes, with those above it that are no
-// different. Age is counted in blocks published, not in seconds.
+// different. Age is counted in blocks published, not in seconds. Blocks of
+// spare sequences go before all others, as far as the sample has any.
 //
 // Memory per block of the pool: a node of 32 bytes, 12.8 of the table, and 12
 // per leaf; and beside that the block's own tokens, which are content. The
@@ -164,6 +165,7 @@ class PrefixIndex final {
   // One Publish: where it is, and what is known of the table's request.
   struct Publication {
     uint64_t seed = 0;
+    bool spare = false;
     std::span<const TokenId> tokens;
     BlockTable& table;
     uint32_t blocks = 0;    // in front of here, all of them are indexed
@@ -212,7 +214,7 @@ class PrefixIndex final {
 
   // How many full blocks of `tokens` the table has not published yet.
   uint32_t ToPublish(std::span<const TokenId> tokens, BlockTable& table) const;
-  Publication Begin(uint64_t seed, std::span<const TokenId> tokens,
+  Publication Begin(const PrefixKeys& keys, std::span<const TokenId> tokens,
                     BlockTable& table) const;
   void Insert(uint32_t block, uint64_t key, const Publication& at);
   void Remove(uint32_t block);  // REQUIRES: no children
@@ -224,6 +226,7 @@ class PrefixIndex final {
   void Use(uint32_t block, uint64_t key, uint32_t i, const PrefixUse& use);
   void Supersede(uint32_t block, int children);
   void AdvanceClock(uint32_t blocks);
+  float ScoreOf(ReuseClass of, uint32_t last_use) const;
   void OnCached(BlockId id);
   void OnUncached(BlockId id);
   void AddLeaf(uint32_t block);

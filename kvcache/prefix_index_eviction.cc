@@ -48,6 +48,10 @@ void PrefixIndex::StartUse(const PrefixKeys& keys, const Publication& at) {
 void PrefixIndex::Use(uint32_t block, uint64_t key, uint32_t i,
                       const PrefixUse& use) {
   Node& node = nodes_[block];
+  if (node.reuse_class == kSpareClass) {
+    node.last_use = clock_;
+    return;
+  }
   if (node.uses == 0 && i < use.known) {
     // It was known, and evicted.
     const auto last = node.sampled ? history_.Find(TagOf(key)) : std::nullopt;
@@ -104,6 +108,10 @@ void PrefixIndex::AdvanceClock(uint32_t blocks) {
   model_.Refit();
 }
 
+float PrefixIndex::ScoreOf(ReuseClass of, uint32_t last_use) const {
+  return of == kSpareClass ? -1 : model_.Score(of, clock_ - last_use);
+}
+
 void PrefixIndex::OnCached(BlockId id) {
   if (nodes_[id.value()].first_child == kNone) AddLeaf(id.value());
 }
@@ -152,7 +160,7 @@ PrefixIndex::Victim PrefixIndex::LeastUsefulLeaf() {
   for (uint64_t i = 0; i < sample; ++i, at += step) {
     const Leaf& leaf = leaves_[at >> 16];
     const uint32_t age = clock_ - leaf.last_use;
-    const float score = model_.Score(leaf.reuse_class, age);
+    const float score = ScoreOf(leaf.reuse_class, leaf.last_use);
     if (best == nullptr || score < lowest ||
         (score == lowest && age > clock_ - best->last_use)) {
       second = best == nullptr ? second : lowest;
@@ -199,8 +207,8 @@ void PrefixIndex::EvictFrom(Victim victim, uint32_t free_wanted) {
     const bool alike =
         node.reuse_class == reuse_class && node.last_use == last_use;
     if (pool_.count(BlockState::kFree) >= free_wanted ||
-        (!alike && model_.Score(node.reuse_class, clock_ - node.last_use) >=
-                       victim.next_score)) {
+        (!alike &&
+         ScoreOf(node.reuse_class, node.last_use) >= victim.next_score)) {
       return AddLeaf(block);
     }
   }

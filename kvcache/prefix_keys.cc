@@ -11,8 +11,8 @@
 
 namespace braid {
 
-PrefixKeys::PrefixKeys(uint64_t seed, uint32_t block_tokens)
-    : seed_(seed), block_tokens_(block_tokens) {
+PrefixKeys::PrefixKeys(uint64_t seed, uint32_t block_tokens, bool spare)
+    : seed_(seed), block_tokens_(block_tokens), spare_(spare) {
   BRAID_CHECK(block_tokens > 0);
 }
 

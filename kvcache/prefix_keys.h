@@ -25,7 +25,8 @@ namespace braid {
 class PrefixKeys final {
  public:
   PrefixKeys() = default;  // Of no sequence: may only be assigned to.
-  PrefixKeys(uint64_t seed, uint32_t block_tokens);
+  // `spare`: blocks of this sequence are evicted before all others.
+  PrefixKeys(uint64_t seed, uint32_t block_tokens, bool spare = false);
 
   // Takes the memory for the keys of so many tokens: Extend allocates nothing
   // until there are more.
@@ -36,6 +37,7 @@ class PrefixKeys final {
   void Extend(std::span<const TokenId> tokens);
 
   uint64_t seed() const { return seed_; }
+  bool spare() const { return spare_; }
   uint32_t block_tokens() const { return block_tokens_; }
   // Full blocks.
   uint32_t size() const { return static_cast<uint32_t>(keys_.size()); }
@@ -50,6 +52,7 @@ class PrefixKeys final {
  private:
   uint64_t seed_ = 0;
   uint32_t block_tokens_ = 0;
+  bool spare_ = false;
   std::vector<uint64_t> keys_;
 };
 

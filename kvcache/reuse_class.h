@@ -11,6 +11,8 @@
 //   hub         a common root (a system prompt, a document that is asked
 //   about):
 //               used again at once, by anybody
+//   spare       of a sequence that is a luxury (PARSCALE streams in idle rows):
+//               leaves first, and teaches nothing about the others
 //   superseded  the sequence came back and took another branch here; what hung
 //               below has next to no future
 //
@@ -33,6 +35,7 @@ inline constexpr int kSupersededClasses = 3;
 inline constexpr int kReuseClasses = kFreshClasses + kContinuedClasses +
                                      kUsedAgainClasses + kSupersededClasses + 1;
 inline constexpr uint8_t kHubClass = kReuseClasses - 1;
+inline constexpr uint8_t kSpareClass = kReuseClasses;  // not the model's
 
 // A block with so many children or more is a hub: who branches off there does
 // not supersede anybody.

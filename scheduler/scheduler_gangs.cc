@@ -34,7 +34,8 @@ PrefixKeys Scheduler::KeysOf(const Request& request, uint32_t stream) const {
     seed = Hash64Of(std::span<const uint64_t>(
         {seed, set->fingerprint, stream, request.gang > 1 ? 1u : 0u}));
   }
-  return PrefixKeys(seed, config_.block_tokens);
+  return PrefixKeys(seed, config_.block_tokens,
+                    /*spare=*/stream > 0 && request.elastic());
 }
 
 void Scheduler::ExtendKeys(Request& request) const {

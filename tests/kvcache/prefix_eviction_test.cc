@@ -37,8 +37,8 @@ class Cache {
   }
 
   // The blocks hit.
-  uint32_t Serve(const Tokens& tokens, uint64_t seed = 0) {
-    PrefixKeys keys(seed, kBlockTokens);
+  uint32_t Serve(const Tokens& tokens, uint64_t seed = 0, bool spare = false) {
+    PrefixKeys keys(seed, kBlockTokens, spare);
     keys.Extend(tokens);
     const PrefixMatch match = index_.Match(keys, tokens);
     BlockTable table = pool_.Share(match.blocks);
@@ -66,6 +66,29 @@ uint64_t Hits(EvictionOrder order, uint32_t cached, int requests,
   for (int i = 0; i < requests; ++i)
     hits += cache.Serve(Sequence(sequence_of(i)));
   return hits;
+}
+
+// Sequences that nobody misses take the room that is there, and come back from
+// it; but however many come, they push out nobody but each other.
+TEST(PrefixEvictionTest, SpareSequencesLeaveFirst) {
+  Cache cache(10 * kChain, EvictionOrder::kExpectedReuse);
+  for (TokenId id = 0; id < 5; ++id) cache.Serve(Sequence(id));
+  for (TokenId id = 100; id < 105; ++id) cache.Serve(Sequence(id), 1, true);
+  for (TokenId id = 100; id < 105; ++id) {
+    EXPECT_EQ(cache.Serve(Sequence(id), 1, true), kChain) << id;
+  }
+  for (TokenId id = 200; id < 300; ++id) cache.Serve(Sequence(id), 1, true);
+  for (TokenId id = 0; id < 5; ++id) {
+    EXPECT_EQ(cache.Cached(Sequence(id)), kChain) << id;
+  }
+  // Others push them out, and nobody else.
+  for (TokenId id = 5; id < 10; ++id) cache.Serve(Sequence(id));
+  for (TokenId id = 0; id < 10; ++id) {
+    EXPECT_EQ(cache.Cached(Sequence(id)), kChain) << id;
+  }
+  for (TokenId id = 295; id < 300; ++id) {
+    EXPECT_EQ(cache.Serve(Sequence(id), 1, true), 0u) << id;
+  }
 }
 
 TEST(PrefixEvictionTest, AScanDoesNotPushOutWhatIsInUse) {
