@@ -44,8 +44,9 @@ def grids(workers):
                                  refuse=refuse)),
         "least-load": list(grid("least-load", [p7, p6, p5, p4],
                                 refuse=refuse)),
-        "dynamo": list(grid("dynamo", [p6, p5], overlap=[1, 3],
-                            refuse=refuse)),
+        # Its weight of the overlap decides nothing where prefill workers have
+        # no decode blocks.
+        "dynamo": list(grid("dynamo", [p7, p6, p5, p4], refuse=refuse)),
         "mooncake": list(grid("mooncake", [p7, p6, p5, p4], refuse=refuse)),
         "sticky": list(grid("sticky", [p6, p5],
                             saturation=[32768, 131072], refuse=refuse)),
@@ -80,7 +81,8 @@ def main():
     parser.add_argument("--cluster", default=str(
         ROOT / "bench/clusters/h200x16_qwen3_32b.json"))
     parser.add_argument("--requests", type=int, default=4000)
-    parser.add_argument("--policies", default="")
+    parser.add_argument("--policies", default="",
+                        help="only these; what --out holds of others is kept")
     parser.add_argument("--jobs", type=int, default=1,
                         help="trials at a time")
     parser.add_argument("--out", default=str(
@@ -89,6 +91,11 @@ def main():
 
     chosen = {}
     path = pathlib.Path(args.out)
+    if args.policies and path.exists():
+        found = json.loads(path.read_text())
+        if found["requests"] != args.requests:
+            parser.error(f"{path} is of {found['requests']} requests")
+        chosen = found["policies"]
     for name, trials in grids(workers_of(args.cluster)).items():
         if args.policies and name not in args.policies.split(","):
             continue
