@@ -50,133 +50,6 @@ std::span<const TokenId> PrefixIndex::TokensOf(uint32_t block) const {
   return {tokens_.data() + size_t{block} * block_tokens_, block_tokens_};
 }
 
-template <typename Visit>
-void PrefixIndex::ForEachMatch(const PrefixKeys& keys,
-                               std::span<const TokenId> tokens,
-                               Visit visit) const {
-  BRAID_CHECK(keys.block_tokens() == block_tokens_);
-  const auto full = static_cast<uint32_t>(tokens.size() / block_tokens_);
-  BRAID_CHECK(full <= keys.size());
-  constexpr uint32_t kShortRun = 4;
-  Walk walk{.keys = keys, .tokens = tokens, .end = full};
-  while (walk.at < full) {
-    const uint32_t block = Find(TagOf(keys[walk.at]), keys.seed(), walk.last,
-                                TokensOf(tokens, walk.at));
-    if (block == kNone) return;
-    walk.last = block;
-    ++walk.at;
-    visit(block);
-    if (FollowRun(walk, visit) < kShortRun && !FollowKeys(walk, visit)) return;
-  }
-}
-
-bool PrefixIndex::Advance(Walk& walk, uint32_t block) const {
-  if (!Holds(block, walk.keys.seed(), walk.last,
-             TokensOf(walk.tokens, walk.at))) {
-    return false;
-  }
-  walk.last = block;
-  ++walk.at;
-  return true;
-}
-
-// Blocks of a sequence were taken from the pool together, and in an aged pool
-// too most of them lie one behind the other: there they need not be searched.
-template <typename Visit>
-uint32_t PrefixIndex::FollowRun(Walk& walk, Visit visit) const {
-  constexpr uint32_t kAhead = 12;
-  const auto last_block = static_cast<uint32_t>(nodes_.size() - 1);
-  const uint32_t begin = walk.at;
-  const uint32_t most = std::min(walk.end - walk.at, last_block - walk.last);
-  for (uint32_t i = 1; i <= std::min(most, kAhead); ++i) {
-    PrefetchBlock(walk.last + i);
-  }
-  while (walk.at - begin < most) {
-    PrefetchBlock(std::min(walk.last + kAhead, last_block));
-    if (!Advance(walk, walk.last + 1)) break;
-    visit(walk.last);
-  }
-  return walk.at - begin;
-}
-
-// The general case, for some blocks. All keys are known, so memory is asked for
-// well before it is needed: first the bucket of the table, then what that
-// names. False: nothing is known behind here.
-template <typename Visit>
-bool PrefixIndex::FollowKeys(Walk& walk, Visit visit) const {
-  constexpr uint32_t kBlocks = 256, kBucketAhead = 32, kNodeAhead = 16;
-  const PrefixKeys& keys = walk.keys;
-  const uint32_t begin = walk.at;
-  const uint32_t end = begin + std::min(kBlocks, walk.end - begin);
-  std::array<uint32_t, kNodeAhead> candidates;  // of block i at i % kNodeAhead
-  const auto look_ahead = [&](uint32_t i) {
-    const uint32_t block = by_key_.Candidate(TagOf(keys[i]));
-    candidates[i % kNodeAhead] = block;
-    if (block != kNone) PrefetchBlock(block);
-  };
-  for (uint32_t i = begin; i < std::min(end, begin + kBucketAhead); ++i) {
-    by_key_.Prefetch(TagOf(keys[i]));
-  }
-  for (uint32_t i = begin; i < std::min(end, begin + kNodeAhead); ++i) {
-    look_ahead(i);
-  }
-  while (walk.at < end) {
-    const uint32_t i = walk.at;
-    const uint32_t candidate = candidates[i % kNodeAhead];
-    if (i + kBucketAhead < end) {
-      by_key_.Prefetch(TagOf(keys[i + kBucketAhead]));
-    }
-    if (i + kNodeAhead < end) look_ahead(i + kNodeAhead);
-    if (candidate == kNone || !Advance(walk, candidate)) {
-      // It did not find room in its bucket, or another one has its tag.
-      const uint32_t block = Find(TagOf(keys[i]), keys.seed(), walk.last,
-                                  TokensOf(walk.tokens, i));
-      if (block == kNone) return false;
-      walk.last = block;
-      ++walk.at;
-    }
-    visit(walk.last);
-  }
-  return true;
-}
-
-PrefixMatch PrefixIndex::Match(const PrefixKeys& keys,
-                               std::span<const TokenId> tokens,
-                               PrefixMatch reuse) const {
-  reuse.blocks.clear();
-  ForEachMatch(keys, tokens,
-               [&](uint32_t block) { reuse.blocks.push_back(BlockId(block)); });
-  reuse.tokens = static_cast<uint32_t>(reuse.blocks.size()) * block_tokens_;
-  return reuse;
-}
-
-PrefixMatch PrefixIndex::Match(uint64_t seed,
-                               std::span<const TokenId> tokens) const {
-  PrefixKeys keys(seed, block_tokens_);
-  keys.Extend(tokens);
-  return Match(keys, tokens);
-}
-
-uint32_t PrefixIndex::CountMatch(const PrefixKeys& keys,
-                                 std::span<const TokenId> tokens) const {
-  uint32_t blocks = 0;
-  ForEachMatch(keys, tokens, [&](uint32_t) { ++blocks; });
-  return blocks;
-}
-
-bool PrefixIndex::Holds(uint32_t block, uint64_t seed, uint32_t parent,
-                        std::span<const TokenId> tokens) const {
-  return Continues(nodes_[block], seed, parent) &&
-         std::memcmp(TokensOf(block).data(), tokens.data(),
-                     tokens.size_bytes()) == 0;
-}
-
-uint32_t PrefixIndex::Find(uint32_t tag, uint64_t seed, uint32_t parent,
-                           std::span<const TokenId> tokens) const {
-  return by_key_.Find(
-      tag, [&](uint32_t block) { return Holds(block, seed, parent, tokens); });
-}
-
 // What of the table is in the index, beyond what it published itself. A block
 // may be indexed behind another one than it has in the table: after Clear, when
 // sequences that share it had different copies of what is before it.
@@ -283,7 +156,7 @@ void PrefixIndex::Insert(uint32_t block, uint64_t key, const Publication& at) {
   std::memcpy(&tokens_[size_t{block} * block_tokens_],
               TokensOf(at.tokens, at.blocks).data(),
               block_tokens_ * sizeof(TokenId));
-  by_key_.Insert(node.tag, block);
+  by_key_.Insert(node.tag, block, node.parent);
   pool_.SetIndexed(BlockId(block));
   ++stats_.blocks_inserted;
 }
@@ -368,7 +241,7 @@ void PrefixIndex::CheckInvariants() const {
     BRAID_CHECK(node.tag == TagOf(key));
     BRAID_CHECK(node.sampled ==
                 (node.reuse_class != kSpareClass && history_.Samples(key)));
-    BRAID_CHECK(by_key_.Find(node.tag, [&](uint32_t other) {
+    BRAID_CHECK(by_key_.Find(node.tag, node.parent, [&](uint32_t other) {
       return other == at.block;
     }) == at.block);
     uint32_t previous = kNone;

@@ -18,8 +18,8 @@
 // different. Age is counted in blocks published, not in seconds. Blocks of
 // spare sequences go before all others, as far as the sample has any.
 //
-// Memory per block of the pool: a node of 32 bytes, 12.8 of the table, and 12
-// per leaf; and beside that the block's own tokens, which are content. The
+// Memory per block of the pool: a node of 32 bytes, 16 of the table, and 12 per
+// leaf; and beside that the block's own tokens, which are content. The
 // history is bounded by EvictionConfig.
 //
 // Thread safety: not thread-safe; lives on the engine thread with its pool.
@@ -177,35 +177,17 @@ class PrefixIndex final {
                                     uint32_t i) const {
     return tokens.subspan(size_t{i} * block_tokens_, block_tokens_);
   }
-  // One Match: how far it has come.
-  struct Walk {
-    const PrefixKeys& keys;
-    std::span<const TokenId> tokens;
-    uint32_t end = 0;       // full blocks of the tokens
-    uint32_t at = 0;        // of these, the next one to be found
-    uint32_t last = kRoot;  // the one found before it
-  };
-  template <typename Visit>
-  void ForEachMatch(const PrefixKeys& keys, std::span<const TokenId> tokens,
-                    Visit visit) const;
-  template <typename Visit>
-  uint32_t FollowRun(Walk& walk, Visit visit) const;
-  template <typename Visit>
-  bool FollowKeys(Walk& walk, Visit visit) const;
-  // To this block, if it is the one wanted.
-  bool Advance(Walk& walk, uint32_t block) const;
-  void PrefetchBlock(uint32_t block) const {
-    __builtin_prefetch(&nodes_[block]);
+  // prefix_index_match.cc
+
+  class Walk;
+  void PrefetchTokens(uint32_t block) const {
     __builtin_prefetch(&tokens_[size_t{block} * block_tokens_]);
   }
   uint32_t TagOf(uint64_t key) const {
     return static_cast<uint32_t>(key) & tag_mask_;
   }
-  // Whether the block stands behind `parent`, holds these tokens, and is of
-  // this seed if it is a root.
-  bool Holds(uint32_t block, uint64_t seed, uint32_t parent,
-             std::span<const TokenId> tokens) const;
-  // The block that does, or kNone.
+  // The block that stands behind `parent`, holds these tokens, and is of this
+  // seed if it is a root; or kNone.
   uint32_t Find(uint32_t tag, uint64_t seed, uint32_t parent,
                 std::span<const TokenId> tokens) const;
   bool Continues(const Node& node, uint64_t seed, uint32_t parent) const {

@@ -75,7 +75,7 @@ void ReuseHistory::Append(uint32_t tag, Use use, ReuseModel& model) {
     Forget(next_);
   }
   ring_[next_] = {tag, use};
-  table_.Insert(tag, next_);
+  table_.Insert(tag, next_, tag);
   ++Waiting(use);
   next_ = next_ + 1 == ring_.size() ? 0 : next_ + 1;
 }

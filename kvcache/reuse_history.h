@@ -71,7 +71,7 @@ class ReuseHistory final {
     return waiting_[(use.when >> epoch_shift_) % kEpochs * classes_ + use.as];
   }
   uint32_t Place(uint32_t tag) const {
-    return table_.Find(tag, [](uint32_t) { return true; });
+    return table_.Find(tag, tag, [](uint32_t) { return true; });
   }
   void Forget(uint32_t place);
   void Append(uint32_t tag, Use use, ReuseModel& model);

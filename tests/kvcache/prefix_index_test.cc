@@ -67,11 +67,12 @@ TEST_F(PrefixIndexTest, SeedsDoNotShare) {
 }
 
 // Chains of which each piece of `run` blocks lies together in the pool.
-void CheckMatchesOfChains(uint32_t run, int tag_bits) {
-  SCOPED_TRACE(::testing::Message() << "runs of " << run);
-  constexpr uint32_t kChains = 3, kBlocks = 200;
+void CheckMatchesOfChains(uint32_t run, uint32_t block_tokens, int tag_bits) {
+  SCOPED_TRACE(::testing::Message() << "runs of " << run << " blocks of "
+                                    << block_tokens << " tokens");
+  constexpr uint32_t kChains = 3, kBlocks = 600;
   BlockPool pool(PoolId(1), kChains * kBlocks);
-  PrefixIndex index(pool, 2, {}, tag_bits);
+  PrefixIndex index(pool, block_tokens, {}, tag_bits);
   std::vector<BlockTable> tables(kChains);
   for (BlockTable& table : tables) table = BlockTable(pool);
   for (uint32_t n = 0; n < kBlocks; n += run) {
@@ -80,14 +81,18 @@ void CheckMatchesOfChains(uint32_t run, int tag_bits) {
     }
   }
   for (uint32_t i = 0; i < kChains; ++i) {
-    Tokens tokens(kBlocks * 2, static_cast<TokenId>(i));
+    Tokens tokens(kBlocks * block_tokens, static_cast<TokenId>(i));
     tables[i].UseUpTo(kBlocks);
     index.Publish(kSeed, tokens, tables[i]);
-    for (const uint32_t other : {0u, 1u, 3u, 4u, 50u, 63u, 64u, 70u, 199u}) {
-      tokens[other * 2] ^= 64;
-      EXPECT_THAT(index.Match(kSeed, tokens).blocks,
-                  ElementsAreArray(tables[i].blocks().first(other)));
-      tokens[other * 2] ^= 64;
+    for (const uint32_t other : {0u, 1u, 3u, 7u, 8u, 50u, 64u, 70u, 599u}) {
+      // The first token of a block, or the last one.
+      for (const uint32_t token : {0u, block_tokens - 1}) {
+        TokenId& changed = tokens[other * block_tokens + token];
+        changed ^= 64;
+        EXPECT_THAT(index.Match(kSeed, tokens).blocks,
+                    ElementsAreArray(tables[i].blocks().first(other)));
+        changed ^= 64;
+      }
     }
     EXPECT_THAT(index.Match(kSeed, tokens).blocks,
                 ElementsAreArray(tables[i].blocks()));
@@ -96,9 +101,11 @@ void CheckMatchesOfChains(uint32_t run, int tag_bits) {
 }
 
 TEST_F(PrefixIndexTest, FindsChainsHoweverTheyLieInThePool) {
-  for (const uint32_t run : {1, 2, 3, 5, 17, 200}) {
-    CheckMatchesOfChains(run, 32);
-    CheckMatchesOfChains(run, 6);
+  for (const uint32_t run : {1, 2, 3, 5, 17, 600}) {
+    for (const uint32_t block_tokens : {2, 16, 24}) {
+      CheckMatchesOfChains(run, block_tokens, 32);
+      CheckMatchesOfChains(run, block_tokens, 6);
+    }
   }
 }
 

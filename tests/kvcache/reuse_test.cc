@@ -70,6 +70,7 @@ TEST(ReuseModelTest, WaitingBlocksCountOnce) {
 }
 
 TEST(SlotTableTest, AgreesWithAMap) {
+  int found = 0;                                   // in two buckets
   for (const uint64_t tags : {3, 200, 1 << 30}) {  // Few tags: long searches.
     Rng rng(1);
     constexpr uint32_t kItems = 64;
@@ -78,6 +79,7 @@ TEST(SlotTableTest, AgreesWithAMap) {
     const auto some_tag = [&] {
       return static_cast<uint32_t>((rng.Below(tags) << 32) / tags);
     };
+    const auto word = [](uint32_t item) { return item % 3; };
     for (int step = 0; step < 100'000; ++step) {
       const auto item = static_cast<uint32_t>(rng.Below(kItems));
       if (const auto it = twin.find(item); it != twin.end()) {
@@ -85,19 +87,25 @@ TEST(SlotTableTest, AgreesWithAMap) {
         twin.erase(it);
       } else {
         twin[item] = some_tag();
-        table.Insert(twin[item], item);
+        table.Insert(twin[item], item, word(item));
       }
       const auto wanted = static_cast<uint32_t>(rng.Below(kItems));
       const auto it = twin.find(wanted);
       const uint32_t tag = it == twin.end() ? some_tag() : it->second;
-      ASSERT_EQ(table.Find(tag, [&](uint32_t i) { return i == wanted; }),
+      const auto is_wanted = [&](uint32_t i) { return i == wanted; };
+      ASSERT_EQ(table.Find(tag, word(wanted), is_wanted),
                 it == twin.end() ? SlotTable::kNone : wanted);
-      table.Find(tag, [&](uint32_t i) {
-        EXPECT_EQ(twin.at(i), tag);
-        return false;
-      });
+      ASSERT_EQ(table.Find(tag, word(wanted) + 1, is_wanted), SlotTable::kNone);
+      const SlotTable::Entry candidate =
+          table.Candidate(table.SecondBucket(table.FirstBucket(tag), tag), tag);
+      if (candidate.item != SlotTable::kNone) {
+        ASSERT_EQ(twin.at(candidate.item) & 0xffff, tag & 0xffff);
+        ASSERT_EQ(candidate.word, word(candidate.item));
+        found += candidate.item == wanted;
+      }
     }
   }
+  EXPECT_GT(found, 10'000);
 }
 
 TEST(ReuseHistoryTest, AgreesWithANaiveTwin) {
