@@ -8,9 +8,8 @@
 //               for this turn alone (long, does not); the oftener the end of
 //               that prefix was used, the surer
 //   used again  part of a known prefix: the more turns, the surer the next
-//   hub         a common root (a system prompt, a document that is asked
-//   about):
-//               used again at once, by anybody
+//   hub         a common root (a system prompt, a document that many ask
+//               about): used again at once, by anybody
 //   spare       of a sequence that is a luxury (PARSCALE streams in idle rows):
 //               leaves first, and teaches nothing about the others
 //   superseded  the sequence came back and took another branch here; what hung
