@@ -18,8 +18,8 @@
 // different. Age is counted in blocks published, not in seconds. Blocks of
 // spare sequences go before all others, as far as the sample has any.
 //
-// Memory per block of the pool: a node of 32 bytes, 16 of the table, and 12 per
-// leaf; and beside that the block's own tokens, which are content. The
+// Memory per block of the pool: a node of 32 bytes, 21.3 of the table, and 12
+// per leaf; and beside that the block's own tokens, which are content. The
 // history is bounded by EvictionConfig.
 //
 // Thread safety: not thread-safe; lives on the engine thread with its pool.

@@ -40,7 +40,7 @@ class SlotTable final {
 
   // A search in pieces, for who knows well before what will be searched: each
   // piece asks for the memory that the next one reads. None has a branch that
-  // depends on where the item is; that, one in twenty times, would be
+  // depends on where the item is; that, one in sixty times, would be
   // mispredicted.
 
   // The bucket that the item should be in.
@@ -117,8 +117,9 @@ class SlotTable final {
  private:
   static constexpr int kSlots = 6;
   static constexpr uint32_t kFull = (1u << kSlots) - 1;
-  // One item in twenty finds its bucket full then.
-  static constexpr uint32_t kWantedInBucket = 4;
+  // One item in sixty finds its bucket full then, one in five hundred the next
+  // one too.
+  static constexpr uint32_t kWantedInBucket = 3;
   static constexpr uint32_t kMostItems = 1u << (32 - kSlots);
 
   struct alignas(64) Bucket {
