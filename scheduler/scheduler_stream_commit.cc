@@ -73,7 +73,7 @@ void Scheduler::CloseStreams(Request& request) {
 // another.
 void Scheduler::StartStreams(const StepPlan& plan) {
   for (const PlannedRows& rows : plan.rows) {
-    if (rows.stream == 0) continue;
+    if (rows.kind != RowKind::kStream) continue;
     Request& request = requests_.at(rows.slot);
     RequestStream& stream = request.streams[rows.stream - 1];
     if (!request.elastic() || stream.blocks.pool() != nullptr) continue;
