@@ -233,12 +233,14 @@ class Scheduler final {
   TimePoint LatestStart(const Request& request,
                         const DeviceState& prefill) const;
 
-  // scheduler_binding.cc
+  // scheduler_split.cc
   void PlanSplit();
+  SplitMode PlannedMode() const;
+
+  // scheduler_binding.cc
   template <typename Visit>
   void VisitQueued(const Request& request, Visit visit) const;
   std::optional<Placement> Choose(const Request& request);
-  SplitMode PlannedMode() const;
   // In its pool, of the prompt that Choose has looked at last.
   uint32_t CachedFor(const DeviceState& device) const {
     return matched_[device.config.pool.value()];

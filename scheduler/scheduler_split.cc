@@ -1,0 +1,74 @@
+// The layout that is planned rather than configured: how many devices only
+// decode, and which.
+#include <algorithm>
+#include <tuple>
+#include <vector>
+
+#include "scheduler/scheduler.h"
+
+namespace braid {
+
+// Of a planned layout, each is placed as if it were configured.
+SplitMode Scheduler::PlannedMode() const {
+  if (!plans_split_) return split();
+  return decode_devices_ == 0 ? SplitMode::kOff : SplitMode::kOn;
+}
+
+// How many devices only decode, and which: those that do already, then those
+// with the most rows.
+void Scheduler::PlanSplit() {
+  if (!plans_split_) return;
+  uint32_t n = 0;
+  const DeviceState* known = nullptr;
+  for (const DeviceState& device : devices_) {
+    if (!device.up) continue;
+    ++n;
+    if (known == nullptr ||
+        TimeOf(device).observed() > TimeOf(*known).observed()) {
+      known = &device;
+    }
+  }
+  if (known == nullptr || !IsWarm(*known)) return;
+  const uint32_t decode = planner_.Plan(
+      {.time = &TimeOf(*known),
+       .max_chunk = std::min(config_.prefill_chunk, known->config.max_rows),
+       .max_rows = known->config.max_rows,
+       .kv_tokens = uint64_t{pool(known->config.pool).capacity()} *
+                    config_.block_tokens},
+      n, now_);
+  const auto decodes = [](const DeviceState& device) {
+    return device.role == DeviceRole::kDecode;
+  };
+  // Devices that came back have the role that they had.
+  uint32_t decoding = 0;
+  bool settled = decode == decode_devices_;
+  for (const DeviceState& device : devices_) {
+    if (!device.up) continue;
+    decoding += decodes(device);
+    settled &= (device.role == DeviceRole::kBoth) == (decode == 0);
+  }
+  if (settled && decoding == decode) return;
+  decode_devices_ = decode;
+  std::vector<DeviceState*> order;
+  for (DeviceState& device : devices_) {
+    if (device.up) order.push_back(&device);
+  }
+  std::ranges::sort(order, [&](const DeviceState* a, const DeviceState* b) {
+    return std::tuple(!decodes(*a), b->bound, a->index) <
+           std::tuple(!decodes(*b), a->bound, b->index);
+  });
+  for (uint32_t i = 0; i < order.size(); ++i) {
+    const DeviceRole role = decode == 0  ? DeviceRole::kBoth
+                            : i < decode ? DeviceRole::kDecode
+                                         : DeviceRole::kPrefill;
+    if (order[i]->role == role) continue;
+    order[i]->role = role;
+    LogDevice(DecisionKind::kRole,
+              role == DeviceRole::kBoth     ? "planned-both"
+              : role == DeviceRole::kDecode ? "planned-decode"
+                                            : "planned-prefill",
+              *order[i]);
+  }
+}
+
+}  // namespace braid
