@@ -93,6 +93,8 @@ struct QueuedWork {
 
 struct DeviceState {
   static constexpr double kLoadMemory = 10;  // seconds
+  // Steps after which a model is more than a guess.
+  static constexpr uint64_t kWarmSteps = 8;
 
   DeviceState(const SchedulerDevice& device, uint32_t place, size_t devices,
               size_t classes)
@@ -100,6 +102,7 @@ struct DeviceState {
         index(place),
         role(device.role),
         time(devices, StepTimeModel(device.prior)),
+        guess(time),
         bound_by_class(classes) {}
 
   double PromptLoad(TimePoint now) const {
@@ -110,6 +113,15 @@ struct DeviceState {
   void NotePrompts(TimePoint now) {
     prompt_load = PromptLoad(now) + ToSeconds(now - step_begin) / kLoadMemory;
     load_at = now;
+  }
+  // A step on the cores of `lent` others took so long.
+  void Learn(size_t lent, const StepShape& shape, double seconds) {
+    time[lent].Observe(shape, seconds);
+    for (size_t i = 0; i < guess.size(); ++i) {
+      if (time[i].observed() >= kWarmSteps) continue;
+      guess[i].Observe(shape, seconds * static_cast<double>(1 + lent) /
+                                  static_cast<double>(1 + i));
+    }
   }
   bool idle() const { return up && !running && !lent; }
   // Nothing to run, and nothing that will be its own soon.
@@ -136,8 +148,10 @@ struct DeviceState {
   bool lent = false;     // its cores work for another device's step
   TimePoint step_begin;  // of the step in flight
   TimePoint step_end;    // predicted
-  // By the number of devices that lend their cores to a step.
-  std::vector<StepTimeModel> time;
+  // By the number of devices that lend their cores to a step. And the same from
+  // steps on any number, as if time went with the cores: what is believed while
+  // none was seen.
+  std::vector<StepTimeModel> time, guess;
 
   // Requests that decode here, from admission to the end.
   uint32_t bound = 0;

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "scheduler/placement_lending.h"
+
 namespace braid {
 namespace {
 
@@ -14,18 +16,18 @@ StepShape DecodeShape(const DeviceView& device) {
 // Prompt tokens of a step beside those rows. The context is taken as half of
 // the prompt wherever the cached part ends: a longer prefix must not make
 // chunks look smaller.
-uint32_t ChunkBeside(const PlacementQuery& query, const DeviceView& device,
+uint32_t ChunkBeside(const PlacementQuery& query, const StepTimeModel& time,
                      const StepShape& rows, double budget) {
   if (budget <= 0) return query.max_chunk;
-  const uint32_t fits = device.time->LargestChunk(rows, query.prompt_tokens / 2,
-                                                  query.max_chunk, budget);
+  const uint32_t fits =
+      time.LargestChunk(rows, query.prompt_tokens / 2, query.max_chunk, budget);
   return std::max({fits, std::min(query.min_chunk, query.max_chunk), 1u});
 }
 
-double StepWith(const PlacementQuery& query, const DeviceView& device,
+double StepWith(const PlacementQuery& query, const StepTimeModel& time,
                 StepShape rows, uint32_t chunk) {
   rows.AddChunk(query.prompt_tokens / 2, chunk);
-  return device.time->Predict(rows);
+  return time.Predict(rows);
 }
 
 // Share of the device's steps that will carry prompts to come while a request
@@ -35,6 +37,8 @@ double StepWith(const PlacementQuery& query, const DeviceView& device,
 // are few (tests/scheduler/placement_mix_test.cc).
 double ExpectedMix(const PlacementQuery& query, const DeviceView& device) {
   if (query.split != SplitMode::kAuto) return 0;
+  // A row anywhere takes the cores that prompts would have.
+  if (device.lends()) return query.prompt_share;
   switch (device.role) {
     case DeviceRole::kPrefill:
       return 0.7;
@@ -53,12 +57,21 @@ double BeyondTarget(const DeviceView& device, double seconds, double before) {
   return std::max(0.0, seconds - std::max(device.tightest_tpot, before));
 }
 
+// What a second counts by which a prompt there makes rows come later.
+double StallWeight(const PlacementQuery& query, const PlacementWeights& weights,
+                   const DeviceView& device) {
+  if (device.lends()) return weights.stall;
+  const bool guarded =
+      query.split == SplitMode::kAuto && device.role == DeviceRole::kDecode;
+  return guarded ? weights.guard : weights.slack;
+}
+
 }  // namespace
 
 PrefillCost PrefillCostOf(const PlacementQuery& query,
                           const PlacementWeights& weights,
                           const DeviceView& device) {
-  const StepTimeModel& time = *device.time;
+  const StepTimeModel& time = StepsOf(query, device);
   // The last token is always computed: its logits are wanted.
   const uint32_t cached =
       std::min(device.cached_tokens, query.prompt_tokens - 1);
@@ -66,7 +79,7 @@ PrefillCost PrefillCostOf(const PlacementQuery& query,
   const StepShape rows = DecodeShape(device);
   uint32_t chunk = std::max(query.max_chunk, 1u);
   if (device.decode_rows > 0) {
-    chunk = ChunkBeside(query, device, rows, device.tightest_tpot);
+    chunk = ChunkBeside(query, time, rows, device.tightest_tpot);
   }
   const double steps = std::ceil(static_cast<double>(uncached) / chunk);
   const double step_before = time.Predict(rows);
@@ -79,19 +92,24 @@ PrefillCost PrefillCostOf(const PlacementQuery& query,
   cost.wait = device.prefill_wait;
   cost.compute = steps * step_before + prompt_alone;
   cost.others = weights.work * cost.compute;
-  if (device.decode_rows > 0) {
-    const double step =
-        StepWith(query, device, rows, std::min(chunk, uncached));
-    cost.damage = device.decode_rows * prompt_alone;
-    const double harm =
-        std::min(cost.damage, device.decode_rows * steps *
-                                  BeyondTarget(device, step, step_before));
-    const bool guarded =
-        query.split == SplitMode::kAuto && device.role == DeviceRole::kDecode;
-    cost.others += (guarded ? weights.guard : weights.slack) * cost.damage +
-                   weights.harm * harm;
+  const double stall = StallWeight(query, weights, device);
+  if (device.lends()) {
+    cost.others *= DevicesTaken(query, device);
+    if (!device.used()) {
+      cost.damage = CallBackSeconds(query, device, cost.compute);
+      cost.others += stall * cost.damage;
+    }
   }
-  if (query.split != SplitMode::kOff) {
+  if (device.decode_rows > 0) {
+    const double step = StepWith(query, time, rows, std::min(chunk, uncached));
+    const double delay = device.decode_rows * prompt_alone;
+    cost.damage += delay;
+    const double harm =
+        std::min(delay, device.decode_rows * steps *
+                            BeyondTarget(device, step, step_before));
+    cost.others += stall * delay + weights.harm * harm;
+  }
+  if (query.split != SplitMode::kOff && !device.lends()) {
     if (device.role == DeviceRole::kDecode) cost.others += weights.role;
     if (device.decoding && !device.prefilling) cost.others += weights.turn;
   }
@@ -105,7 +123,7 @@ DecodeCost DecodeCostOf(const PlacementQuery& query,
   DecodeCost cost;
   cost.wait = device.credit_wait;
   if (tokens == 0) return cost;
-  const StepTimeModel& time = *device.time;
+  const StepTimeModel& time = RowStepsOf(query, device);
   const StepShape before = DecodeShape(device);
   StepShape with = before;
   with.AddDecodeRow(query.prompt_tokens + tokens / 2);
@@ -114,7 +132,9 @@ DecodeCost DecodeCostOf(const PlacementQuery& query,
 
   // Share of its steps that carry a chunk of the prompts that queue there,
   // which are taken to be like this one.
-  const double mixed = std::min(1.0, device.prefill_wait / (tokens * step));
+  // Where work gathers they are done before its own is.
+  const double mixed =
+      device.lends() ? 0 : std::min(1.0, device.prefill_wait / (tokens * step));
   double chunk_seconds = 0;
   if (mixed > 0) {
     double budget = query.tpot_target;
@@ -123,8 +143,8 @@ DecodeCost DecodeCostOf(const PlacementQuery& query,
                           : device.tightest_tpot;
     }
     const uint32_t chunk =
-        std::min(query.prompt_tokens, ChunkBeside(query, device, with, budget));
-    chunk_seconds = StepWith(query, device, with, chunk) - step;
+        std::min(query.prompt_tokens, ChunkBeside(query, time, with, budget));
+    chunk_seconds = StepWith(query, time, with, chunk) - step;
   }
   cost.tpot = step + mixed * chunk_seconds;
   cost.tokens = tokens * cost.tpot;
@@ -142,7 +162,12 @@ DecodeCost DecodeCostOf(const PlacementQuery& query,
                        (device.decode_rows > 0 ? step - step_before : step);
   cost.others =
       weights.slack * cost.damage + weights.harm * harm + weights.work * taken;
-  if (query.split != SplitMode::kOff) {
+  if (device.lends() && !IsHome(query, device)) {
+    const double lost = CallBackSeconds(query, device, cost.tokens / 2);
+    cost.damage += lost;
+    cost.others += weights.kept * lost;
+  }
+  if (query.split != SplitMode::kOff && !device.lends()) {
     if (device.role == DeviceRole::kPrefill) cost.others += weights.role;
     if (device.prefilling && !device.decoding) cost.others += weights.turn;
   }

@@ -15,6 +15,10 @@
 // `start` and the hand-over belongs to one side alone, so n devices are priced
 // in O(n), and few pairs have to be.
 //
+// Where devices lend each other their cores (placement_lending.h), roles are
+// worth nothing: a request that joins others has steps on more cores, and one
+// that does not takes theirs away. n of them are priced in O(n^2).
+//
 // Thread safety: values and pure functions.
 #pragma once
 
@@ -34,6 +38,11 @@ struct PlacementWeights {
   // The same within its target, where a prompt comes to a device that is meant
   // to decode: its rows are there to be left alone, until targets are at stake.
   double guard = 1;
+  // Where devices lend their cores, whatever their roles: a second by which
+  // rows come later for a prompt, beside it or because it calls cores back; and
+  // one that others lose to a row that keeps cores from them for a whole
+  // answer.
+  double stall = 0.2, kept = 1;
   // A second of device time that other prompts could have had.
   double work = 1;
   // A second until blocks or a row are free, beside the waiting itself: a full

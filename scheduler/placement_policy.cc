@@ -88,7 +88,13 @@ class Picker {
       credit = std::max(credit, p.decode.wait);
     }
     const double hand_over = &p == &d ? 0 : transfer + d.decode.join;
-    return PairCostOf(query_, weights_, p.prefill, d.decode, credit, hand_over);
+    PairCost pair =
+        PairCostOf(query_, weights_, p.prefill, d.decode, credit, hand_over);
+    if (&p != &d && d.device->lends()) {
+      pair.cost +=
+          weights_.role + std::max(0.0, d.device->prefill_wait - pair.ttft);
+    }
+    return pair;
   }
 
   void Consider(const Candidate& p, const Candidate& d, double transfer) {

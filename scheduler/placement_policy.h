@@ -35,7 +35,16 @@ struct DeviceView {
   double tightest_tpot = 0;  // seconds; of them. 0: there are none
   // Phase it has been running lately, and for how long: a change costs.
   bool prefilling = false, decoding = false;
-  const StepTimeModel* time = nullptr;
+  const StepTimeModel* time = nullptr;  // of steps on its own cores
+  // Where devices of a node lend each other their cores: of steps on those of
+  // that many others, [0] being `time`. Empty: nobody lends.
+  std::span<const StepTimeModel* const> by_lenders;
+  // Computed here or waiting for it. Without prompts and rows its cores are
+  // lent.
+  uint32_t prompts = 0;
+
+  bool lends() const { return !by_lenders.empty(); }
+  bool used() const { return prompts > 0 || decode_rows > 0; }
 };
 
 struct PlacementQuery {

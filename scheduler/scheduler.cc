@@ -138,6 +138,7 @@ Scheduler::Scheduler(SchedulerConfig config)
   }
   links_.resize(pools_.size() * pools_.size());
   matched_.resize(pools_.size());
+  times_.reserve(config_.devices.size() * config_.devices.size());
   for (const SchedulerDevice& device : config_.devices) {
     const auto index = static_cast<uint32_t>(devices_.size());
     devices_.emplace_back(device, index, config_.devices.size(),

@@ -246,7 +246,7 @@ class Scheduler final {
     return matched_[device.config.pool.value()];
   }
   DeviceView ViewOf(const DeviceState& device, const Request& request,
-                    const Queued& ahead) const;
+                    const Queued& ahead);
   Queued AheadOf(const QueueKey& key) const;
   uint32_t CountShared(const Request& request, PoolId pool,
                        uint32_t tokens) const;
@@ -260,8 +260,13 @@ class Scheduler final {
   bool HasRoom(const DeviceState& device, const Request& request) const;
 
   // scheduler_forecast.cc
-  static const StepTimeModel& TimeOf(const DeviceState& device);
-  static bool IsWarm(const DeviceState& device);
+  static const StepTimeModel& TimeOf(const DeviceState& device, size_t lent);
+  // With the cores that it borrows as things are.
+  const StepTimeModel& TimeOf(const DeviceState& device) const {
+    return TimeOf(device, Lenders(device));
+  }
+  uint32_t Lenders(const DeviceState& device) const;
+  bool IsWarm(const DeviceState& device) const;
   double TightestTpot(const DeviceState& device) const;
   double TpotWith(const DeviceState& device, const Request& request) const;
   double PromptSeconds(const DeviceState& device, const PromptWork& work) const;
@@ -271,6 +276,7 @@ class Scheduler final {
   bool RowFits(const DeviceState& device, const StepShape& rows,
                const Request& request) const;
   uint32_t ExpectedOutput(const Request& request) const;
+  uint32_t TokensLeft(const Request& request) const;
   double ExpectedStay(const DeviceState& device, const Request& newcomer) const;
   double ServiceSeconds(const Request& request) const;
   double LeastSeconds(const Request& request, const DeviceState& device,
@@ -278,6 +284,9 @@ class Scheduler final {
 
   // scheduler_plan.cc
   void PlanRows(const DeviceState& device, TimePoint now, StepPlan& plan) const;
+  bool RowsGoFirst(const DeviceState& device, const StepShape& rows,
+                   TimePoint now) const;
+  const Request* NextOf(const DeviceState& device) const;
   double ChunkSeconds(const DeviceState& device, const StepShape& rows,
                       TimePoint due, TimePoint now) const;
   static void AddChunk(const Request& request, uint32_t first, uint32_t count,
@@ -388,7 +397,7 @@ class Scheduler final {
 
   // scheduler_commit.cc
   void Admit(const std::vector<Admission>& admissions);
-  void NotePromptShare(const DeviceState& device, const StepShape& shape,
+  void NotePromptShare(const StepTimeModel& time, const StepShape& shape,
                        bool prompts, double seconds);
   void NoteAnswer(const Request& request);
   void CommitRows(DeviceState& device, Request& request,
@@ -463,12 +472,14 @@ class Scheduler final {
   // is planned, not configured.
   bool plans_split_ = false;
   SplitPlanner planner_;
-  uint32_t decode_devices_ = 0;      // as planned
-  double prompt_share_ = 0.35;       // of all devices' time lately
-  std::vector<double> forecast_;     // output tokens, by class; 0: none seen
-  TimePoint now_;                    // as the last verb was told
-  std::vector<uint32_t> matched_;    // by Choose: cached tokens, by pool
-  std::vector<DeviceView> views_;    // scratch of Choose
+  uint32_t decode_devices_ = 0;    // as planned
+  double prompt_share_ = 0.35;     // of all devices' time lately
+  std::vector<double> forecast_;   // output tokens, by class; 0: none seen
+  TimePoint now_;                  // as the last verb was told
+  std::vector<uint32_t> matched_;  // by Choose: cached tokens, by pool
+  // Scratch of Choose; the second is what the first point to.
+  std::vector<DeviceView> views_;
+  std::vector<const StepTimeModel*> times_;
   std::vector<Request*> rebinding_;  // scratch of RebindSome
   std::array<uint32_t, kRequestStateCount> counts_{};
   DecisionLog decisions_;

@@ -39,6 +39,7 @@ std::optional<Placement> Scheduler::Choose(const Request& request) {
   }
   const Queued ahead = AheadOf(request.key);
   views_.clear();
+  times_.clear();
   for (const DeviceState& device : devices_) {
     if (request.gang > 1 && !MayRunGang(device, request.gang)) continue;
     views_.push_back(ViewOf(device, request, ahead));
@@ -105,8 +106,8 @@ bool Scheduler::MayRunGang(const DeviceState& device, uint32_t gang) const {
 }
 
 DeviceView Scheduler::ViewOf(const DeviceState& device, const Request& request,
-                             const Queued& ahead) const {
-  return {
+                             const Queued& ahead) {
+  DeviceView view{
       .id = device.config.id,
       .pool = device.config.pool,
       .role = device.role,
@@ -123,7 +124,16 @@ DeviceView Scheduler::ViewOf(const DeviceState& device, const Request& request,
       .prefilling =
           !device.prefilling.empty() || Lately(device.prefilled_at, now_),
       .decoding = !device.decoding.empty() || Lately(device.decoded_at, now_),
-      .time = &TimeOf(device)};
+      .time = &TimeOf(device, 0)};
+  if (!config_.lend_cores) return view;
+  // Reserved: no view's span moves.
+  for (size_t lent = 0; lent < devices_.size(); ++lent) {
+    times_.push_back(&TimeOf(device, lent));
+  }
+  view.by_lenders = std::span(times_).last(devices_.size());
+  view.prompts = static_cast<uint32_t>(device.prefilling.size()) +
+                 ahead[device.index].prompts.requests;
+  return view;
 }
 
 // By device, of those that stand before `key`. Most newcomers stand near the

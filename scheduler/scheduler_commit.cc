@@ -83,7 +83,8 @@ void Scheduler::Apply(const StepPlan& plan, TimePoint now) {
   own.in_flight = shape;
   stream_stats_.offered += plan.offered;
   own.step_begin = now;
-  own.step_end = now + FromSeconds(own.time[plan.lent.size()].Predict(shape));
+  own.step_end =
+      now + FromSeconds(TimeOf(own, plan.lent.size()).Predict(shape));
   for (DeviceId id : plan.lent) {
     DeviceState& lent = StateOf(id);
     BRAID_CHECK(lent.idle());
@@ -194,10 +195,14 @@ void Scheduler::Commit(const StepPlan& plan,
     }
   }
   if (!failed && seconds > 0) {
-    own.time[plan.lent.size()].Observe(shape, seconds);
+    if (config_.lend_cores) {
+      own.Learn(plan.lent.size(), shape, seconds);
+    } else {
+      own.time[0].Observe(shape, seconds);
+    }
     // Steps of candidates alone say nothing of what is asked for.
     if (shape.decode_rows > 0 || prompts) {
-      NotePromptShare(own, shape, prompts, seconds);
+      NotePromptShare(TimeOf(own, plan.lent.size()), shape, prompts, seconds);
       planner_.Draw(shape.decode_rows);
     }
   }
@@ -205,15 +210,16 @@ void Scheduler::Commit(const StepPlan& plan,
 
 // What of the step went to prompts: all that its rows alone would not have
 // taken.
-void Scheduler::NotePromptShare(const DeviceState& own, const StepShape& shape,
-                                bool prompts, double seconds) {
+void Scheduler::NotePromptShare(const StepTimeModel& time,
+                                const StepShape& shape, bool prompts,
+                                double seconds) {
   double rows = 0;
   if (shape.decode_rows > 0) {
     rows = !prompts
                ? seconds
-               : TimeOf(own).Predict({.decode_rows = shape.decode_rows,
-                                      .decode_attended = shape.decode_attended,
-                                      .stream_rows = shape.stream_rows});
+               : time.Predict({.decode_rows = shape.decode_rows,
+                               .decode_attended = shape.decode_attended,
+                               .stream_rows = shape.stream_rows});
   }
   const double weight = std::min(
       1.0, seconds / (kShareMemory * static_cast<double>(devices_.size())));

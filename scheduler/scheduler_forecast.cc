@@ -8,21 +8,34 @@
 namespace braid {
 namespace {
 
-// Steps after which a model is more than a guess.
-constexpr uint64_t kWarmSteps = 8;
+constexpr uint64_t kWarmSteps = DeviceState::kWarmSteps;
 
 }  // namespace
 
-// The model of steps on its own cores; while that is a guess, the one that has
-// seen the most.
-const StepTimeModel& Scheduler::TimeOf(const DeviceState& device) {
-  if (device.config.prior_measured || device.time[0].observed() >= kWarmSteps) {
-    return device.time[0];
+// The model of steps on its own cores and those of `lent` devices; while that
+// is a guess, the one that has seen the most.
+const StepTimeModel& Scheduler::TimeOf(const DeviceState& device, size_t lent) {
+  if (device.config.prior_measured ||
+      device.time[lent].observed() >= kWarmSteps) {
+    return device.time[lent];
   }
+  if (device.guess[lent].observed() >= kWarmSteps) return device.guess[lent];
   return *std::ranges::max_element(device.time, {}, &StepTimeModel::observed);
 }
 
-bool Scheduler::IsWarm(const DeviceState& device) {
+// Devices whose cores it borrows as things are: of those without work, its
+// share.
+uint32_t Scheduler::Lenders(const DeviceState& device) const {
+  if (!config_.lend_cores) return 0;
+  uint32_t unused = 0, used = 1;
+  for (const DeviceState& other : devices_) {
+    if (!other.up || &other == &device) continue;
+    (other.unused() ? unused : used) += 1;
+  }
+  return unused / used;
+}
+
+bool Scheduler::IsWarm(const DeviceState& device) const {
   return device.config.prior_measured ||
          TimeOf(device).observed() >= kWarmSteps;
 }
@@ -150,6 +163,14 @@ uint32_t Scheduler::ExpectedOutput(const Request& request) const {
   return std::min(left, expected > done ? expected - done : 1);
 }
 
+// The same while it decodes: one that has outrun the forecast is not about to
+// end, but as likely to go on as it has been.
+uint32_t Scheduler::TokensLeft(const Request& request) const {
+  const auto done = static_cast<uint32_t>(request.output().size());
+  return std::min(request.max_output - done,
+                  std::max(ExpectedOutput(request), done / 4));
+}
+
 // Tokens that a request which decodes there stays for, on average.
 double Scheduler::ExpectedStay(const DeviceState& device,
                                const Request& newcomer) const {
@@ -166,7 +187,7 @@ double Scheduler::ExpectedStay(const DeviceState& device,
 
 // Device time that it takes from others: what fairness is measured in.
 double Scheduler::ServiceSeconds(const Request& request) const {
-  const StepTimeModel& time = TimeOf(devices_[0]);
+  const StepTimeModel& time = TimeOf(devices_[0], 0);
   StepShape shape;
   shape.AddChunk(0, request.size());
   const double nothing = time.Predict(StepShape());

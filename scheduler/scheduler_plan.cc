@@ -3,9 +3,18 @@
 #include <limits>
 
 #include "base/check.h"
+#include "scheduler/phase_order.h"
 #include "scheduler/scheduler.h"
 
 namespace braid {
+namespace {
+
+// Of the head of the queue, looked at for a device's next prompt.
+constexpr size_t kLookedAt = 16;
+// More rows than these hardly ever end together.
+constexpr uint32_t kFewRows = 8;
+
+}  // namespace
 
 // What a step may still take of prompts: tokens, and time.
 class Scheduler::ChunkBudget {
@@ -87,6 +96,7 @@ void Scheduler::PlanRows(const DeviceState& own, TimePoint now,
   }
   if (own.bound_streams > 0) PlanGangs(plan, shape);
   if (own.prefilling.empty() && queue_.size() == 0) return;
+  if (RowsGoFirst(own, shape, now)) return;
   // Fewer than max_rows rows are ever bound to a device, so a chunk always
   // finds one; a gang's finds its own, which do not decode yet.
   ChunkBudget budget(
@@ -113,6 +123,47 @@ void Scheduler::PlanRows(const DeviceState& own, TimePoint now,
     }
     return more;
   });
+}
+
+// Whether those who decode end before the next prompt goes on: the order of the
+// two is free where one device has the cores of all. The prompts are those of
+// the first in line.
+bool Scheduler::RowsGoFirst(const DeviceState& own, const StepShape& rows,
+                            TimePoint now) const {
+  const bool free =
+      config_.lend_cores && devices_.size() > 1 && split() == SplitMode::kAuto;
+  if (!free || rows.decode_rows == 0 || rows.decode_rows > kFewRows) {
+    return false;
+  }
+  const Request* next =
+      own.prefilling.empty() ? NextOf(own) : own.prefilling.front();
+  if (next == nullptr) return false;
+  PromptWork prompts = own.prefill_left;
+  prompts += own.queued.prompts;
+  uint32_t longest = 0;
+  for (const DecodeRow& row : own.decoding) {
+    longest = std::max(longest, TokensLeft(requests_.at(row.slot)));
+  }
+  return RowsFirst({.rows = rows.decode_rows,
+                    .rows_left = longest * TimeOf(own).Predict(rows),
+                    .prompts = prompts.requests,
+                    .prompts_left = PromptSeconds(own, prompts),
+                    .waited = ToSeconds(now - next->arrival),
+                    .ttft_target = ToSeconds(ClassOf(*next).ttft)});
+}
+
+// The first that waits for its prompt to be computed there.
+const Request* Scheduler::NextOf(const DeviceState& device) const {
+  if (device.queued.prompts.requests == 0) return nullptr;
+  size_t looked_at = 0;
+  for (const QueueKey& key : queue_) {
+    if (++looked_at > kLookedAt) break;
+    const Request* request = Find(key.id);
+    if (request->bound && request->prefill_device == device.config.id) {
+      return request;
+    }
+  }
+  return nullptr;
 }
 
 void Scheduler::AddChunk(const Request& request, uint32_t first, uint32_t count,
@@ -163,8 +214,10 @@ bool Scheduler::MayLend(const DeviceState& own, const DeviceState& other,
   for (const Request* request : own.prefilling) {
     elsewhere -= request->decode_device == other.config.id;
   }
-  if (elsewhere > 0 && TimeOf(own).Predict(ShapeOf(plan)) > TightestTpot(other))
+  const StepTimeModel& time = TimeOf(own, plan.lent.size() + 1);
+  if (elsewhere > 0 && time.Predict(ShapeOf(plan)) > TightestTpot(other)) {
     return false;
+  }
   return queue_.size() == 0 || !HasAdmissible(other);
 }
 

@@ -24,13 +24,14 @@ void Scheduler::PlanSplit() {
     if (!device.up) continue;
     ++n;
     if (known == nullptr ||
-        TimeOf(device).observed() > TimeOf(*known).observed()) {
+        TimeOf(device, 0).observed() > TimeOf(*known, 0).observed()) {
       known = &device;
     }
   }
   if (known == nullptr || !IsWarm(*known)) return;
   const uint32_t decode = planner_.Plan(
-      {.time = &TimeOf(*known),
+      {.time = &TimeOf(*known, 0),
+       .gathered = config_.lend_cores ? &TimeOf(*known, n - 1) : nullptr,
        .max_chunk = std::min(config_.prefill_chunk, known->config.max_rows),
        .max_rows = known->config.max_rows,
        .kv_tokens = uint64_t{pool(known->config.pool).capacity()} *

@@ -84,15 +84,26 @@ uint32_t SplitPlanner::MostRows(const PlannedDevice& device) const {
 double SplitPlanner::Capacity(const PlannedDevice& device, uint32_t n,
                               uint32_t decode) const {
   BRAID_CHECK(observed_ > 0 && decode < n);
-  const double prompt = PromptSeconds(device), output = Output();
-  const uint32_t most = MostRows(device);
-  if (decode > 0) {
-    const double step = std::max(device.time->Predict(Rows(most)), 1e-9);
-    const double answers =
-        output > 0 ? kBatchShare * most / (step * output) : 1e9;
-    return std::min((n - decode) / prompt, decode * answers);
+  if (decode == 0) {
+    const double spread = Together(device, n);
+    if (device.gathered == nullptr) return spread;
+    PlannedDevice all = device;
+    all.time = device.gathered;
+    return std::max(spread, Together(all, 1));
   }
-  if (output <= 0) return n / prompt;
+  const double output = Output();
+  const uint32_t most = MostRows(device);
+  const double step = std::max(device.time->Predict(Rows(most)), 1e-9);
+  const double answers =
+      output > 0 ? kBatchShare * most / (step * output) : 1e9;
+  return std::min((n - decode) / PromptSeconds(device), decode * answers);
+}
+
+// Of devices that compute prompts beside their own rows.
+double SplitPlanner::Together(const PlannedDevice& device, uint32_t n) const {
+  const double output = Output();
+  if (output <= 0) return n / PromptSeconds(device);
+  const uint32_t most = MostRows(device);
   // As many rows as prompts beside them bring: more rows leave less for
   // prompts.
   const auto before =

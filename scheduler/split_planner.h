@@ -4,7 +4,8 @@
 // have been like lately and what the step model says:
 //
 //   0 decode devices  every device computes prompts beside its own rows; its
-//                     steps last what the rows' token target allows
+//                     steps last what the rows' token target allows. Where
+//                     devices lend, all may gather on one with every core
 //   k of n            k devices decode, in batches as large as the target and
 //                     the memory allow, and the others compute prompts in
 //                     chunks as long as they like
@@ -25,6 +26,8 @@ namespace braid {
 // One device, all of them being like it.
 struct PlannedDevice {
   const StepTimeModel* time = nullptr;
+  // Of steps with the cores of all devices; null: nobody lends.
+  const StepTimeModel* gathered = nullptr;
   uint32_t max_chunk = 0;  // most prompt tokens of a step
   uint32_t max_rows = 0;   // of a decode batch
   uint64_t kv_tokens = 0;  // that its pool holds
@@ -52,6 +55,7 @@ class SplitPlanner final {
   uint64_t observed() const { return observed_; }
 
  private:
+  double Together(const PlannedDevice& device, uint32_t n) const;
   double PromptSeconds(const PlannedDevice& device) const;
   uint32_t MostRows(const PlannedDevice& device) const;
   StepShape Rows(uint32_t rows) const;

@@ -1,5 +1,5 @@
 // What a step costs, learned from steps that were run. One model per device and
-// number of cores: a step on borrowed cores teaches nothing about one without.
+// number of cores: a step on borrowed cores says little about one without.
 //
 //   seconds = base + chunk_tokens x c1 + chunk_attended x c2
 //                  + decode_rows x c3 + decode_attended x c4

@@ -47,6 +47,27 @@ TEST(SplitPlannerTest, CapacityByHand) {
               kDevices * 0.6 / (0.4096 + 0.03), 0.2);
 }
 
+// Where devices lend, one with the cores of all has fewer weights to read.
+TEST(SplitPlannerTest, GatheredOnEveryCore) {
+  const StepTimeModel time = Time(0);
+  const SplitPlanner planner = Seen(8192, 101);
+  PlannedDevice device = Device(time);
+  const double spread = planner.Capacity(device, 2, 0);
+  // 5 ms of weights, 25 us a token, 0.15 ms a row: with r requests per second
+  // (25 - 5 - 0.15 x 2.5 r) ms of 25 are left for prompts of 0.2048 s.
+  const StepTimeModel both({.base = 0.005,
+                            .chunk_token = 25e-6,
+                            .chunk_attended = 0,
+                            .decode_row = 150e-6,
+                            .decode_attended = 0});
+  device.gathered = &both;
+  EXPECT_NEAR(planner.Capacity(device, 2, 0), 0.8 / (0.2048 + 0.015), 0.05);
+  EXPECT_GT(planner.Capacity(device, 2, 0), spread);
+  // Where it is no better, the two stay apart.
+  device.gathered = &time;
+  EXPECT_EQ(planner.Capacity(device, 2, 0), spread);
+}
+
 // The memory that rows need bounds a batch as well as their time does.
 TEST(SplitPlannerTest, MemoryBoundsTheBatch) {
   const StepTimeModel time = Time(0);

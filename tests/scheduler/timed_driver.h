@@ -1,6 +1,7 @@
 // Turns a Scheduler in virtual time: steps take exactly what the devices'
-// priors say, hand-overs a fixed time, and every request runs to its full
-// length. One that asks for candidates lingers for half as long again.
+// priors say, or what is given by the number of devices that lend a step their
+// cores; hand-overs a fixed time, and every request runs to its full length. One
+// that asks for candidates lingers for half as long again.
 #pragma once
 
 #include <algorithm>
@@ -27,6 +28,14 @@ class TimedDriver {
 
   explicit TimedDriver(SchedulerConfig config)
       : config_(std::move(config)), scheduler_(config_) {}
+  // Steps on that many lent devices' cores, of every device. The scheduler is
+  // told how long each took, as the engine would: it has to learn.
+  TimedDriver(SchedulerConfig config, std::vector<StepTimeModel> by_lent,
+              Duration hand_over)
+      : config_(std::move(config)),
+        by_lent_(std::move(by_lent)),
+        hand_over_(hand_over),
+        scheduler_(config_) {}
 
   Scheduler& scheduler() { return scheduler_; }
   TimePoint now() const { return now_; }
@@ -74,6 +83,7 @@ class TimedDriver {
  private:
   struct Step {
     StepPlan plan;
+    double seconds;
     TimePoint end;
   };
 
@@ -99,10 +109,12 @@ class TimedDriver {
         ++clients_.at(preemption.request).preempted;
       }
       if (plan.rows.empty()) continue;
-      const double seconds = StepTimeModel(device.prior).Predict(Shape(plan));
+      const double seconds = (by_lent_.empty() ? StepTimeModel(device.prior)
+                                               : by_lent_.at(plan.lent.size()))
+                                 .Predict(Shape(plan));
       const TimePoint end = now_ + std::chrono::duration_cast<Duration>(
                                        std::chrono::duration<double>(seconds));
-      steps_.emplace(device.id, Step{std::move(plan), end});
+      steps_.emplace(device.id, Step{std::move(plan), seconds, end});
     }
   }
 
@@ -126,9 +138,9 @@ class TimedDriver {
         ++it;
         continue;
       }
-      const StepPlan plan = std::move(it->second.plan);
+      const Step step = std::move(it->second);
       it = steps_.erase(it);
-      End(plan);
+      End(step.plan, by_lent_.empty() ? 0 : step.seconds);
     }
     for (auto it = transfers_.begin(); it != transfers_.end();) {
       if (it->second > now_) {
@@ -143,12 +155,13 @@ class TimedDriver {
     }
   }
 
-  void End(const StepPlan& plan) {
+  // `seconds`: that the scheduler is told of; 0: it is to learn nothing.
+  void End(const StepPlan& plan, double seconds) {
     std::vector<std::optional<TokenId>> drawn;
     for (const PlannedRows& rows : plan.rows) {
       drawn.push_back(rows.draws ? std::optional<TokenId>(1) : std::nullopt);
     }
-    scheduler_.Commit(plan, drawn, 0, now_);
+    scheduler_.Commit(plan, drawn, seconds, now_);
     for (const PlannedRows& rows : plan.rows) {
       const Request* request = scheduler_.Find(rows.request);
       Client& client = clients_.at(rows.request);
@@ -178,7 +191,7 @@ class TimedDriver {
           scheduler_.Finish(rows.request);
         }
       } else if (request->state == RequestState::kTransferring) {
-        transfers_.emplace(rows.request, now_ + std::chrono::milliseconds(1));
+        transfers_.emplace(rows.request, now_ + hand_over_);
       }
     }
   }
@@ -191,6 +204,8 @@ class TimedDriver {
   }
 
   const SchedulerConfig config_;
+  const std::vector<StepTimeModel> by_lent_;
+  const Duration hand_over_ = std::chrono::milliseconds(1);
   Scheduler scheduler_;
   TimePoint now_;
   uint64_t last_id_ = 0;
