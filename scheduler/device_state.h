@@ -166,8 +166,12 @@ struct DeviceState {
   uint32_t elastic = 0;
   uint32_t best_of = 0;             // of them, the latter
   std::vector<Request*> lingering;  // of those, in kLingering
-  // Blocks of elastic streams and candidates that the step in flight works on.
+  // Of elastic streams and candidates: what the step in flight runs, and the
+  // blocks that it works on.
+  uint32_t elastic_rows = 0;
   uint32_t pinned = 0;
+  // Steps that had some while somebody waited, up to the last one.
+  uint32_t pressed = 0;
 
   std::vector<Request*> prefilling;  // here, in order of service
   PromptWork prefill_left;           // of them

@@ -382,6 +382,9 @@ class Scheduler final {
   uint32_t DropStreams(Request& request, uint32_t keep);
   void PublishStream(Request& request, RequestStream& stream);
   void SetAnswered(Request& request, uint32_t streams);
+  bool IsPressed(const DeviceState& device,
+                 std::span<const DeviceId> lent) const;
+  void NotePressure(DeviceState& device, std::span<const DeviceId> lent);
   void HoldElastic(Pool& pool, std::span<const BlockId> blocks);
   void ReleaseElastic(Pool& pool, std::span<const BlockId> blocks);
 

@@ -86,6 +86,7 @@ void Scheduler::ApplyCandidate(DeviceState& own, Request& request,
     BRAID_CHECK(pool.blocks.Reserve(one.blocks, needed - held));
     HoldElastic(pool, one.blocks.blocks().subspan(held));
   }
+  own.elastic_rows += rows.count;
   own.pinned += static_cast<uint32_t>(one.own_blocks().size());
   one.blocks.UseUpTo(needed);
   best_of_stats_.rows += rows.count;

@@ -46,7 +46,6 @@ void Scheduler::Apply(const StepPlan& plan, TimePoint now) {
   if (own.elastic > 0) StartStreams(plan);
   StepShape shape;
   own.prompts_in_flight = PromptWork();
-  bool elastic_rows = false;
   for (const PlannedRows& rows : plan.rows) {
     Request& request = requests_.at(rows.slot);
     if (rows.kind == RowKind::kChunk) {
@@ -54,7 +53,6 @@ void Scheduler::Apply(const StepPlan& plan, TimePoint now) {
           PromptWork::Of(rows.first, rows.first + rows.count);
     }
     if (rows.stream > 0) {
-      elastic_rows |= request.elastic() || rows.kind == RowKind::kCandidate;
       AddRows(rows, shape);
       if (rows.kind == RowKind::kCandidate) {
         ApplyCandidate(own, request, rows);
@@ -76,7 +74,7 @@ void Scheduler::Apply(const StepPlan& plan, TimePoint now) {
     request.blocks.UseUpTo(BlocksFor(uint64_t{rows.first} + rows.count));
   }
   if (own.elastic > 0) {
-    own.without_streams = elastic_rows ? 0 : own.without_streams + 1;
+    own.without_streams = own.elastic_rows > 0 ? 0 : own.without_streams + 1;
   }
   if (own.prompts_in_flight.tokens > 0) own.prefilled_at = now;
   if (shape.decode_rows > 0) own.decoded_at = now;
@@ -159,6 +157,7 @@ void Scheduler::Commit(const StepPlan& plan,
   const bool prompts = own.prompts_in_flight.tokens > 0;
   own.prompts_in_flight = PromptWork();
   own.pinned = 0;
+  NotePressure(own, plan.lent);
   if (prompts) own.NotePrompts(now);
   for (DeviceId id : plan.lent) StateOf(id).lent = false;
   const bool failed = drawn.empty();

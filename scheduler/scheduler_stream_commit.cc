@@ -114,9 +114,12 @@ void Scheduler::ApplyStream(DeviceState& own, Request& request,
       HoldElastic(pool, stream.blocks.blocks().subspan(held));
     }
     own.pinned += std::max(needed, held);
+    own.elastic_rows += rows.count;
     const bool answers = end == request.computed + 1;
     stream_stats_.filled += answers;
     stream_stats_.caught_up += rows.count - answers;
+  } else if (rows.kind == RowKind::kStream) {
+    ++stream_stats_.gang_rows;
   }
   stream.blocks.UseUpTo(needed);
 }
@@ -170,6 +173,35 @@ void Scheduler::SetAnswered(Request& request, uint32_t streams) {
   stream_stats_.active -= request.answered;
   request.answered = streams;
   if (streams > 1) stream_stats_.gain += request.set->gain[streams - 1];
+}
+
+// Somebody waits for what a step of the device takes: its cores, or those lent
+// to it, or blocks.
+bool Scheduler::IsPressed(const DeviceState& device,
+                          std::span<const DeviceId> lent) const {
+  const auto has_prompts = [](const DeviceState& state) {
+    return state.queued.prompts.requests > 0;
+  };
+  const PoolId pool = device.config.pool;
+  return has_prompts(device) ||
+         std::ranges::any_of(
+             lent, [&](DeviceId id) { return has_prompts(StateOf(id)); }) ||
+         PromisedBlocks(pool) > index(pool).available();
+}
+
+// A step has ended.
+void Scheduler::NotePressure(DeviceState& device,
+                             std::span<const DeviceId> lent) {
+  const bool held = device.elastic_rows > 0 && IsPressed(device, lent);
+  device.elastic_rows = 0;
+  if (!held) {
+    device.pressed = 0;
+    return;
+  }
+  stream_stats_.pressures += device.pressed == 0;
+  ++stream_stats_.shed_steps;
+  stream_stats_.most_shed_steps =
+      std::max(stream_stats_.most_shed_steps, ++device.pressed);
 }
 
 }  // namespace braid

@@ -58,7 +58,13 @@ struct StreamStats {
   uint64_t caught_up = 0;  // other rows: of tokens that a stream had missed
   uint64_t shed = 0;       // streams that answered one token and not the next
   uint64_t dropped = 0;    // streams whose blocks somebody else needed
-  double gain = 0;         // nats, predicted, summed over tokens
+  uint64_t gang_rows = 0;  // of gangs' further streams, in decode steps
+  // Times that a step had elastic streams when somebody came to wait for the
+  // device's cores or blocks; how many such steps ended before one had none, in
+  // all and at most for one of them.
+  uint64_t pressures = 0, shed_steps = 0;
+  uint32_t most_shed_steps = 0;
+  double gain = 0;  // nats, predicted, summed over tokens
   // Now.
   uint32_t active = 0;  // streams beyond the first that answered the last token
   uint32_t blocks = 0;  // held by elastic streams

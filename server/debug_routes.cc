@@ -196,6 +196,10 @@ std::string StreamsJson(const StreamStats& streams) {
   json.Number("tokens_caught_up", streams.caught_up);
   json.Number("shed", streams.shed);
   json.Number("dropped", streams.dropped);
+  json.Number("gang_rows", streams.gang_rows);
+  json.Number("pressures", streams.pressures);
+  json.Number("shed_steps", streams.shed_steps);
+  json.Number("most_shed_steps", streams.most_shed_steps);
   json.Real("gain_nats", streams.gain);
   return std::move(json).Close('}');
 }

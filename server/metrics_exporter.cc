@@ -279,7 +279,9 @@ void AddParscale(Families& families, const EngineStats& stats) {
       "Idle rows of steps. offered: that requests could have used; filled: "
       "rows "
       "of streams that answered; caught_up: rows of tokens that a stream had "
-      "missed; shed: streams that answered one token and not the next.",
+      "missed; shed: streams that answered one token and not the next. gang: "
+      "no "
+      "idle rows, but those of streams in lock-step.",
       MetricType::Counter);
   const auto add = [&](const char* outcome, uint64_t value) {
     Families::AddCounter(rows, {{"outcome", outcome}},
@@ -289,6 +291,15 @@ void AddParscale(Families& families, const EngineStats& stats) {
   add("filled", streams.filled);
   add("shed", streams.shed);
   add("caught_up", streams.caught_up);
+  add("gang", streams.gang_rows);
+  families.Counter("braid_parscale_pressures_total",
+                   "Times that somebody came to wait for cores or blocks that "
+                   "idle rows' streams had.",
+                   static_cast<double>(streams.pressures));
+  families.Counter("braid_parscale_shed_steps_total",
+                   "Steps that ended with such streams while somebody waited: "
+                   "over the pressures, how fast streams give way.",
+                   static_cast<double>(streams.shed_steps));
   families.Counter("braid_parscale_dropped_streams_total",
                    "Streams whose KV blocks somebody else needed.",
                    static_cast<double>(streams.dropped));

@@ -42,7 +42,7 @@ const askJson = async (path) => (await ask(path)).json();
 
 const kSampleMs = 500;
 const kSamples = 240;  // two minutes
-const samples = [];    // {requests, streams, idle}, rows per second
+const samples = [];    // of kParts, rows per second
 let last = null;       // the counters before
 
 function takeSample(state) {
@@ -52,12 +52,16 @@ function takeSample(state) {
     decoded: state.devices.reduce((sum, d) => sum + (d.decode_tokens ?? 0), 0),
     offered: streams.rows_offered ?? 0,
     filled: streams.rows_filled ?? 0,
+    catching: streams.tokens_caught_up ?? 0,
+    gangs: streams.gang_rows ?? 0,
   };
   if (last && now.at > last.at) {
     const rate = (field) => Math.max(0, (now[field] - last[field]) / (now.at - last.at));
     samples.push({
       requests: rate("decoded"),
+      gangs: rate("gangs"),
       streams: rate("filled"),
+      catching: rate("catching"),
       idle: Math.max(0, rate("offered") - rate("filled")),
     });
     if (samples.length > kSamples) samples.shift();
@@ -65,7 +69,8 @@ function takeSample(state) {
   last = now;
 }
 
-const kParts = ["requests", "streams", "idle"];
+const kParts = ["requests", "gangs", "streams", "catching", "idle"];
+const kPartNames = { gangs: "fixed streams", catching: "catching up" };
 
 function drawRows() {
   const canvas = $("rows");
@@ -76,7 +81,8 @@ function drawRows() {
   const pen = canvas.getContext("2d");
   pen.scale(scale, scale);
   const style = getComputedStyle(document.documentElement);
-  const most = Math.max(1, ...samples.map((s) => s.requests + s.streams + s.idle));
+  const most = Math.max(
+    1, ...samples.map((s) => kParts.reduce((sum, part) => sum + s[part], 0)));
   const step = width / kSamples;
   const left = width - samples.length * step;
   samples.forEach((sample, i) => {
@@ -100,7 +106,7 @@ function describeRows(state) {
   line.replaceChildren();
   for (const part of kParts) {
     line.append(element("span", "", `swatch ${part}`),
-                `${part} ${sample[part].toFixed(0)}/s`);
+                `${kPartNames[part] ?? part} ${sample[part].toFixed(0)}/s`);
   }
   const active = state.streams?.active;
   if (active !== undefined) {

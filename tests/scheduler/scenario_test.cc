@@ -111,9 +111,11 @@ class Scenario {
       const StreamStats stats = scheduler_->stream_stats();
       out.push_back(absl::StrFormat(
           "offered %d filled %d caught up %d shed %d dropped %d active %d "
-          "blocks %d gain %.3f",
+          "blocks %d gain %.3f gang %d shed in %d/%d most %d",
           stats.offered, stats.filled, stats.caught_up, stats.shed,
-          stats.dropped, stats.active, stats.blocks, stats.gain));
+          stats.dropped, stats.active, stats.blocks, stats.gain,
+          stats.gang_rows, stats.shed_steps, stats.pressures,
+          stats.most_shed_steps));
     } else if (verb == "complete") {
       scheduler_->CompleteCandidate(request(), Number(words[2]));
     } else if (verb == "linger") {

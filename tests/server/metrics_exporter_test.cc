@@ -47,6 +47,9 @@ EngineStats SomeStats() {
                    .caught_up = 30,
                    .shed = 5,
                    .dropped = 2,
+                   .gang_rows = 17,
+                   .pressures = 3,
+                   .shed_steps = 4,
                    .gain = 1.25,
                    .active = 6,
                    .blocks = 7};
@@ -123,6 +126,9 @@ TEST(MetricsExporterTest, Parscale) {
   EXPECT_EQ(samples["braid_parscale_rows_total{outcome=\"filled\"}"], 80);
   EXPECT_EQ(samples["braid_parscale_rows_total{outcome=\"shed\"}"], 5);
   EXPECT_EQ(samples["braid_parscale_rows_total{outcome=\"caught_up\"}"], 30);
+  EXPECT_EQ(samples["braid_parscale_rows_total{outcome=\"gang\"}"], 17);
+  EXPECT_EQ(samples["braid_parscale_pressures_total"], 3);
+  EXPECT_EQ(samples["braid_parscale_shed_steps_total"], 4);
   EXPECT_EQ(samples["braid_parscale_dropped_streams_total"], 2);
   EXPECT_EQ(samples["braid_parscale_gain_nats_total"], 1.25);
   EXPECT_EQ(samples["braid_parscale_streams"], 6);
