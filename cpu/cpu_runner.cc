@@ -73,6 +73,9 @@ class CpuRunner final : public ModelRunner {
     }
   }
 
+  void ShedStreams() override { forward_->ShedStreams(); }
+  bool sheds_in_flight() const override { return true; }
+
  private:
   void Join(Device& device) {
     BRAID_CHECK_MSG(

@@ -108,31 +108,12 @@ void Forward::Begin(const ForwardBatch& batch,
   barrier_.SetSize(threads);
   step_.Build(batch, model_, arena_, *prefixes_, limits_.max_rows,
               limits_.max_context, threads);
-  const auto rows = static_cast<int32_t>(step_.rows.size());
-  split_weights_ = threads > 1 && rows < threads * kSplitRowsFrom;
-  redundant_ = split_weights_ && rows <= kRedundantRows;
+  shed_wanted_.store(false, std::memory_order_relaxed);
+  shed_ = false;
+  const Layout layout = LayoutOf(static_cast<int32_t>(step_.rows.size()));
   for (int i = 0; i < threads; ++i) {
-    Worker& worker = workers_[i];
-    worker.index = i;
-    worker.tiles.clear();
-    // Rows are dealt out in whole register tiles of the matrix products.
-    const int32_t share =
-        split_weights_
-            ? rows
-            : static_cast<int32_t>(RoundUp((rows + threads - 1) / threads, 8));
-    const int32_t first = split_weights_ ? 0 : std::min(rows, share * i);
-    const int32_t end = std::min(rows, first + share);
-    for (int32_t row = first; row < end; row += kTileRows) {
-      worker.tiles.push_back({row, std::min(row + kTileRows, end)});
-    }
-    worker.buffers = buffers_[i];
-    if (split_weights_ && !redundant_) {
-      worker.buffers.hidden = buffers_[0].hidden;
-      worker.buffers.attended = buffers_[0].attended;
-      worker.buffers.ffn = buffers_[0].ffn;
-    }
-    // Columns of the gated activations come from all threads.
-    if (redundant_) worker.buffers.ffn.values = buffers_[0].ffn.values;
+    workers_[i].index = i;
+    Deal(layout, workers_[i]);
   }
   for (std::atomic<uint32_t>& next : next_turn_) {
     next.store(0, std::memory_order_relaxed);
@@ -147,7 +128,40 @@ void Forward::Begin(const ForwardBatch& batch,
   }
 }
 
+Forward::Layout Forward::LayoutOf(int32_t rows) const {
+  const bool split = threads_ > 1 && rows < threads_ * kSplitRowsFrom;
+  return {.rows = rows,
+          .split_weights = split,
+          .redundant = split && rows <= kRedundantRows};
+}
+
+void Forward::Deal(const Layout& layout, Worker& me) {
+  me.layout = layout;
+  me.tiles.clear();
+  const int32_t rows = layout.rows;
+  // Rows are dealt out in whole register tiles of the matrix products.
+  const int32_t share =
+      layout.split_weights
+          ? rows
+          : static_cast<int32_t>(RoundUp((rows + threads_ - 1) / threads_, 8));
+  const int32_t first =
+      layout.split_weights ? 0 : std::min(rows, share * me.index);
+  const int32_t end = std::min(rows, first + share);
+  for (int32_t row = first; row < end; row += kTileRows) {
+    me.tiles.push_back({row, std::min(row + kTileRows, end)});
+  }
+  me.buffers = buffers_[me.index];
+  if (layout.split_weights && !layout.redundant) {
+    me.buffers.hidden = buffers_[0].hidden;
+    me.buffers.attended = buffers_[0].attended;
+    me.buffers.ffn = buffers_[0].ffn;
+  }
+  // Columns of the gated activations come from all threads.
+  if (layout.redundant) me.buffers.ffn.values = buffers_[0].ffn.values;
+}
+
 ForwardResult Forward::Take() {
+  result_.shed = shed_;
   batch_ = nullptr;
   on_progress_ = nullptr;
   return std::move(result_);
@@ -159,9 +173,18 @@ void Forward::Run(int thread) {
   Embed(me);
   for (uint32_t i = 0; i < model_.layers.size(); ++i) {
     AttendToKv(model_.layers[i], i, me);
+    if (shed_ && me.layout.rows > step_.lasting) ShedRows(me);
     FeedForward(model_.layers[i], i, me);
   }
   HeadAndSample(me);
+}
+
+// Behind a barrier, where all that is left of a layer's first half is in rows
+// of the residual stream and of attention, which any thread may take over.
+void Forward::ShedRows(Worker& me) {
+  Deal(LayoutOf(step_.lasting), me);
+  // Nobody looks at heads before the barrier behind the last layer.
+  if (me.index == 0) step_.Shed(*batch_);
 }
 
 void Forward::Embed(Worker& me) {
@@ -209,6 +232,9 @@ void Forward::AttendToKv(const PackedLayer& layer, uint32_t index, Worker& me) {
       on_progress_(written);
     }
   }
+  if (me.index == 0 && step_.lasting < me.layout.rows) {
+    shed_ = shed_wanted_.load(std::memory_order_relaxed);
+  }
   Attend(index, me);
   Barrier(me);
 }
@@ -239,7 +265,7 @@ void Forward::Normalize(const std::vector<float>& weight, RowRange tile,
                         Worker& me) {
   const int32_t n = model_.config.hidden;
   const Activations& x = me.buffers.hidden;
-  const RowRange part = redundant_ ? tile : Part(tile, me);
+  const RowRange part = me.layout.redundant ? tile : Part(tile, me);
   for (int32_t row = part.first; row < part.end; ++row) {
     floats_.rms_norm(hidden_ + int64_t{row} * n, weight.data(), n,
                      model_.config.rms_epsilon,
@@ -247,16 +273,16 @@ void Forward::Normalize(const std::vector<float>& weight, RowRange tile,
   }
   kernels_.quantize(x, part.first - tile.first, part.end - tile.first);
   Mark(Stage::kNorm, me);
-  if (!redundant_) Sync(me);
+  if (!me.layout.redundant) Sync(me);
 }
 
 void Forward::Quantize(const Activations& x, const PackedMatrix& reader,
                        RowRange tile, Worker& me) {
   if (!reader.int8_inputs()) return;
-  const RowRange part = redundant_ ? tile : Part(tile, me);
+  const RowRange part = me.layout.redundant ? tile : Part(tile, me);
   kernels_.quantize(x, part.first - tile.first, part.end - tile.first);
   Mark(Stage::kNorm, me);
-  if (!redundant_) Sync(me);
+  if (!me.layout.redundant) Sync(me);
 }
 
 void Forward::ProjectQkv(const PackedLayer& layer, RowRange tile, Worker& me) {
@@ -333,6 +359,7 @@ void Forward::Attend(uint32_t layer, Worker& me) {
 
 void Forward::AttendUnit(uint32_t layer, const AttentionUnit& unit,
                          Worker& me) {
+  if (unit.first_row >= me.layout.rows) return;
   const ModelConfig& c = model_.config;
   const KvLayout& layout = arena_.layout();
   const RowRange rows =
@@ -399,14 +426,14 @@ RowRange Forward::Wanted(uint32_t layer, RowRange rows) const {
 }
 
 RowRange Forward::Part(RowRange tile, const Worker& me) const {
-  if (!split_weights_) return tile;
+  if (!me.layout.split_weights) return tile;
   const int32_t n = tile.size();
   return {tile.first + n * me.index / threads_,
           tile.first + n * (me.index + 1) / threads_};
 }
 
 Forward::WeightRange Forward::Share(int64_t rows, const Worker& me) const {
-  return split_weights_ ? Divide(rows, me) : WeightRange{0, rows};
+  return me.layout.split_weights ? Divide(rows, me) : WeightRange{0, rows};
 }
 
 Forward::WeightRange Forward::Divide(int64_t rows, const Worker& me) const {

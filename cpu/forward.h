@@ -7,8 +7,12 @@
 // attention needs the others'. Neither choice, nor the number of threads,
 // changes a bit of any row.
 //
+// A step may be asked to shed streams: between two layers it goes on without
+// their rows.
+//
 // Thread safety: Begin and Take on one thread while no Run is in progress;
 // Run once on each thread of the team. Thread 0 may return before others.
+// ShedStreams on any thread.
 #pragma once
 
 #include <array>
@@ -73,6 +77,8 @@ class Forward final {
              std::function<void(uint32_t)> on_progress, int threads);
   void Run(int thread);
   ForwardResult Take();
+  // Of the step begun last; of no effect where it has ended.
+  void ShedStreams() { shed_wanted_.store(true, std::memory_order_relaxed); }
 
   // Adds up ticks by stage and thread while `ticks` is set.
   void Profile(std::vector<StageTicks>* ticks) { ticks_ = ticks; }
@@ -88,9 +94,18 @@ class Forward final {
     float* product = nullptr;  // of o and down, before it joins the residual
     float* attention_scratch = nullptr;
   };
+  // How so many rows are worked on.
+  struct Layout {
+    int32_t rows = 0;
+    bool split_weights = false;  // else rows are split
+    // So few rows that each thread prepares all of them for itself, which costs
+    // less than to meet.
+    bool redundant = false;
+  };
   // What one thread knows of the step.
   struct Worker {
     int index = 0;
+    Layout layout;
     std::vector<RowRange> tiles;
     // Where this thread finds its inputs and leaves its outputs: the team's,
     // or its own.
@@ -105,6 +120,11 @@ class Forward final {
   Forward(const PackedModel& model, const KvArena& arena,
           std::shared_ptr<const PrefixPages> prefixes, const Limits& limits);
   size_t PlaceBuffers(std::byte* memory);
+
+  Layout LayoutOf(int32_t rows) const;
+  // Its share of the rows.
+  void Deal(const Layout& layout, Worker& me);
+  void ShedRows(Worker& me);
 
   // Stages, in the order of a step.
   void Embed(Worker& me);
@@ -143,7 +163,7 @@ class Forward final {
   void Barrier(Worker& me);
   // A barrier where threads share the rows they work on.
   void Sync(Worker& me) {
-    if (split_weights_) Barrier(me);
+    if (me.layout.split_weights) Barrier(me);
   }
   void Mark(Stage stage, Worker& me);
 
@@ -160,10 +180,8 @@ class Forward final {
   StepRows step_;
   ForwardResult result_;
   int threads_ = 1;
-  bool split_weights_ = false;  // else rows are split
-  // So few rows that each thread prepares all of them for itself, which costs
-  // less than to meet.
-  bool redundant_ = false;
+  std::atomic<bool> shed_wanted_{false};
+  bool shed_ = false;  // by thread 0, between two barriers
   std::vector<Worker> workers_;
   SpinBarrier barrier_;
   std::vector<std::atomic<uint32_t>> next_turn_;  // of attention, by layer

@@ -27,6 +27,7 @@ void CheckGang(const ForwardBatch& batch, size_t first,
   for (uint32_t s = 1; s < leader.gang; ++s) {
     const SequenceRows& other = batch.sequences[first + s];
     BRAID_CHECK(other.set == leader.set && other.stream == s);
+    BRAID_CHECK(other.may_shed == batch.sequences[first + 1].may_shed);
     BRAID_CHECK(EndOf(other) == EndOf(leader));
     BRAID_CHECK(other.tokens.back() == leader.tokens.back());
     BRAID_CHECK(leader.score_top_logprobs < 0 ||
@@ -46,26 +47,28 @@ void StepRows::Build(const ForwardBatch& batch, const PackedModel& model,
   head_rows.clear();
   sequences.clear();
   blocks.clear();
-  for (const SequenceRows& sequence : batch.sequences) {
-    BRAID_CHECK(!sequence.tokens.empty());
-    BRAID_CHECK(EndOf(sequence) <= max_context);
-    BRAID_CHECK(rows.size() + sequence.tokens.size() <= max_rows);
-    BRAID_CHECK(sequence.set <= model.sets.size());
-    BRAID_CHECK(sequence.set > 0 ||
-                (sequence.stream == 0 && sequence.gang == 1));
-    AddSequence(sequence, model, arena, prefixes);
+  sequences.resize(batch.sequences.size());
+  for (const bool may_shed : {false, true}) {
+    for (size_t s = 0; s < batch.sequences.size(); ++s) {
+      const SequenceRows& sequence = batch.sequences[s];
+      if (sequence.may_shed != may_shed) continue;
+      BRAID_CHECK(!sequence.tokens.empty());
+      BRAID_CHECK(EndOf(sequence) <= max_context);
+      BRAID_CHECK(rows.size() + sequence.tokens.size() <= max_rows);
+      BRAID_CHECK(sequence.set <= model.sets.size());
+      BRAID_CHECK(sequence.set > 0 ||
+                  (sequence.stream == 0 && sequence.gang == 1));
+      BRAID_CHECK(!may_shed || sequence.stream > 0);
+      AddSequence(batch, s, model, arena, prefixes);
+    }
+    if (!may_shed) lasting = static_cast<int32_t>(rows.size());
   }
-  BRAID_CHECK(!rows.empty());
+  BRAID_CHECK(lasting > 0);
   for (size_t s = 0; s < batch.sequences.size(); ++s) {
     AddHeads(batch, s, model);
   }
   std::ranges::sort(head_rows);
-  // Heads that the same matrices mix stand together, and those that have a
-  // stream stand before those that do not.
-  std::stable_sort(
-      heads.begin(), heads.end(), [](const HeadRow& a, const HeadRow& b) {
-        return std::tuple(a.set, -a.streams) < std::tuple(b.set, -b.streams);
-      });
+  SortHeads();
   // The last to be taken should be short, so that threads end together.
   std::stable_sort(units.begin(), units.end(),
                    [this](const AttentionUnit& a, const AttentionUnit& b) {
@@ -73,6 +76,26 @@ void StepRows::Build(const ForwardBatch& batch, const PackedModel& model,
                             b.rows * rows[b.first_row].position;
                    });
   DealTurns(model.config.kv_heads, threads);
+}
+
+// Heads that the same matrices mix stand together, and those that have a stream
+// stand before those that do not.
+void StepRows::SortHeads() {
+  std::stable_sort(
+      heads.begin(), heads.end(), [](const HeadRow& a, const HeadRow& b) {
+        return std::tuple(a.set, -a.streams) < std::tuple(b.set, -b.streams);
+      });
+}
+
+void StepRows::Shed(const ForwardBatch& batch) {
+  for (HeadRow& head : heads) {
+    if (head.streams == 1 || !batch.sequences[head.sequence + 1].may_shed) {
+      continue;
+    }
+    head.set = 0;
+    head.streams = 1;
+  }
+  SortHeads();
 }
 
 // A row alone is bound by reading its KV, and where a block's pages of one head
@@ -94,9 +117,10 @@ void StepRows::DealTurns(int32_t kv_heads, int threads) {
   }
 }
 
-void StepRows::AddSequence(const SequenceRows& sequence,
+void StepRows::AddSequence(const ForwardBatch& batch, size_t index,
                            const PackedModel& model, const KvArena& arena,
                            const PrefixPages& prefixes) {
+  const SequenceRows& sequence = batch.sequences[index];
   const auto n = static_cast<int32_t>(sequence.tokens.size());
   const uint32_t block_tokens = arena.layout().block_tokens;
   const uint32_t block_count = arena.layout().BlocksFor(EndOf(sequence));
@@ -115,7 +139,7 @@ void StepRows::AddSequence(const SequenceRows& sequence,
     }
     return begin;
   };
-  StepSequence& added = sequences.emplace_back();
+  StepSequence& added = sequences[index];
   added.blocks = add_blocks(sequence.blocks);
   added.layer0_blocks =
       shares_layer0 ? add_blocks(sequence.stream0_blocks) : added.blocks;
@@ -133,8 +157,8 @@ void StepRows::AddSequence(const SequenceRows& sequence,
   }
   for (int32_t i = 0; i < n; i += kUnitRows) {
     for (int32_t head = 0; head < model.config.kv_heads; ++head) {
-      units.push_back({static_cast<int32_t>(sequences.size()) - 1, head,
-                       first_row + i, std::min(kUnitRows, n - i)});
+      units.push_back({static_cast<int32_t>(index), head, first_row + i,
+                       std::min(kUnitRows, n - i)});
     }
   }
 }

@@ -1,6 +1,6 @@
 // A ForwardBatch laid out for the threads of a step: its rows one after the
-// other, attention cut into units that any thread may take, and the rows that
-// the output head is wanted for.
+// other, those that may be shed behind all that stay, attention cut into units
+// that any thread may take, and the rows that the output head is wanted for.
 //
 // Slots are where a sequence's tokens lie in its blocks: its prefix first, when
 // it is a stream that has one, then position 0 at the start of the next block.
@@ -62,6 +62,7 @@ struct HeadRow {
 
 struct StepRows {
   std::vector<StepRow> rows;
+  int32_t lasting = 0;  // of them, the first so many may not be shed
   std::vector<AttentionUnit> units;  // dearest first
   // Units that one thread takes together: ranges of `units`, in their order.
   std::vector<RowRange> turns;
@@ -77,6 +78,10 @@ struct StepRows {
              const KvArena& arena, const PrefixPages& prefixes,
              uint32_t max_rows, uint32_t max_context, int threads);
 
+  // The sequences that may be shed are: their streams answer no more. The rows
+  // and units stay; those from `lasting` on are of no use.
+  void Shed(const ForwardBatch& batch);
+
   // The row of stream s that is mixed into a head.
   int32_t RowOf(const HeadRow& head, int32_t s) const {
     return head.row + sequences[head.sequence + s].last_row -
@@ -86,8 +91,10 @@ struct StepRows {
   RowRange HeadsIn(RowRange range) const;
 
  private:
-  void AddSequence(const SequenceRows& sequence, const PackedModel& model,
-                   const KvArena& arena, const PrefixPages& prefixes);
+  void AddSequence(const ForwardBatch& batch, size_t index,
+                   const PackedModel& model, const KvArena& arena,
+                   const PrefixPages& prefixes);
+  void SortHeads();
   void AddHeads(const ForwardBatch& batch, size_t sequence,
                 const PackedModel& model);
   void DealTurns(int32_t kv_heads, int threads);

@@ -36,6 +36,13 @@ class ModelRunner {
   // The batch and all that its spans show stay alive and unchanged until
   // on_done. REQUIRES: no step in flight; 1 <= rows <= max_rows().
   virtual void Launch(const ForwardBatch& batch, StepCallbacks callbacks) = 0;
+
+  // Somebody waits for the step in flight: it should go on without the
+  // sequences that may be shed, as soon as it can. It need not, and
+  // ForwardResult::shed tells. Engine thread; no step in flight: nothing.
+  virtual void ShedStreams() {}
+  // Whether it does so within a small part of a step.
+  virtual bool sheds_in_flight() const { return false; }
 };
 
 }  // namespace braid

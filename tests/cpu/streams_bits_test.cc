@@ -244,6 +244,27 @@ class Request {
     const SequenceRows answered = batch.sequences[0];
     Record(answered, driver_.Step(batch).sequences[0], trace_.logprobs);
   }
+  // As Together, but asked to shed in that layer; beside `other`, which may
+  // not be. What that answers.
+  SequenceResult Shed(size_t p, uint32_t end, uint32_t layer, Gang& other) {
+    std::vector<uint32_t> written;
+    for (size_t s = 0; s < p; ++s) written.push_back(gang_.streams[s].written);
+    ForwardBatch batch;
+    AddGang(driver_, gang_, p, end, batch);
+    batch.sequences[0].sampling = &kDraw;
+    for (size_t s = 1; s < p; ++s) batch.sequences[s].may_shed = true;
+    AddGang(driver_, other, other.streams.size(), 60, batch);
+    batch.sequences[p].sampling = &kDraw;
+    batch.progress_layers = 1;
+    const SequenceRows answered = batch.sequences[0];
+    const ForwardResult result = driver_.Step(batch, 0, [&](uint32_t layers) {
+      if (layers == layer) driver_.runner().ShedStreams();
+    });
+    EXPECT_TRUE(result.shed);
+    Record(answered, result.sequences[0], trace_.logprobs);
+    for (size_t s = 1; s < p; ++s) gang_.streams[s].written = written[s];
+    return result.sequences[p];
+  }
   // A step of its own.
   void CatchUp(size_t stream, uint32_t end) {
     ForwardBatch batch;
@@ -344,6 +365,48 @@ TEST_P(StreamsScheduleTest, RegrownAsNeverShed) {
     request.Together(4, 61);
     expect_as_never_shed(request, 60);
   }
+}
+
+// Few rows and many, in every layer: the step answers as if it had never had
+// the streams, which come back as if they had never been in it.
+TEST_P(StreamsScheduleTest, ShedInMidStep) {
+  const Trace all = WholeGang(model_, 4, {}, GetParam());
+  const Trace one = WholeGang(model_, 1, {}, GetParam());
+  const auto layers = static_cast<uint32_t>(model_.tiny().config().layers);
+  for (uint32_t layer = 1; layer <= layers; ++layer) {
+    for (const bool many : {false, true}) {
+      SCOPED_TRACE(testing::Message() << layer << (many ? " many" : " few"));
+      Request request(model_, GetParam());
+      request.Together(many ? 1 : 4, 80);
+      Gang other = model_.NewGang(2, 61, 9), alone = other;
+      other.streams.resize(2);
+      alone.streams.resize(2);
+      const SequenceResult beside = request.Shed(4, 81, layer, other);
+      request.Decode(4, kTokens);
+      const Trace got = request.Finish();
+      EXPECT_EQ(Between(80, 81, got.logprobs), Between(80, 81, one.logprobs));
+      EXPECT_NE(Between(80, 81, got.logprobs), Between(80, 81, all.logprobs));
+      EXPECT_EQ(From(81, got.logprobs), From(81, all.logprobs));
+      EXPECT_EQ(got.kv, all.kv);
+      RunnerDriver driver(model_.Pack(GetParam()), {});
+      ForwardBatch batch;
+      AddGang(driver, alone, 2, 60, batch);
+      batch.sequences[0].sampling = &kDraw;
+      EXPECT_EQ(driver.Step(batch).sequences[0].token->top, beside.token->top);
+    }
+  }
+}
+
+TEST_P(StreamsScheduleTest, AStepWithNothingToShedIsNotShed) {
+  RunnerDriver driver(model_.Pack(GetParam()), {});
+  Gang gang = model_.NewGang();
+  ForwardBatch batch;
+  AddGang(driver, gang, 4, 10, batch);
+  batch.progress_layers = 1;
+  driver.runner().ShedStreams();  // No step, no effect.
+  EXPECT_FALSE(
+      driver.Step(batch, 0, [&](uint32_t) { driver.runner().ShedStreams(); })
+          .shed);
 }
 
 // And the comparison can fail.
