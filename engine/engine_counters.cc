@@ -14,17 +14,25 @@ constexpr size_t kDecisionsKept = 4096;
 
 }  // namespace
 
-void EngineLoop::CountStep(size_t index, TimePoint now) {
+void EngineLoop::CountStep(size_t index, const ForwardResult& result,
+                           TimePoint now) {
   const Slot& slot = slots_[index];
   DeviceStats& device = stats_.devices[index];
   ++device.steps;
   device.lent_steps += !slot.plan.lent.empty();
   device.streams_active = 0;
-  for (const PlannedRows& rows : slot.plan.rows) {
-    device.streams_active += rows.gang - 1;
+  for (size_t i = 0; i < slot.plan.rows.size(); ++i) {
+    const PlannedRows& rows = slot.plan.rows[i];
     if (rows.kind == RowKind::kCandidate) continue;
+    const auto is_lost = [&](size_t row) {
+      return !result.status.ok() ||
+             (result.shed && slot.batch.sequences[row].may_shed);
+    };
+    if (rows.gang > 1 && !is_lost(i + 1)) {
+      device.streams_active += rows.gang - 1;
+    }
     if (rows.stream > 0) {
-      device.stream_tokens += rows.count;
+      if (!is_lost(i)) device.stream_tokens += rows.count;
     } else if (rows.kind == RowKind::kDecode) {
       device.decode_tokens += rows.count;
     } else {

@@ -234,6 +234,7 @@ bool EngineLoop::RunOnce(TimePoint now) {
   active |= TakeRefusals(now);
   active |= EndLingering(now);
   active |= LaunchIdle(now);
+  AskToShed();
   mailbox_.Settle(std::exchange(ended_, 0));
   // What is avoided is so for a time only.
   stats_changed_ |= active || !stats_.avoided.empty();

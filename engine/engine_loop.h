@@ -82,12 +82,13 @@ class EngineLoop final {
   void Enqueue(Submission submission, TimePoint now);
   void FinishStep(size_t slot, ForwardResult result, TimePoint now);
   void FailStep(Slot& slot, const absl::Status& why, TimePoint now);
-  void FinishRows(const PlannedRows& rows, SequenceResult& result,
+  void FinishRows(const PlannedRows& rows, SequenceResult& result, bool shed,
                   TimePoint now);
   void StreamLayers(const Slot& slot, uint32_t layers);
   bool ExpireDeadlines(TimePoint now);
   bool TakeRefusals(TimePoint now);
   bool LaunchIdle(TimePoint now);
+  void AskToShed();
   void NotePreemptions(const StepPlan& plan, TimePoint now);
   void NoteAdmissions(const StepPlan& plan, TimePoint now);
   void Launch(size_t slot, TimePoint now);
@@ -115,7 +116,7 @@ class EngineLoop final {
   bool TakeHandoffs(TimePoint now);
   bool TakeHandoff(const HandoffEvent& event, TimePoint now);
 
-  void CountStep(size_t slot, TimePoint now);
+  void CountStep(size_t slot, const ForwardResult& result, TimePoint now);
   void CountToken(const RequestRecord& record, TimePoint now);
   void CountFinished(uint32_t service_class, const Outcome& outcome);
   void PublishStats(TimePoint now, bool idle);

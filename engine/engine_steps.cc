@@ -27,6 +27,15 @@ bool EngineLoop::LaunchIdle(TimePoint now) {
   return any;
 }
 
+// Who came while steps run waits for no more of them than their own rows.
+void EngineLoop::AskToShed() {
+  for (Slot& slot : slots_) {
+    if (slot.running && scheduler_->WantsShed(slot.plan)) {
+      slot.device.runner->ShedStreams();
+    }
+  }
+}
+
 void EngineLoop::NotePreemptions(const StepPlan& plan, TimePoint now) {
   for (const Preemption& preemption : plan.preempted) {
     RequestRecord& record = *Record(preemption.request);
@@ -88,6 +97,7 @@ void EngineLoop::Launch(size_t index, TimePoint now) {
       sequence.gang = rows.gang;
       if (rows.stream > 0) {
         sequence.stream0_blocks = request.blocks_of(0).first(blocks);
+        sequence.may_shed = request.elastic();
       }
     }
     if (rows.draws) {
@@ -137,7 +147,7 @@ void EngineLoop::FinishStep(size_t index, ForwardResult result, TimePoint now) {
   BRAID_CHECK(slot.running);
   slot.running = false;
   const double seconds = ToSeconds(now - slot.launched);
-  CountStep(index, now);
+  CountStep(index, result, now);
   if (!result.status.ok()) {
     scheduler_->Commit(slot.plan, {}, seconds, now);
     FailStep(slot, result.status, now);
@@ -159,13 +169,13 @@ void EngineLoop::FinishStep(size_t index, ForwardResult result, TimePoint now) {
       handoff_->ChunkDone(*request, rows.first + rows.count);
     }
   }
-  scheduler_->Commit(slot.plan, drawn_, seconds, now);
+  scheduler_->Commit(slot.plan, drawn_, seconds, now, result.shed);
   for (size_t i = 0; i < slot.plan.rows.size(); ++i) {
     const PlannedRows& rows = slot.plan.rows[i];
     if (rows.kind == RowKind::kCandidate) {
       FinishCandidate(rows, result.sequences[i], now);
     } else if (rows.stream == 0) {
-      FinishRows(rows, result.sequences[i], now);
+      FinishRows(rows, result.sequences[i], result.shed, now);
     }
   }
   slot.retired.clear();
@@ -194,7 +204,7 @@ void EngineLoop::FailStep(Slot& slot, const absl::Status& why, TimePoint now) {
 
 // After Commit: what the step means for one of its requests.
 void EngineLoop::FinishRows(const PlannedRows& rows, SequenceResult& result,
-                            TimePoint now) {
+                            bool shed, TimePoint now) {
   const Request* request = scheduler_->Find(rows.request);
   if (request == nullptr) return;  // Ended while the step ran.
   RequestRecord& record = *Record(rows.request);
@@ -214,8 +224,9 @@ void EngineLoop::FinishRows(const PlannedRows& rows, SequenceResult& result,
     return;
   }
   CountToken(record, now);
+  const uint32_t streams = shed && request->elastic() ? 1 : rows.gang;
   const std::optional<FinishReason> finish =
-      record.Accept(*std::move(result.token), rows.gang, now);
+      record.Accept(*std::move(result.token), streams, now);
   if (!finish) return;
   if (*finish == FinishReason::kCancelled) {
     ++stats_.slow_readers;

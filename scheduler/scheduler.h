@@ -110,10 +110,14 @@ class Scheduler final {
   // are rows.
   void Apply(const StepPlan& plan, TimePoint now);
   // The applied step has ended after `seconds`. `drawn` has an entry per row;
-  // empty: the step failed, and its rows' KV is garbage.
+  // empty: the step failed, and its rows' KV is garbage. `shed`: so is that of
+  // its elastic streams, and none of them has answered.
   void Commit(const StepPlan& plan,
               std::span<const std::optional<TokenId>> drawn, double seconds,
-              TimePoint now);
+              TimePoint now, bool shed = false);
+  // Whether the step in flight should go on without its elastic streams, if it
+  // can: somebody waits for its end.
+  bool WantsShed(const StepPlan& in_flight) const;
 
   // The hand-over's terminal event. Complete: the request joins the decode
   // batch. Failed: its prompt is computed again on the decode device.
@@ -384,7 +388,8 @@ class Scheduler final {
   void SetAnswered(Request& request, uint32_t streams);
   bool IsPressed(const DeviceState& device,
                  std::span<const DeviceId> lent) const;
-  void NotePressure(DeviceState& device, std::span<const DeviceId> lent);
+  void NotePressure(DeviceState& device, std::span<const DeviceId> lent,
+                    bool shed);
   void HoldElastic(Pool& pool, std::span<const BlockId> blocks);
   void ReleaseElastic(Pool& pool, std::span<const BlockId> blocks);
 

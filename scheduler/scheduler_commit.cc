@@ -42,7 +42,6 @@ void Scheduler::Apply(const StepPlan& plan, TimePoint now) {
   BRAID_CHECK(own.idle());
   own.running = true;
   Admit(plan.admissions);
-  const bool streams = own.elastic > 0 || own.bound_streams > 0;
   if (own.elastic > 0) StartStreams(plan);
   StepShape shape;
   own.prompts_in_flight = PromptWork();
@@ -64,7 +63,6 @@ void Scheduler::Apply(const StepPlan& plan, TimePoint now) {
     BRAID_CHECK(request.id == rows.request && !request.in_flight &&
                 request.computed == rows.first);
     request.in_flight = true;
-    if (streams && rows.draws) SetAnswered(request, rows.gang);
     if (rows.kind == RowKind::kDecode) {
       shape.AddDecodeRow(rows.first + 1);
       if (rows.first % config_.block_tokens != 0) continue;
@@ -147,7 +145,7 @@ void Scheduler::Admit(const std::vector<Admission>& admissions) {
 
 void Scheduler::Commit(const StepPlan& plan,
                        std::span<const std::optional<TokenId>> drawn,
-                       double seconds, TimePoint now) {
+                       double seconds, TimePoint now, bool shed) {
   now_ = now;
   DeviceState& own = StateOf(plan.device);
   BRAID_CHECK(own.running);
@@ -157,7 +155,7 @@ void Scheduler::Commit(const StepPlan& plan,
   const bool prompts = own.prompts_in_flight.tokens > 0;
   own.prompts_in_flight = PromptWork();
   own.pinned = 0;
-  NotePressure(own, plan.lent);
+  NotePressure(own, plan.lent, shed);
   if (prompts) own.NotePrompts(now);
   for (DeviceId id : plan.lent) StateOf(id).lent = false;
   const bool failed = drawn.empty();
@@ -178,7 +176,8 @@ void Scheduler::Commit(const StepPlan& plan,
         CommitCandidate(request, plan.rows[i], token, failed);
       } else {
         BRAID_CHECK(!token);
-        CommitStream(own, request, plan.rows[i], failed);
+        const bool dropped = failed || (shed && request.elastic());
+        CommitStream(own, request, plan.rows[i], dropped);
       }
     }
     request.in_flight = false;
@@ -188,13 +187,18 @@ void Scheduler::Commit(const StepPlan& plan,
     } else if (rows.stream > 0) {
       BRAID_CHECK(request.state == RequestState::kLingering);
     } else if (!failed) {
+      if (rows.draws && !config_.stream_sets.empty()) {
+        SetAnswered(request, shed && request.elastic() ? 1 : rows.gang);
+      }
       CommitRows(own, request, rows, drawn[own_place]);
     } else if (request.displaced) {
       Requeue(request);
     }
   }
   if (!failed && seconds > 0) {
-    if (config_.lend_cores) {
+    if (shed) {
+      // It did not do what its shape says.
+    } else if (config_.lend_cores) {
       own.Learn(plan.lent.size(), shape, seconds);
     } else {
       own.time[0].Observe(shape, seconds);

@@ -115,11 +115,6 @@ void Scheduler::ApplyStream(DeviceState& own, Request& request,
     }
     own.pinned += std::max(needed, held);
     own.elastic_rows += rows.count;
-    const bool answers = end == request.computed + 1;
-    stream_stats_.filled += answers;
-    stream_stats_.caught_up += rows.count - answers;
-  } else if (rows.kind == RowKind::kStream) {
-    ++stream_stats_.gang_rows;
   }
   stream.blocks.UseUpTo(needed);
 }
@@ -129,8 +124,16 @@ void Scheduler::CommitStream(DeviceState& own, Request& request,
   RequestStream& stream = request.streams[rows.stream - 1];
   BRAID_CHECK(request.id == rows.request && stream.in_flight);
   stream.in_flight = false;
-  if (failed || request.state == RequestState::kFinished) return;
+  if (failed) return;
   const uint32_t end = rows.first + rows.count;
+  if (request.elastic()) {
+    const bool answers = end == request.computed + 1;
+    stream_stats_.filled += answers;
+    stream_stats_.caught_up += rows.count - answers;
+  } else if (rows.kind == RowKind::kStream) {
+    ++stream_stats_.gang_rows;
+  }
+  if (request.state == RequestState::kFinished) return;
   stream.computed = end;
   if (rows.kind == RowKind::kChunk) {
     own.prefill_left -=
@@ -189,16 +192,22 @@ bool Scheduler::IsPressed(const DeviceState& device,
          PromisedBlocks(pool) > index(pool).available();
 }
 
+bool Scheduler::WantsShed(const StepPlan& in_flight) const {
+  const DeviceState& own = StateOf(in_flight.device);
+  return own.running && own.elastic_rows > 0 && IsPressed(own, in_flight.lent);
+}
+
 // A step has ended.
 void Scheduler::NotePressure(DeviceState& device,
-                             std::span<const DeviceId> lent) {
+                             std::span<const DeviceId> lent, bool shed) {
   const bool held = device.elastic_rows > 0 && IsPressed(device, lent);
   device.elastic_rows = 0;
-  if (!held) {
+  stream_stats_.shed_in_flight += shed;
+  stream_stats_.pressures += held && device.pressed == 0;
+  if (!held || shed) {
     device.pressed = 0;
     return;
   }
-  stream_stats_.pressures += device.pressed == 0;
   ++stream_stats_.shed_steps;
   stream_stats_.most_shed_steps =
       std::max(stream_stats_.most_shed_steps, ++device.pressed);

@@ -60,9 +60,10 @@ struct StreamStats {
   uint64_t dropped = 0;    // streams whose blocks somebody else needed
   uint64_t gang_rows = 0;  // of gangs' further streams, in decode steps
   // Times that a step had elastic streams when somebody came to wait for the
-  // device's cores or blocks; how many such steps ended before one had none, in
-  // all and at most for one of them.
+  // device's cores or blocks; how many such steps ended with them before one
+  // had none, in all and at most for one of them.
   uint64_t pressures = 0, shed_steps = 0;
+  uint64_t shed_in_flight = 0;  // steps that dropped theirs before their end
   uint32_t most_shed_steps = 0;
   double gain = 0;  // nats, predicted, summed over tokens
   // Now.

@@ -199,6 +199,7 @@ std::string StreamsJson(const StreamStats& streams) {
   json.Number("gang_rows", streams.gang_rows);
   json.Number("pressures", streams.pressures);
   json.Number("shed_steps", streams.shed_steps);
+  json.Number("shed_in_flight", streams.shed_in_flight);
   json.Number("most_shed_steps", streams.most_shed_steps);
   json.Real("gain_nats", streams.gain);
   return std::move(json).Close('}');

@@ -300,6 +300,9 @@ void AddParscale(Families& families, const EngineStats& stats) {
                    "Steps that ended with such streams while somebody waited: "
                    "over the pressures, how fast streams give way.",
                    static_cast<double>(streams.shed_steps));
+  families.Counter("braid_parscale_shed_in_flight_total",
+                   "Steps that dropped such streams before their end.",
+                   static_cast<double>(streams.shed_in_flight));
   families.Counter("braid_parscale_dropped_streams_total",
                    "Streams whose KV blocks somebody else needed.",
                    static_cast<double>(streams.dropped));

@@ -40,6 +40,7 @@ void SimulatedRunner::Launch(const ForwardBatch& batch,
   batch_ = &batch;
   callbacks_ = std::move(callbacks);
   layers_done_ = 0;
+  shed_ = evaluated_ = false;
   step_ = std::make_unique<EventScope>(world_.queue);
   Log(LogKind::kLaunch, static_cast<int64_t>(rows));
   if (down_ || !told_) {
@@ -48,6 +49,13 @@ void SimulatedRunner::Launch(const ForwardBatch& batch,
     return;
   }
   Start();
+}
+
+void SimulatedRunner::ShedStreams() {
+  if (batch_ == nullptr || evaluated_) return;
+  for (const SequenceRows& sequence : batch_->sequences) {
+    shed_ |= sequence.may_shed;
+  }
 }
 
 hash_model::KvPlace SimulatedRunner::PlaceOf(
@@ -163,6 +171,7 @@ void SimulatedRunner::WriteLayers(uint32_t end) {
     for (size_t i = 0; i < rows_.size(); ++i) {
       const SequenceRows& sequence = batch_->sequences[i];
       if (layers_done_ == 0 && sequence.stream > 0) continue;
+      if (IsShed(i)) continue;
       const hash_model::KvPlace place = PlaceOf(sequence);
       for (uint32_t k = 0; k < sequence.tokens.size(); ++k) {
         place.Write(layers_done_, sequence.start + k,
@@ -187,8 +196,10 @@ void SimulatedRunner::Finish() {
   if (batch_->progress_layers > 0) callbacks_.on_progress(hash_model::kLayers);
   ForwardResult result;
   for (size_t i = 0; i < rows_.size(); ++i) {
-    result.sequences.push_back(Evaluate(i));
+    result.sequences.push_back(IsShed(i) ? SequenceResult() : Evaluate(i));
   }
+  result.shed = shed_;
+  evaluated_ = true;
   if (world_.faults.Happens(FaultKind::kLateCompletion, 0.02)) {
     const auto late = std::chrono::microseconds(
         1 + world_.faults.Below(FaultKind::kLateCompletion, 50'000));
@@ -226,14 +237,15 @@ SequenceResult SimulatedRunner::Evaluate(size_t index) {
   const SequenceRows& rows = batch_->sequences[index];
   SequenceResult result;
   std::vector<uint64_t> contexts;
-  for (uint32_t s = 0; s < rows.gang; ++s) {
+  const uint32_t gang = rows.gang > 1 && IsShed(index + 1) ? 1 : rows.gang;
+  for (uint32_t s = 0; s < gang; ++s) {
     contexts.push_back(
         ReadBack(batch_->sequences[index + s], rows_[index + s]));
   }
   if (rows.score_top_logprobs >= 0) {
     for (uint32_t k = 0; k < rows.score_targets.size(); ++k) {
       std::vector<uint64_t> after;
-      for (uint32_t s = 0; s < rows.gang; ++s) {
+      for (uint32_t s = 0; s < gang; ++s) {
         BRAID_CHECK(batch_->sequences[index + s].start == rows.start);
         after.push_back(rows_[index + s].contexts[k + 1]);
       }

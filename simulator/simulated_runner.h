@@ -45,6 +45,9 @@ class SimulatedRunner final : public ModelRunner {
   }
   uint32_t max_rows() const override { return options_.max_rows; }
   void Launch(const ForwardBatch& batch, StepCallbacks callbacks) override;
+  // The step lasts as long as it would have.
+  void ShedStreams() override;
+  bool sheds_in_flight() const override { return true; }
 
   DeviceId id() const { return options_.id; }
   // Lost until Return: the step in flight ends with UNAVAILABLE, and so does
@@ -76,6 +79,9 @@ class SimulatedRunner final : public ModelRunner {
   void End(ForwardResult result);
   void Fail(absl::Status status, Duration after);
   SequenceResult Evaluate(size_t index);
+  bool IsShed(size_t index) const {
+    return shed_ && batch_->sequences[index].may_shed;
+  }
   double StepSeconds() const;
   void Log(LogKind kind, int64_t b = 0) {
     world_.Log(options_.node, kind, options_.id.value(), b);
@@ -87,6 +93,8 @@ class SimulatedRunner final : public ModelRunner {
   StepCallbacks callbacks_;
   std::vector<Rows> rows_;
   uint32_t layers_done_ = 0;
+  bool shed_ = false;
+  bool evaluated_ = false;  // its result is there
   bool down_ = false;
   bool told_ = true;  // of the last crash
   double slow_ = 1;

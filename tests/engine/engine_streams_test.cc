@@ -96,6 +96,43 @@ TEST_P(EngineStreamsTest, AutoFillsRowsThatIdle) {
   EXPECT_EQ(tokens, stats.streams.filled + stats.streams.caught_up);
 }
 
+// Who comes while a step runs does not wait for its streams: it answers without
+// them, and its text says so.
+TEST_P(EngineStreamsTest, ANewcomerShedsInMidStep) {
+  Harness harness(Options());
+  const GenerateRequest request = Request(1, 120, {StreamMode::kAuto, 1, 4});
+  const auto sink = harness.Submit(request);
+  Rng rng(1);
+  const auto finish = [&] {
+    for (uint32_t device = 0; device < 2; ++device) {
+      FakeRunner& runner = harness.runner(device);
+      if (runner.running()) runner.Finish();
+    }
+    harness.transport().Step(rng);
+    harness.clock().Move(std::chrono::milliseconds(1));
+    harness.Turn();
+  };
+  for (int i = 0; i < 100; ++i) {
+    if (!sink->streams.empty() && sink->streams.back() == 4) break;
+    finish();
+  }
+  ASSERT_EQ(sink->streams.back(), 4u);
+  const size_t before = sink->streams.size();
+  const auto newcomer = harness.Submit(Request(2, 5, {}));
+  harness.Turn();
+  finish();
+  ASSERT_EQ(sink->streams.size(), before + 1);
+  EXPECT_EQ(sink->streams.back(), 1u);
+  harness.RunToRest();
+  EXPECT_EQ(sink->ids(), ExpectedOf(request, 256, sink->streams).ids);
+  EXPECT_GT(sink->outcome->mean_streams, 2);
+  const StreamStats stats = harness.loop().Snapshot().streams;
+  EXPECT_EQ(stats.shed_in_flight, 1u);
+  EXPECT_EQ(stats.pressures, 1u);
+  EXPECT_EQ(stats.shed_steps, 0u);
+  EXPECT_EQ(newcomer->tokens.size(), 5u);
+}
+
 TEST(EngineStreamsTest, RefusesMoreThanThereAre) {
   Harness harness(Nested(SplitMode::kOff, false));
   for (const StreamTerms terms : {StreamTerms{StreamMode::kFixed, 1, 5},

@@ -50,6 +50,7 @@ EngineStats SomeStats() {
                    .gang_rows = 17,
                    .pressures = 3,
                    .shed_steps = 4,
+                   .shed_in_flight = 6,
                    .gain = 1.25,
                    .active = 6,
                    .blocks = 7};
@@ -129,6 +130,7 @@ TEST(MetricsExporterTest, Parscale) {
   EXPECT_EQ(samples["braid_parscale_rows_total{outcome=\"gang\"}"], 17);
   EXPECT_EQ(samples["braid_parscale_pressures_total"], 3);
   EXPECT_EQ(samples["braid_parscale_shed_steps_total"], 4);
+  EXPECT_EQ(samples["braid_parscale_shed_in_flight_total"], 6);
   EXPECT_EQ(samples["braid_parscale_dropped_streams_total"], 2);
   EXPECT_EQ(samples["braid_parscale_gain_nats_total"], 1.25);
   EXPECT_EQ(samples["braid_parscale_streams"], 6);

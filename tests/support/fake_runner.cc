@@ -148,7 +148,8 @@ void FakeRunner::Launch(const ForwardBatch& batch, StepCallbacks callbacks) {
   batch_ = &batch;
   callbacks_ = std::move(callbacks);
   layers_done_ = 0;
-  Spoil();
+  shed_wanted_ = shed_ = false;
+  for (const SequenceRows& rows : batch.sequences) Spoil(rows);
   if (!options_.thread) return;
   {
     std::lock_guard lock(mutex_);
@@ -192,14 +193,11 @@ uint64_t FakeRunner::FlavourOf(const SequenceRows& rows) const {
   return Flavour(rows.set, rows.stream, elastic);
 }
 
-void FakeRunner::Spoil() {
-  for (const SequenceRows& rows : batch_->sequences) {
-    for (uint32_t i = 0; i < rows.tokens.size(); ++i) {
-      for (uint32_t layer = 0; layer < kLayers; ++layer) {
-        std::memset(
-            PlaceOf(*options_.arena, rows.blocks, layer, rows.start + i), 0xee,
-            sizeof(uint64_t));
-      }
+void FakeRunner::Spoil(const SequenceRows& rows) {
+  for (uint32_t i = 0; i < rows.tokens.size(); ++i) {
+    for (uint32_t layer = 0; layer < kLayers; ++layer) {
+      std::memset(PlaceOf(*options_.arena, rows.blocks, layer, rows.start + i),
+                  0xee, sizeof(uint64_t));
     }
   }
 }
@@ -232,9 +230,16 @@ void FakeRunner::Finish(absl::Status status) {
   ForwardResult result{.status = std::move(status)};
   if (result.status.ok()) {
     Advance(kLayers);
-    for (size_t i = 0; i < batch_->sequences.size(); ++i) {
-      result.sequences.push_back(Evaluate(i));
+    const bool shed = shed_wanted_;
+    for (const SequenceRows& rows : batch_->sequences) {
+      if (!rows.may_shed || !shed) continue;
+      Spoil(rows);
+      shed_ = true;
     }
+    for (size_t i = 0; i < batch_->sequences.size(); ++i) {
+      result.sequences.push_back(IsShed(i) ? SequenceResult() : Evaluate(i));
+    }
+    result.shed = shed_;
   }
   options_.cores->GiveBack(options_.id);
   for (DeviceId lent : batch_->lent) options_.cores->GiveBack(lent);
@@ -263,7 +268,8 @@ uint64_t FakeRunner::ReadContext(const SequenceRows& rows, uint32_t end) const {
 }
 
 uint64_t FakeRunner::ReadGang(size_t index, uint32_t end) const {
-  const uint32_t gang = batch_->sequences[index].gang;
+  uint32_t gang = batch_->sequences[index].gang;
+  if (gang > 1 && IsShed(index + 1)) gang = 1;
   uint64_t context = ReadContext(batch_->sequences[index], end);
   for (uint32_t stream = 1; stream < gang; ++stream) {
     context =

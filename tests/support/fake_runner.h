@@ -14,6 +14,7 @@
 // Finish, which the test calls in any order; else on a thread of the runner.
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <cstdint>
 #include <memory>
@@ -73,6 +74,8 @@ class FakeRunner final : public ModelRunner {
   }
   uint32_t max_rows() const override { return options_.max_rows; }
   void Launch(const ForwardBatch& batch, StepCallbacks callbacks) override;
+  void ShedStreams() override { shed_wanted_ = true; }
+  bool sheds_in_flight() const override { return true; }
 
   // By hand. Whether a step is in flight.
   bool running() const { return batch_ != nullptr; }
@@ -95,7 +98,10 @@ class FakeRunner final : public ModelRunner {
 
  private:
   void Check(const ForwardBatch& batch) const;
-  void Spoil();
+  void Spoil(const SequenceRows& rows);
+  bool IsShed(size_t index) const {
+    return shed_ && batch_->sequences[index].may_shed;
+  }
   // Of the gang that begins at `index`.
   SequenceResult Evaluate(size_t index) const;
   uint64_t ReadContext(const SequenceRows& rows, uint32_t end) const;
@@ -109,6 +115,8 @@ class FakeRunner final : public ModelRunner {
   const ForwardBatch* batch_ = nullptr;
   StepCallbacks callbacks_;
   uint32_t layers_done_ = 0;
+  std::atomic<bool> shed_wanted_{false};
+  bool shed_ = false;
 
   std::mutex mutex_;
   std::condition_variable launched_;
