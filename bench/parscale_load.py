@@ -23,6 +23,7 @@ import struct
 import sys
 import tempfile
 import threading
+import urllib.request
 
 import live_run
 from live_run import Braid, Load, Report, load, percentile, spread, tpot
@@ -86,8 +87,17 @@ def measure(server, mode, options, trace, rate, seed):
     answered = [r for r in records if r["outcome"] == "ok"]
     return {"mode": mode, "summary": summary, "rows": rows, "samples": samples,
             "predicted_gain": after[gain] - before[gain],
+            "allowance": allowance(server),
             "ttft": [(r["first_token"] - r["due"]) * 1e3 for r in answered],
             "tpot": [tpot(r) * 1e3 for r in answered if r["output_tokens"] > 1]}
+
+
+def allowance(server):
+    """What the server takes streams to cost first tokens, at the end."""
+    with urllib.request.urlopen(server.url + "/debug/scheduler", timeout=30) as reply:
+        streams = json.load(reply)["streams"]
+    return {name: streams[name] for name in
+            ("newcomers_meet_rows", "first_token_s", "beside_rows_s")}
 
 
 def filled_share(run):
@@ -255,7 +265,7 @@ def main():
         for p, n in enumerate(counts)])
     judge(report, rounds, options, gain)
     report.data["rounds"] = [
-        {mode: {k: r[mode][k] for k in ("summary", "rows", "predicted_gain")}
+        {mode: {k: r[mode][k] for k in ("summary", "rows", "predicted_gain", "allowance")}
          for mode in MODES} for r in rounds]
     report.write(options.out)
     plot(rounds, options, pathlib.Path(options.out).with_suffix(".png"))

@@ -33,10 +33,12 @@ SchedulerConfig SchedulerConfigOf(const EngineConfig& config) {
     scheduler.max_queued += each.max_queued;
   }
   for (const EngineDevice& device : config.devices) {
-    scheduler.devices.push_back({.id = device.id,
-                                 .role = device.role,
-                                 .pool = PoolId(device.arena),
-                                 .max_rows = device.runner->max_rows()});
+    scheduler.devices.push_back(
+        {.id = device.id,
+         .role = device.role,
+         .pool = PoolId(device.arena),
+         .max_rows = device.runner->max_rows(),
+         .sheds_in_flight = device.runner->sheds_in_flight()});
     scheduler.block_tokens = device.runner->kv_layout().block_tokens;
   }
   for (const auto& arena : config.arenas) {

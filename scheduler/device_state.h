@@ -26,6 +26,7 @@ struct SchedulerDevice {
   StepTimeModel::Prior prior;  // of its step times, before any was seen
   // The prior is no guess: requests may be refused on it from the start.
   bool prior_measured = false;
+  bool sheds_in_flight = false;  // ModelRunner
 };
 
 // A request's row in a decode batch: all that a plan needs of it, side by side.
@@ -92,7 +93,6 @@ struct QueuedWork {
 };
 
 struct DeviceState {
-  static constexpr double kLoadMemory = 10;  // seconds
   // Steps after which a model is more than a guess.
   static constexpr uint64_t kWarmSteps = 8;
 
@@ -105,15 +105,6 @@ struct DeviceState {
         guess(time),
         bound_by_class(classes) {}
 
-  double PromptLoad(TimePoint now) const {
-    if (load_at == TimePoint::min()) return 0;
-    return prompt_load * std::exp(-ToSeconds(now - load_at) / kLoadMemory);
-  }
-  // A step with prompts has ended.
-  void NotePrompts(TimePoint now) {
-    prompt_load = PromptLoad(now) + ToSeconds(now - step_begin) / kLoadMemory;
-    load_at = now;
-  }
   // A step on the cores of `lent` others took so long.
   void Learn(size_t lent, const StepShape& shape, double seconds) {
     time[lent].Observe(shape, seconds);
@@ -182,9 +173,6 @@ struct DeviceState {
 
   // When it last ran prompts, and decode rows.
   TimePoint prefilled_at = TimePoint::min(), decoded_at = TimePoint::min();
-  // Of its time lately, what steps with prompts have taken; as of `load_at`.
-  double prompt_load = 0;
-  TimePoint load_at = TimePoint::min();
   // Works for the other pool too, since its role was last looked at.
   bool visiting = false;
   // Steps since one had rows of elastic streams, though there were requests

@@ -147,6 +147,9 @@ struct alignas(64) Request {
   TimePoint bound_at;
   double ttft = 0;          // predicted from then on
   TimePoint prefill_ended;  // its last chunk's end
+  // When it came: rows decoded where its prompt is computed; prompts were there
+  // before it.
+  bool met_rows = false, in_line = false;
 
   // Of its full blocks: all of the prompt's, and of what follows as it is
   // computed.

@@ -51,6 +51,7 @@
 #include "scheduler/split.h"
 #include "scheduler/split_planner.h"
 #include "scheduler/step_plan.h"
+#include "scheduler/stream_allowance.h"
 #include "scheduler/stream_filler.h"
 #include "scheduler/stream_terms.h"
 
@@ -274,6 +275,7 @@ class Scheduler final {
   double TightestTpot(const DeviceState& device) const;
   double TpotWith(const DeviceState& device, const Request& request) const;
   double PromptSeconds(const DeviceState& device, const PromptWork& work) const;
+  double PromptAlone(const Request& request) const;
   double PrefillWait(const DeviceState& device, const PromptWork& ahead) const;
   double CreditWait(const DeviceState& device, const Request& request,
                     const Queued& ahead) const;
@@ -346,7 +348,7 @@ class Scheduler final {
   void PlanGangs(StepPlan& plan, StepShape& shape) const;
   void PlanStreams(const DeviceState& device, TimePoint now,
                    StepPlan& plan) const;
-  double StretchOf(const DeviceState& device, TimePoint now) const;
+  static void CountWithoutStreams(DeviceState& device, bool streams);
   void FindCandidates(const DeviceState& device, const StepPlan& plan) const;
   uint64_t PromisedBlocks(PoolId pool) const;
   uint32_t BlocksForStreams(PoolId pool) const;
@@ -386,6 +388,8 @@ class Scheduler final {
   uint32_t DropStreams(Request& request, uint32_t keep);
   void PublishStream(Request& request, RequestStream& stream);
   void SetAnswered(Request& request, uint32_t streams);
+  void NoteArrival(Request& request);
+  void NoteFirstToken(const Request& request);
   bool IsPressed(const DeviceState& device,
                  std::span<const DeviceId> lent) const;
   void NotePressure(DeviceState& device, std::span<const DeviceId> lent,
@@ -493,6 +497,7 @@ class Scheduler final {
   DecisionLog decisions_;
   StreamStats stream_stats_;
   BestOfStats best_of_stats_;
+  StreamAllowance allowance_;
   // Scratch of PlanStreams and DropFor, so that they allocate nothing.
   mutable StreamFiller filler_;
   mutable std::vector<StreamCandidate> candidates_;

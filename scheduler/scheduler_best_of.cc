@@ -20,9 +20,8 @@ namespace {
 // second stream gains. They are not of one kind, so this is a choice, not a
 // measurement.
 constexpr std::array<double, 2> kWorth = {0, 0.01};
-// By how much a step of candidates alone may exceed that of a single row. Who
-// comes waits for its end, half of it on average, and would else have found an
-// idle machine: so less than what streams may add to a step.
+// How much longer than that of a single row a step of candidates alone may be:
+// nobody has rows in it, and whoever comes meanwhile waits for its end.
 constexpr double kAlone = 1.5;
 
 }  // namespace

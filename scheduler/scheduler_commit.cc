@@ -71,9 +71,7 @@ void Scheduler::Apply(const StepPlan& plan, TimePoint now) {
     }
     request.blocks.UseUpTo(BlocksFor(uint64_t{rows.first} + rows.count));
   }
-  if (own.elastic > 0) {
-    own.without_streams = own.elastic_rows > 0 ? 0 : own.without_streams + 1;
-  }
+  CountWithoutStreams(own, own.elastic_rows > 0);
   if (own.prompts_in_flight.tokens > 0) own.prefilled_at = now;
   if (shape.decode_rows > 0) own.decoded_at = now;
   own.in_flight = shape;
@@ -156,7 +154,6 @@ void Scheduler::Commit(const StepPlan& plan,
   own.prompts_in_flight = PromptWork();
   own.pinned = 0;
   NotePressure(own, plan.lent, shed);
-  if (prompts) own.NotePrompts(now);
   for (DeviceId id : plan.lent) StateOf(id).lent = false;
   const bool failed = drawn.empty();
   BRAID_CHECK(failed || drawn.size() == plan.rows.size());
@@ -218,11 +215,10 @@ void Scheduler::NotePromptShare(const StepTimeModel& time,
                                 double seconds) {
   double rows = 0;
   if (shape.decode_rows > 0) {
-    rows = !prompts
-               ? seconds
-               : time.Predict({.decode_rows = shape.decode_rows,
-                               .decode_attended = shape.decode_attended,
-                               .stream_rows = shape.stream_rows});
+    rows = !prompts ? seconds
+                    : time.Predict({.decode_rows = shape.decode_rows,
+                                    .decode_attended = shape.decode_attended,
+                                    .stream_rows = shape.stream_rows});
   }
   const double weight = std::min(
       1.0, seconds / (kShareMemory * static_cast<double>(devices_.size())));
@@ -250,7 +246,10 @@ void Scheduler::CommitRows(DeviceState& own, Request& request,
     if (drawn) {
       request.tokens.push_back(*drawn);
       StateOf(request.decode_device).bound_tokens += request.gang;
-      if (request.first_token == kNever) request.first_token = now_;
+      if (request.first_token == kNever) {
+        request.first_token = now_;
+        NoteFirstToken(request);
+      }
     }
     if (last && !request.displaced) EndPrefill(request);
   }

@@ -73,6 +73,25 @@ double Scheduler::PromptSeconds(const DeviceState& device,
   return steps * time.Predict(step);
 }
 
+// What its prompt would have taken on an idle machine.
+double Scheduler::PromptAlone(const Request& request) const {
+  const DeviceState& device = StateOf(request.prefill_device);
+  const StepTimeModel* time = &TimeOf(device);
+  for (const StepTimeModel& lent : device.time) {
+    if (lent.observed() >= kWarmSteps) time = &lent;
+  }
+  double seconds = 0;
+  for (uint32_t at = request.cached; at < request.prompt_size;) {
+    const uint32_t count =
+        std::min(config_.prefill_chunk, request.prompt_size - at);
+    StepShape chunk;
+    chunk.AddChunk(at, count);
+    seconds += time->Predict(chunk);
+    at += count;
+  }
+  return seconds;
+}
+
 // Until a prompt behind `ahead` would begin.
 double Scheduler::PrefillWait(const DeviceState& device,
                               const PromptWork& ahead) const {

@@ -42,6 +42,8 @@ std::optional<Refusal> Scheduler::Offer(RequestInput input, TimePoint now) {
         refusal->predicted_ttft, refusal->retry_after);
     requests_.Forget(request.id);
     requests_.Free(request.slot);
+  } else {
+    NoteArrival(request);
   }
   return refusal;
 }

@@ -11,6 +11,9 @@ namespace braid {
 StreamStats Scheduler::stream_stats() const {
   StreamStats stats = stream_stats_;
   for (const auto& pool : pools_) stats.blocks += pool->elastic_blocks;
+  stats.chance_to_meet = allowance_.chance_to_meet();
+  stats.first_token = allowance_.first_token();
+  stats.beside = allowance_.beside();
   return stats;
 }
 
@@ -176,6 +179,25 @@ void Scheduler::SetAnswered(Request& request, uint32_t streams) {
   stream_stats_.active -= request.answered;
   request.answered = streams;
   if (streams > 1) stream_stats_.gain += request.set->gain[streams - 1];
+}
+
+// A request has come, and is bound.
+void Scheduler::NoteArrival(Request& request) {
+  request.in_line = queue_.size() > 1;
+  for (const DeviceState& device : devices_) {
+    request.in_line |= !device.prefilling.empty();
+    // Its cores are the newcomer's too, where devices lend them.
+    const bool shares =
+        config_.lend_cores || device.config.id == request.prefill_device;
+    request.met_rows |= shares && !device.decoding.empty();
+  }
+  allowance_.Arrived(request.met_rows);
+}
+
+void Scheduler::NoteFirstToken(const Request& request) {
+  if (request.gang > 1) return;
+  allowance_.FirstToken(ToSeconds(now_ - request.arrival), PromptAlone(request),
+                        request.met_rows, request.in_line);
 }
 
 // Somebody waits for what a step of the device takes: its cores, or those lent

@@ -6,35 +6,29 @@
 //           token. Prompts on other devices pay nothing, whoever has lent cores
 //           to whom: a device whose cores are lent runs no step.
 //   time    a step with streams ends before the tightest token is due, and is
-//           not much longer than without: whoever arrives meanwhile waits for
-//           its end.
+//           longer by no more than first tokens can bear (stream_allowance.h)
+//           and the other rows' tokens.
 //   blocks  free ones, and a bounded share of those with cached prefixes.
 //           Admission counts what streams hold as free, and takes it back.
 #include <algorithm>
+#include <bit>
 
 #include "scheduler/scheduler.h"
 
 namespace braid {
 namespace {
 
-// By so much a step may grow through streams. A newcomer waits for the rest of
-// the step, half of it on average; so this costs it less than 0.4 plain steps,
-// of a prompt that takes dozens. And it is what four streams of a lone request
-// cost on a CPU, 0.5, with the catching up that gets them there.
-constexpr double kStretch = 0.75;
-// The share of a device's time at which prompts leave none of that. Where they
-// come often, what makes steps longer makes answers stay longer, so that each
-// prompt finds more of them: it pays again.
-constexpr double kPromptLoad = 0.1;
-// What prompts on other devices count for, where they may come here.
-constexpr double kNeighbour = 0.5;
+// By so many times its length a step may grow through streams that catch up,
+// whatever the targets: answers should flow.
+constexpr double kMostStretch = 8;
 // Of the tightest token target, that a step with streams may take: the time
 // that rows are ahead of their dues is for prompts, and must still grow.
 constexpr double kTargetShare = 0.8;
 // Of a pool, that streams may hold; and up to which they evict for it.
 constexpr double kMostShare = 0.5, kEvictingShare = 0.25;
 // What streams cost is only learned from steps that have them, and a model that
-// takes them to be dear has none: of so many steps one tries so many rows.
+// takes them to be dear has none: after so many steps without, and twice as
+// many, and so on, one tries so many rows.
 constexpr uint32_t kTrialSteps = 32, kTrialRows = 16;
 // Streams that are looked up in the prefix index for one plan.
 constexpr uint32_t kLookups = 8;
@@ -42,6 +36,10 @@ constexpr uint32_t kLookups = 8;
 bool IsPreempted(const StepPlan& plan, RequestId id) {
   return std::ranges::find(plan.preempted, id, &Preemption::request) !=
          plan.preempted.end();
+}
+
+bool IsTrial(uint32_t without_streams) {
+  return without_streams >= kTrialSteps && std::has_single_bit(without_streams);
 }
 
 uint32_t Share(uint32_t capacity, double share) {
@@ -177,16 +175,6 @@ void Scheduler::PlanGangs(StepPlan& plan, StepShape& shape) const {
   InsertStreams(candidates_, places_, plan);
 }
 
-// By which share of a step streams may make it longer.
-double Scheduler::StretchOf(const DeviceState& own, TimePoint now) const {
-  double load = own.PromptLoad(now);
-  for (const DeviceState& other : devices_) {
-    if (&other == &own || split() != SplitMode::kAuto) continue;
-    load += kNeighbour * other.PromptLoad(now);
-  }
-  return kStretch * std::max(0.0, 1 - load / kPromptLoad);
-}
-
 void Scheduler::PlanStreams(const DeviceState& own, TimePoint now,
                             StepPlan& plan) const {
   if (plan.drops()) return;
@@ -206,22 +194,24 @@ void Scheduler::PlanStreams(const DeviceState& own, TimePoint now,
   TimePoint due = kNever;
   for (const DecodeRow& row : own.decoding) due = std::min(due, row.due);
   const double plain = time.Predict(shape);
-  const double stretch = StretchOf(own, now);
-  const bool trial = stretch > 0 && own.without_streams >= kTrialSteps;
   const double longest =
       std::min(ToSeconds(due - now), kTargetShare * TightestTpot(own));
-  const double seconds =
-      trial ? longest : std::min(longest, (1 + stretch) * plain);
-  const uint32_t rows = std::min(own.config.max_rows - shape.rows(),
-                                 trial ? kTrialRows : own.config.max_rows);
+  const double extra =
+      std::min(kMostStretch * plain,
+               allowance_.Extra(plain, own.config.sheds_in_flight));
+  const bool trial = extra > 0 && IsTrial(own.without_streams);
+  const double bound = std::min(longest, plain + extra);
+  const double seconds = trial ? longest : bound;
+  uint32_t rows = own.config.max_rows - shape.rows();
   if (seconds <= plain || rows == 0) return;
 
   FindCandidates(own, plan);
   FindBestOf(own, plan);
   const std::span all(candidates_);
   const size_t with_streams = places_.size();
-  plan.offered = StreamFiller::Offered(all.first(with_streams), shape, time,
-                                       seconds, rows);
+  plan.offered =
+      StreamFiller::Offered(all.first(with_streams), shape, time, bound, rows);
+  if (trial) rows = std::min(rows, kTrialRows);
   const StreamFill fill =
       filler_.Fill(candidates_, shape, time,
                    {.seconds = seconds,
@@ -232,6 +222,12 @@ void Scheduler::PlanStreams(const DeviceState& own, TimePoint now,
   if (fill.rows == 0) return;
   InsertStreams(all.first(with_streams), places_, plan);
   InsertBestOf(all.subspan(with_streams), plan);
+}
+
+void Scheduler::CountWithoutStreams(DeviceState& own, bool streams) {
+  if (own.elastic == 0) return;
+  const bool tried = streams && IsTrial(own.without_streams);
+  own.without_streams = streams && !tried ? 0 : own.without_streams + 1;
 }
 
 // Those of the plan's rows that may have elastic streams.
@@ -247,7 +243,12 @@ void Scheduler::FindCandidates(const DeviceState& own,
     StreamCandidate& candidate = candidates_.emplace_back();
     places_.push_back(place);
     candidate.position = rows.first;
-    candidate.remaining = std::max(ExpectedOutput(request), 1u);
+    // An answer beyond the forecast is one of the long ones: it goes on for a
+    // part of what it has been.
+    const auto done = static_cast<uint32_t>(request.output().size());
+    candidate.remaining =
+        std::max({1u, ExpectedOutput(request),
+                  std::min(request.max_output - done, done / 2)});
     candidate.most = request.most_streams();
     candidate.wanted = std::min(request.terms.min, candidate.most);
     candidate.gain = request.set->gain;

@@ -8,6 +8,10 @@
 namespace braid {
 namespace {
 
+// What a stream has missed is made up for where it costs no more than so many
+// times what the stream then takes to answer.
+constexpr double kMostCatchUp = 8;
+
 // Of a model that has learned nothing of some row.
 constexpr double kLeastSeconds = 1e-9;
 
@@ -65,7 +69,9 @@ void StreamFiller::Push(std::span<const StreamCandidate> candidates,
   const uint32_t lag = candidate.position - computed;
   double seconds = step.Seconds(candidate.position, 1);
   if (lag > 0) {
-    seconds += step.Seconds(computed, lag) / candidate.remaining;
+    const double each = step.Seconds(computed, lag) / candidate.remaining;
+    if (each > kMostCatchUp * seconds && !wanted) return;
+    seconds += each;
   }
   heap_.push_back({.wanted = wanted,
                    .worth = gain / std::max(seconds, kLeastSeconds),

@@ -8,7 +8,8 @@
 // first; streams that a caller has asked for (`wanted`) come before all others.
 //
 // A stream that lags by more rows than fit gets a part of them, and answers
-// nothing yet. Not so where that would go on until the answer ends.
+// nothing yet. Not so where that would go on until the answer ends, or cost
+// many times what is left of it.
 //
 // Thread safety: not thread-safe (scratch); engine thread only.
 #pragma once

@@ -69,6 +69,8 @@ struct StreamStats {
   // Now.
   uint32_t active = 0;  // streams beyond the first that answered the last token
   uint32_t blocks = 0;  // held by elastic streams
+  // What streams may cost is taken from (stream_allowance.h).
+  double chance_to_meet = 0, first_token = 0, beside = 0;
 };
 
 // Further candidates of best-of-n (request.h), since the start.

@@ -202,6 +202,9 @@ std::string StreamsJson(const StreamStats& streams) {
   json.Number("shed_in_flight", streams.shed_in_flight);
   json.Number("most_shed_steps", streams.most_shed_steps);
   json.Real("gain_nats", streams.gain);
+  json.Real("newcomers_meet_rows", streams.chance_to_meet);
+  json.Real("first_token_s", streams.first_token);
+  json.Real("beside_rows_s", streams.beside);
   return std::move(json).Close('}');
 }
 

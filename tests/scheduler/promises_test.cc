@@ -331,7 +331,7 @@ Load RunLoad(SplitMode split, StreamMode mode, double per_second) {
   TimedDriver driver(config);
   Rng rng(1);
   TimePoint next;
-  while (next < TimePoint(seconds(120))) {
+  while (next < TimePoint(seconds(400))) {
     driver.Run(next);
     RequestInput input =
         driver.Input(50 + static_cast<uint32_t>(rng.Below(300)),

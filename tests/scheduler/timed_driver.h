@@ -1,7 +1,8 @@
 // Turns a Scheduler in virtual time: steps take exactly what the devices'
 // priors say, or what is given by the number of devices that lend a step their
-// cores; hand-overs a fixed time, and every request runs to its full length. One
-// that asks for candidates lingers for half as long again.
+// cores; hand-overs a fixed time, and every request runs to its full length.
+// One that asks for candidates lingers for half as long again. Devices that
+// shed in flight do so a layer later.
 #pragma once
 
 #include <algorithm>
@@ -31,7 +32,7 @@ class TimedDriver {
   // Steps on that many lent devices' cores, of every device. The scheduler is
   // told how long each took, as the engine would: it has to learn.
   TimedDriver(SchedulerConfig config, std::vector<StepTimeModel> by_lent,
-              Duration hand_over)
+              Duration hand_over = std::chrono::milliseconds(1))
       : config_(std::move(config)),
         by_lent_(std::move(by_lent)),
         hand_over_(hand_over),
@@ -83,9 +84,10 @@ class TimedDriver {
  private:
   struct Step {
     StepPlan plan;
-    double seconds;
-    TimePoint end;
+    TimePoint begin, end;
+    bool shed = false;
   };
+  static constexpr double kLayers = 30;
 
   void Turn() {
     std::erase_if(lingering_, [this](const auto& item) {
@@ -109,19 +111,44 @@ class TimedDriver {
         ++clients_.at(preemption.request).preempted;
       }
       if (plan.rows.empty()) continue;
-      const double seconds = (by_lent_.empty() ? StepTimeModel(device.prior)
-                                               : by_lent_.at(plan.lent.size()))
-                                 .Predict(Shape(plan));
-      const TimePoint end = now_ + std::chrono::duration_cast<Duration>(
-                                       std::chrono::duration<double>(seconds));
-      steps_.emplace(device.id, Step{std::move(plan), seconds, end});
+      const TimePoint end = now_ + Length(plan, /*streams=*/true);
+      steps_.emplace(device.id, Step{std::move(plan), now_, end});
+    }
+    for (auto& [device, step] : steps_) {
+      if (Prior(device).sheds_in_flight && !step.shed &&
+          scheduler_.WantsShed(step.plan)) {
+        Shed(step);
+      }
     }
   }
 
-  static StepShape Shape(const StepPlan& plan) {
+  // What is left of the step is done without streams, but for the layer that it
+  // is in.
+  void Shed(Step& step) {
+    const Duration whole = step.end - step.begin;
+    const double left = ToSeconds(step.end - now_) / ToSeconds(whole);
+    const double layer = std::min(left, 1 / kLayers);
+    const Duration plain = Length(step.plan, /*streams=*/false);
+    step.end = now_ + std::chrono::duration_cast<Duration>(
+                          layer * whole + (left - layer) * plain);
+    step.shed = true;
+  }
+
+  Duration Length(const StepPlan& plan, bool streams) const {
     StepShape shape;
-    for (const PlannedRows& rows : plan.rows) AddRows(rows, shape);
-    return shape;
+    for (const PlannedRows& rows : plan.rows) {
+      if (streams || rows.kind != RowKind::kStream) AddRows(rows, shape);
+    }
+    const double seconds =
+        (by_lent_.empty() ? StepTimeModel(Prior(plan.device).prior)
+                          : by_lent_.at(plan.lent.size()))
+            .Predict(shape);
+    return std::chrono::duration_cast<Duration>(
+        std::chrono::duration<double>(seconds));
+  }
+
+  const SchedulerDevice& Prior(DeviceId id) const {
+    return *std::ranges::find(config_.devices, id, &SchedulerDevice::id);
   }
 
   TimePoint NextEvent() const {
@@ -140,7 +167,7 @@ class TimedDriver {
       }
       const Step step = std::move(it->second);
       it = steps_.erase(it);
-      End(step.plan, by_lent_.empty() ? 0 : step.seconds);
+      End(step);
     }
     for (auto it = transfers_.begin(); it != transfers_.end();) {
       if (it->second > now_) {
@@ -155,13 +182,14 @@ class TimedDriver {
     }
   }
 
-  // `seconds`: that the scheduler is told of; 0: it is to learn nothing.
-  void End(const StepPlan& plan, double seconds) {
+  void End(const Step& step) {
+    const StepPlan& plan = step.plan;
     std::vector<std::optional<TokenId>> drawn;
     for (const PlannedRows& rows : plan.rows) {
       drawn.push_back(rows.draws ? std::optional<TokenId>(1) : std::nullopt);
     }
-    scheduler_.Commit(plan, drawn, seconds, now_);
+    const double seconds = by_lent_.empty() ? 0 : ToSeconds(now_ - step.begin);
+    scheduler_.Commit(plan, drawn, seconds, now_, step.shed);
     for (const PlannedRows& rows : plan.rows) {
       const Request* request = scheduler_.Find(rows.request);
       Client& client = clients_.at(rows.request);
@@ -170,7 +198,7 @@ class TimedDriver {
       }
       if (rows.stream > 0) continue;
       if (rows.draws) {
-        client.streams += rows.gang;
+        client.streams += step.shed && request->elastic() ? 1 : rows.gang;
         if (client.first_token == kNever) {
           client.first_token = now_;
         } else {
