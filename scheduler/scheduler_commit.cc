@@ -76,6 +76,7 @@ void Scheduler::Apply(const StepPlan& plan, TimePoint now) {
   if (shape.decode_rows > 0) own.decoded_at = now;
   own.in_flight = shape;
   stream_stats_.offered += plan.offered;
+  own.saved = plan.saved;
   own.step_begin = now;
   own.step_end =
       now + FromSeconds(TimeOf(own, plan.lent.size()).Predict(shape));

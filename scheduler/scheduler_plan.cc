@@ -67,6 +67,7 @@ StepPlan Scheduler::Plan(DeviceId id, TimePoint now, StepPlan plan) const {
   plan.rows.clear();
   plan.lent.clear();
   plan.offered = 0;
+  plan.saved = own.saved;
   PlanPreemption(own, now, plan);
   PlanRows(own, now, plan);
   PlanDrops(plan);

@@ -21,6 +21,10 @@ namespace {
 // By so many times its length a step may grow through streams that catch up,
 // whatever the targets: answers should flow.
 constexpr double kMostStretch = 8;
+// Where a step that is in the way sheds, it is their sum that costs, and not
+// how even they are: what streams leave of so many steps is theirs later, to
+// catch up at once and answer the longer.
+constexpr double kSavedSteps = 64;
 // Of the tightest token target, that a step with streams may take: the time
 // that rows are ahead of their dues is for prompts, and must still grow.
 constexpr double kTargetShare = 0.8;
@@ -196,9 +200,11 @@ void Scheduler::PlanStreams(const DeviceState& own, TimePoint now,
   const double plain = time.Predict(shape);
   const double longest =
       std::min(ToSeconds(due - now), kTargetShare * TightestTpot(own));
-  const double extra =
-      std::min(kMostStretch * plain,
-               allowance_.Extra(plain, own.config.sheds_in_flight));
+  const double each = allowance_.Extra(plain, own.config.sheds_in_flight);
+  plan.saved = own.config.sheds_in_flight
+                   ? std::min(own.saved + each, kSavedSteps * each)
+                   : each;
+  const double extra = std::min(kMostStretch * plain, plan.saved);
   const bool trial = extra > 0 && IsTrial(own.without_streams);
   const double bound = std::min(longest, plain + extra);
   const double seconds = trial ? longest : bound;
@@ -209,19 +215,28 @@ void Scheduler::PlanStreams(const DeviceState& own, TimePoint now,
   FindBestOf(own, plan);
   const std::span all(candidates_);
   const size_t with_streams = places_.size();
-  plan.offered =
-      StreamFiller::Offered(all.first(with_streams), shape, time, bound, rows);
+  plan.offered = StreamFiller::Offered(
+      all.first(with_streams), shape, time,
+      std::min(bound, plain + std::min(each, kMostStretch * plain)), rows);
   if (trial) rows = std::min(rows, kTrialRows);
   const StreamFill fill =
       filler_.Fill(candidates_, shape, time,
                    {.seconds = seconds,
+                    .saved = trial ? seconds : plan.saved,
+                    .each = each,
                     .rows = rows,
                     .slice = config_.prefill_chunk,
                     .blocks = BlocksForStreams(own.config.pool),
                     .block_tokens = config_.block_tokens});
   if (fill.rows == 0) return;
-  InsertStreams(all.first(with_streams), places_, plan);
+  const std::span streams = all.first(with_streams);
+  InsertStreams(streams, places_, plan);
   InsertBestOf(all.subspan(with_streams), plan);
+  uint32_t answering = 0;
+  for (const StreamCandidate& one : streams) answering += one.gang - 1;
+  plan.offered = std::max(plan.offered, answering);
+  plan.saved =
+      std::max(0.0, plan.saved - (time.Predict(ShapeOf(plan)) - plain));
 }
 
 void Scheduler::CountWithoutStreams(DeviceState& own, bool streams) {

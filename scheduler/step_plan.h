@@ -110,6 +110,8 @@ struct StepPlan {
   std::vector<DeviceId> lent;     // idle devices whose cores it uses
   // Rows that streams could have had: StreamStats.
   uint32_t offered = 0;
+  // Seconds that streams may still make later steps longer by.
+  double saved = 0;
   // Nothing to apply.
   bool empty() const { return rows.empty() && preempted.empty() && !drops(); }
   // Somebody waits for blocks.

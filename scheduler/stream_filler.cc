@@ -69,8 +69,11 @@ void StreamFiller::Push(std::span<const StreamCandidate> candidates,
   const uint32_t lag = candidate.position - computed;
   double seconds = step.Seconds(candidate.position, 1);
   if (lag > 0) {
-    const double each = step.Seconds(computed, lag) / candidate.remaining;
-    if (each > kMostCatchUp * seconds && !wanted) return;
+    const double all = step.Seconds(computed, lag);
+    const double each = all / candidate.remaining;
+    const double most =
+        step.limits.saved + step.limits.each * candidate.remaining / 2;
+    if (!wanted && (each > kMostCatchUp * seconds || all > most)) return;
     seconds += each;
   }
   heap_.push_back({.wanted = wanted,

@@ -16,6 +16,7 @@
 
 #include <array>
 #include <cstdint>
+#include <limits>
 #include <span>
 #include <vector>
 
@@ -42,7 +43,10 @@ struct StreamCandidate {
 };
 
 struct StreamLimits {
-  double seconds = 0;   // that the step may take
+  double seconds = 0;  // that the step may take
+  // That streams may add to steps in all, and in each one to come: what would
+  // take more than that to catch up is not begun.
+  double saved = std::numeric_limits<double>::infinity(), each = 0;
   uint32_t rows = 0;    // that streams may add to it
   uint32_t slice = 0;   // most of them for one stream
   uint32_t blocks = 0;  // that streams may take

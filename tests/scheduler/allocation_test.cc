@@ -145,7 +145,7 @@ TEST(AllocationTest, AStepWithStreamsAllocatesNothing) {
     input.streams = {.mode = StreamMode::kAuto, .max = 4};
     ASSERT_FALSE(scheduler.Offer(std::move(input), now).has_value());
   }
-  for (int i = 0; i < 120; ++i) turn();
+  for (int i = 0; i < 400; ++i) turn();
   const StreamStats first = scheduler.stream_stats();
   const uint64_t before = allocations;
   for (int i = 0; i < 200; ++i) turn();
