@@ -27,8 +27,9 @@ from live_run import Braid, Load, Report, load, percentile, spread, tpot
 class Asker:
     """Asks every `period` seconds, whether the last answer is there or not."""
 
-    def __init__(self, server, best_of, options):
+    def __init__(self, server, best_of, options, number=0):
         self.server, self.best_of, self.options = server, best_of, options
+        self.number = number
         self.answers, self.stop = [], threading.Event()
         self.thread = threading.Thread(target=self.run)
         self.thread.start()
@@ -48,10 +49,10 @@ class Asker:
                              **usage.get("best_of", {})})
 
     def run(self):
-        threads, number = [], 0
+        threads = []
         while not self.stop.wait(self.options.period):
-            number += 1
-            threads.append(threading.Thread(target=self.ask, args=(number,)))
+            self.number += 1
+            threads.append(threading.Thread(target=self.ask, args=(self.number,)))
             threads[-1].start()
         for thread in threads:
             thread.join()
@@ -119,6 +120,10 @@ def main():
     with Braid("--no-prefix-cache", *shlex.split(options.server_flags)) as server:
         load(server, arrivals="closed:3", rate=20, seconds=6, seed=90,
              prompt_tokens=options.prompt, output_tokens=options.output)
+        # What rows of candidates cost is learned from such rows.
+        warm_up = Asker(server, options.best_of, options, number=1000)
+        time.sleep(3 * options.period)
+        warm_up.finish()
         for number in range(options.rounds):
             order = (1, options.best_of) if number % 2 == 0 else (options.best_of, 1)
             rounds.append({n: measure(server, n, options, options.seed + number)

@@ -41,6 +41,7 @@ void Scheduler::DropAllOf(Request& request) {
 void Scheduler::DropCandidate(BestOfCandidate& one) {
   if (!one.holds()) return;
   ReleaseElastic(PoolOf(one.blocks), one.own_blocks());
+  best_of_stats_.blocks -= static_cast<uint32_t>(one.own_blocks().size());
   one.blocks = BlockTable();
   one.shared = one.computed = 0;
 }
@@ -85,6 +86,7 @@ void Scheduler::ApplyCandidate(DeviceState& own, Request& request,
     BRAID_CHECK(pool.index.MakeRoom(needed - held));
     BRAID_CHECK(pool.blocks.Reserve(one.blocks, needed - held));
     HoldElastic(pool, one.blocks.blocks().subspan(held));
+    best_of_stats_.blocks += needed - held;
   }
   own.elastic_rows += rows.count;
   own.pinned += static_cast<uint32_t>(one.own_blocks().size());

@@ -200,6 +200,7 @@ void Scheduler::CheckBestOf(const Request& request) const {
 }
 
 void Scheduler::CheckElasticBlocks() const {
+  size_t of_candidates = 0;
   for (const auto& pool : pools_) {
     std::vector<uint32_t> holders(pool->elastic_holders.size());
     for (uint32_t slot = 0; slot < requests_.slots(); ++slot) {
@@ -208,6 +209,7 @@ void Scheduler::CheckElasticBlocks() const {
       for (const BestOfCandidate& one : request->candidates) {
         if (one.blocks.pool() != &pool->blocks) continue;
         for (BlockId block : one.own_blocks()) ++holders[block.value()];
+        of_candidates += one.own_blocks().size();
       }
       if (!request->elastic()) continue;
       for (const RequestStream& stream : request->streams) {
@@ -220,6 +222,7 @@ void Scheduler::CheckElasticBlocks() const {
         holders, [](uint32_t count) { return count > 0; });
     BRAID_CHECK(held == pool->elastic_blocks);
   }
+  BRAID_CHECK(of_candidates == best_of_stats_.blocks);
 }
 
 }  // namespace braid

@@ -11,6 +11,7 @@ namespace braid {
 StreamStats Scheduler::stream_stats() const {
   StreamStats stats = stream_stats_;
   for (const auto& pool : pools_) stats.blocks += pool->elastic_blocks;
+  stats.blocks -= best_of_stats_.blocks;
   stats.chance_to_meet = allowance_.chance_to_meet();
   stats.first_token = allowance_.first_token();
   stats.beside = allowance_.beside();

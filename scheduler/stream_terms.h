@@ -78,6 +78,7 @@ struct BestOfStats {
   uint64_t started = 0;
   uint64_t rows = 0;     // they had, of tokens drawn and missed
   uint64_t evicted = 0;  // times that somebody else needed one's blocks
+  uint32_t blocks = 0;   // held by them alone, now
 };
 
 }  // namespace braid

@@ -351,6 +351,10 @@ void AddBestOf(Families& families, const EngineStats& stats) {
   families.Counter("braid_best_of_evictions_total",
                    "Times that somebody else needed a candidate's KV blocks.",
                    static_cast<double>(stats.candidates.evicted));
+  Families::AddGauge(families.Add("braid_best_of_kv_blocks",
+                                  "KV blocks held by further candidates alone.",
+                                  MetricType::Gauge),
+                     {}, stats.candidates.blocks);
 }
 
 void AddTransport(Families& families, const EngineStats& stats) {

@@ -55,6 +55,9 @@ EngineStats SomeStats() {
                    .active = 6,
                    .blocks = 7};
   stats.devices[0].stream_tokens = 11;
+  stats.best_of = {
+      .started = 21, .completed = 14, .dropped = 7, .chosen = 3, .requests = 8};
+  stats.candidates = {.rows = 500, .evicted = 2, .blocks = 9};
   stats.devices.push_back(
       {.name = "cpu:1", .up = false, .times_lost = 3, .retry = {}});
   stats.pairs_avoided = 4;
@@ -135,6 +138,15 @@ TEST(MetricsExporterTest, Parscale) {
   EXPECT_EQ(samples["braid_parscale_gain_nats_total"], 1.25);
   EXPECT_EQ(samples["braid_parscale_streams"], 6);
   EXPECT_EQ(samples["braid_parscale_kv_blocks"], 7);
+  const std::string candidates = "braid_best_of_candidates_total{outcome=";
+  EXPECT_EQ(samples[candidates + "\"started\"}"], 21);
+  EXPECT_EQ(samples[candidates + "\"completed\"}"], 14);
+  EXPECT_EQ(samples[candidates + "\"dropped\"}"], 7);
+  EXPECT_EQ(samples["braid_best_of_answers_total{chosen=\"first\"}"], 5);
+  EXPECT_EQ(samples["braid_best_of_answers_total{chosen=\"other\"}"], 3);
+  EXPECT_EQ(samples["braid_best_of_rows_total"], 500);
+  EXPECT_EQ(samples["braid_best_of_evictions_total"], 2);
+  EXPECT_EQ(samples["braid_best_of_kv_blocks"], 9);
   EXPECT_EQ(
       samples["braid_step_tokens_total{device=\"cpu:0\",phase=\"stream\"}"],
       11);
