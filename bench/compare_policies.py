@@ -143,12 +143,16 @@ def ratios(ours, others):
     return lines
 
 
-def write_report(out, commit):
+def count_of(requests):
+    return f"the first {requests}" if requests else "all"
+
+
+def write_report(out):
     def load(part):
         path = pathlib.Path(f"{out}_{part}.json")
         return json.loads(path.read_text()) if path.exists() else None
     lines = ["# Replay: placement policies and the automatic split", "",
-             f"Commit {commit}. Simulated; see simulator/replay/README.md and "
+             "Simulated; see simulator/replay/README.md and "
              "bench/compare_policies.py for what is real and how it was run.",
              ""]
     found = load("capacity")
@@ -156,10 +160,10 @@ def write_report(out, commit):
         rows = found["rows"]
         ours = [r for r in rows if r["policy"].startswith("braid")]
         others = [r for r in rows if not r["policy"].startswith("braid")]
-        lines += [f"## Goodput on {found['cluster']}, {found['trace']}, first "
-                  f"{found['requests'] or 'all'} requests, 90 % of what is "
-                  "feasible within both targets; settings tuned on the first "
-                  f"{found['tuned_on']}", "",
+        lines += [f"## Goodput on {found['cluster']}, {found['trace']}", "",
+                  f"Commit {found['commit']}; {count_of(found['requests'])} "
+                  "requests, 90 % of what is feasible within both targets; "
+                  f"settings tuned on {count_of(found['tuned_on'])}.", "",
                   "| policy | layout | load x recorded | goodput, requests/s |",
                   "|---|---|---|---|"]
         lines += [f"| {r['policy']} | {r['layout']} | {r['scale']:.2f} | "
@@ -177,8 +181,8 @@ def write_report(out, commit):
     found = load("regret")
     if found:
         lines += ["", "## Regret of the automatic split", "",
-                  "Requests within both targets; the first "
-                  f"{found['requests'] or 'all'} requests of each trace.", "",
+                  f"Commit {found['commit']}; requests within both targets; "
+                  f"{count_of(found['requests'])} requests of each trace.", "",
                   "| cluster | trace | load | feasible | bound | auto | best "
                   "static | regret |", "|---|---|---|---|---|---|---|---|"]
         lines += [f"| {c['cluster']} | {c['trace']} | x{c['scale']:g} | "
@@ -236,9 +240,13 @@ def main():
     if "capacity" in args.parts and not pathlib.Path(args.tuning).exists():
         parser.error(f"no {args.tuning}: run bench/tune_policies.py first")
 
+    commit = subprocess.run(["git", "-C", str(ROOT), "rev-parse", "--short",
+                             "HEAD"], capture_output=True, text=True,
+                            check=False).stdout.strip()
+
     def save(part, value):
         pathlib.Path(f"{args.out}_{part}.json").write_text(
-            json.dumps(value, indent=1) + "\n")
+            json.dumps({"commit": commit, **value}, indent=1) + "\n")
 
     def kept(part, key):
         return (done(args.out, part, args.requests, key) if args.resume
@@ -249,10 +257,7 @@ def main():
                  kept("capacity", "rows"), save)
     if "regret" in args.parts:
         regret(args.binary, args.requests, kept("regret", "cells"), save)
-    commit = subprocess.run(["git", "-C", str(ROOT), "rev-parse", "--short",
-                             "HEAD"], capture_output=True, text=True,
-                            check=False).stdout.strip()
-    write_report(args.out, commit)
+    write_report(args.out)
 
 
 if __name__ == "__main__":
