@@ -152,6 +152,7 @@ void Scheduler::Commit(const StepPlan& plan,
   own.running = false;
   own.in_flight = StepShape();
   const bool prompts = own.prompts_in_flight.tokens > 0;
+  const bool appends = shape.chunk_tokens > own.prompts_in_flight.tokens;
   own.prompts_in_flight = PromptWork();
   own.pinned = 0;
   NotePressure(own, plan.lent, shed);
@@ -194,12 +195,15 @@ void Scheduler::Commit(const StepPlan& plan,
     }
   }
   if (!failed && seconds > 0) {
-    if (shed) {
-      // It did not do what its shape says.
-    } else if (config_.lend_cores) {
-      own.Learn(plan.lent.size(), shape, seconds);
-    } else {
-      own.time[0].Observe(shape, seconds);
+    // A step that has shed did not do what its shape says. A stream's append is
+    // far smaller than a prompt's chunk: what a step with chunks pays once would
+    // be taken for the price of their tokens.
+    if (!shed && !appends) {
+      if (config_.lend_cores) {
+        own.Learn(plan.lent.size(), shape, seconds);
+      } else {
+        own.time[0].Observe(shape, seconds);
+      }
     }
     // Steps of candidates alone say nothing of what is asked for.
     if (shape.decode_rows > 0 || prompts) {
