@@ -98,6 +98,9 @@ void WriteStreams(JsonWriter& json, const ReplayResult& result,
   json.Field("caught_up", counts.stats.caught_up);
   json.Field("shed", counts.stats.shed);
   json.Field("dropped", counts.stats.dropped);
+  json.Field("pressures", counts.stats.pressures);
+  json.Field("shed_steps", counts.stats.shed_steps);
+  json.Field("most_shed_steps", counts.stats.most_shed_steps);
   json.Field("steps", counts.steps);
   uint64_t tokens = 0, answered = 0;
   json.Key("tokens_by_streams").BeginArray();
