@@ -83,7 +83,16 @@ def load(path=DEFAULT):
 
 
 def tokenizer(path=DEFAULT):
+    """As the daemon splits text; transformers alone loses the digits' rule."""
+    import tokenizers
     import transformers
     path = pathlib.Path(path)
-    return transformers.AutoTokenizer.from_pretrained(
+    tokenizer = transformers.AutoTokenizer.from_pretrained(
         path.parent, gguf_file=path.name)
+    kind = gguf.GGUFReader(path).get_field("tokenizer.ggml.pre").contents()
+    assert kind == "smollm", f"how does {kind} split text?"
+    split = tokenizers.pre_tokenizers
+    tokenizer.backend_tokenizer.pre_tokenizer = split.Sequence(
+        [split.Digits(individual_digits=True),
+         split.ByteLevel(add_prefix_space=False)])
+    return tokenizer
