@@ -7,8 +7,10 @@
 2. reference.py with biases (Qwen2) against transformers, p = 1.
 3. torch p = 1, float32, and reference.py against transformers on the base.
 4. torch against reference.py with a trained adapter file, p = 1..4.
+5. a training step in bfloat16, compiled, against float32: loss and gradient.
 """
 import argparse
+import pathlib
 
 import numpy as np
 import safetensors
@@ -19,6 +21,7 @@ import adapter_file
 import base_model
 import reference
 import streams as S
+import train
 
 
 def tiny(random, heads=6, kv_heads=2, width=8, layers=3, vocab=97, bias=False):
@@ -125,23 +128,32 @@ def check_base(path):
            expected[:12], 2e-3)
 
 
+def stored_adapter(path, config):
+    with safetensors.safe_open(path, "pt") as file:
+        metadata = file.metadata()
+        stored = {name: file.get_tensor(tensor).float()
+                  for name, tensor in adapter_file.NAMES.items()}
+    adapter = S.Adapter(config, int(metadata["streams"]),
+                        int(metadata["prefix_tokens"]),
+                        float(metadata["smoothing"]))
+    adapter.load_state_dict(stored)
+    return adapter
+
+
 @torch.no_grad()
 def check_adapter(path, adapter_path):
     config, weights = base_model.load(path)
     with safetensors.safe_open(adapter_path, "pt") as file:
-        metadata = file.metadata()
-        stored = {name: file.get_tensor(tensor).float()
-                  for name, tensor in adapter_file.NAMES.items()}
-    assert metadata["base_sha256"] == base_model.sha256(path)
-    count, length = int(metadata["streams"]), int(metadata["prefix_tokens"])
-    adapter = S.Adapter(config, count, length, float(metadata["smoothing"]))
-    adapter.load_state_dict(stored)
-    parscale = {name: value.numpy() for name, value in stored.items()}
+        assert file.metadata()["base_sha256"] == base_model.sha256(path)
+    adapter = stored_adapter(adapter_path, config)
+    count, length = adapter.streams, adapter.prefix_tokens
+    parscale = {name: value.numpy()
+                for name, value in adapter.state_dict().items()}
     for name in ("prefix_k", "prefix_v"):  # stream 0 has none
         parscale[name] = np.pad(parscale[name],
                                 [(0, 0), (1, 0)] + [(0, 0)] * 3)
     parscale |= {"prefix_length": [0] + [length] * (count - 1),
-                 "smoothing": float(metadata["smoothing"])}
+                 "smoothing": adapter.smoothing}
     base = S.Base(config, weights, torch.float32)
     ids = torch.tensor(base_model.tokenizer(path)(
         "import os\n\n\ndef main():\n    return os.environ",
@@ -151,6 +163,33 @@ def check_adapter(path, adapter_path):
         report(f"torch against NumPy, trained adapter, p={p}",
                mixed[0] @ base.head.T, reference.logits(
                    config, weights, ids.numpy(), p, parscale), 2e-3)
+
+
+def check_gradient(path, adapter_path):
+    """bfloat16 products, fused, against float32: loss and gradient."""
+    config, weights = base_model.load(path)
+    ids = torch.tensor(base_model.tokenizer(path)(
+        pathlib.Path(S.__file__).read_text(),
+        add_special_tokens=False)["input_ids"])[:4 * 257].view(4, 257)
+    found = {}
+    for dtype, compiled in ((torch.float32, False), (torch.bfloat16, True)):
+        base = S.Base(config, weights, dtype, compiled)
+        torch.manual_seed(3)
+        adapter = stored_adapter(adapter_path, config)
+        loss, seen = train.streams_loss(base, adapter, ids[:, :-1],
+                                        ids[:, 1:], range(2, 5), 0.0, 0.02)
+        loss.backward()
+        found[dtype] = loss.item(), [
+            torch.cat([p.grad.flatten() for p in group])
+            for group in (adapter.prefix_parameters(),
+                          adapter.aggregator_parameters())]
+    (exact, gradients), (rough, others) = found.values()
+    cosines = [torch.nn.functional.cosine_similarity(a, b, dim=0).item()
+               for a, b in zip(gradients, others)]
+    print(f"training step in bfloat16: loss {rough - exact:+.5f} of "
+          f"{exact:.4f}, cosine of the gradients: prefixes {cosines[0]:.4f}, "
+          f"aggregator {cosines[1]:.4f}")
+    assert abs(rough - exact) < 0.01 and min(cosines) > 0.98
 
 
 def main():
@@ -164,6 +203,7 @@ def main():
     check_base(arguments.model)
     if arguments.adapter:
         check_adapter(arguments.model, arguments.adapter)
+        check_gradient(arguments.model, arguments.adapter)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,13 @@
 """A frozen Llama with PARSCALE streams, in plain torch, made for training.
 
 Streams share the batch dimension, [streams * B] rows, stream-major. Stream 0
-has no prefix, hence no parameters, and runs apart without a graph. Layer 0's
-q/k/v are computed once. The residual, norms, softmax and loss are float32; the
-frozen products run in `dtype`, bfloat16 for AMX or float32 to be judged by.
+has no prefix, hence no parameters, and runs apart without a graph. The
+residual, norms, softmax and loss are float32; the frozen products run in
+`dtype`, bfloat16 for AMX or float32 to be judged by. `compiled`: layers and head
+go through torch.compile, which fuses what lies between the products.
 """
+import pathlib
+
 import numpy as np
 import torch
 from torch import nn
@@ -56,76 +59,70 @@ class Adapter(nn.Module):
         return torch.einsum("...p,p...h->...h", weights, hidden), weights
 
 
-class Normalise(torch.autograd.Function):
-    """x / rms(x) in `dtype`; only the result is kept for the gradient."""
-
-    @staticmethod
-    def forward(context, x, eps, dtype):
-        norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
-        scale = torch.rsqrt(norm.square_().div_(x.shape[-1]).add_(eps))
-        y = (x * scale).to(dtype)
-        context.save_for_backward(y, scale)
-        return y
-
-    @staticmethod
-    def backward(context, gradient):
-        y, scale = context.saved_tensors
-        along = (gradient * y).sum(-1, keepdim=True, dtype=torch.float32)
-        along = along.div_(-y.shape[-1]).to(y.dtype)
-        return torch.addcmul(gradient, y, along).float().mul_(scale), None, \
-            None
+def fastest_dtype():
+    """bfloat16 where the processor multiplies it in tiles."""
+    cpu = pathlib.Path("/proc/cpuinfo")
+    tiles = cpu.exists() and "amx_bf16" in cpu.read_text()
+    return "bfloat16" if tiles else "float32"
 
 
-class Rotate(torch.autograd.Function):
-    """heads [rows, S, n, d] -> rotated, [rows, n, S, d]."""
-
-    @staticmethod
-    def turn(x, cos, sin):
-        a, b = x.float().chunk(2, dim=-1)
-        out = torch.empty_like(x, dtype=torch.float32)
-        first, second = out.chunk(2, dim=-1)
-        torch.mul(a, cos, out=first).addcmul_(b, sin, value=-1)
-        torch.mul(b, cos, out=second).addcmul_(a, sin)
-        return out.to(x.dtype)
-
-    @staticmethod
-    def forward(context, x, cos, sin):
-        context.save_for_backward(cos, sin)
-        return Rotate.turn(x.transpose(1, 2).contiguous(), cos, sin)
-
-    @staticmethod
-    def backward(context, gradient):
-        cos, sin = context.saved_tensors
-        turned = Rotate.turn(gradient.contiguous(), cos, -sin)
-        return turned.transpose(1, 2), None, None
+def normalise(x, eps, dtype):
+    scale = torch.rsqrt(x.square().mean(-1, keepdim=True) + eps)
+    return (x * scale).to(dtype)
 
 
-class Gate(torch.autograd.Function):
-    """[..., gate and up] -> silu(gate) * up."""
+def rotate(x, cos, sin):
+    """x [rows, n, S, d]; dimension i turns together with i + d / 2."""
+    a, b = x.float().chunk(2, dim=-1)
+    return torch.cat([a * cos - b * sin, b * cos + a * sin],
+                     dim=-1).to(x.dtype)
 
-    @staticmethod
-    def forward(context, gate_up):
-        context.save_for_backward(gate_up)
-        gate, up = gate_up.chunk(2, dim=-1)
-        return F.silu(gate).mul_(up)
 
-    @staticmethod
-    def backward(context, gradient):
-        gate_up, = context.saved_tensors
-        gate, up = gate_up.chunk(2, dim=-1)
-        out = torch.empty_like(gate_up)
-        d_gate, d_up = out.chunk(2, dim=-1)
-        torch.mul(F.silu(gate), gradient, out=d_up)
-        torch.ops.aten.silu_backward.grad_input(gradient * up, gate,
-                                                grad_input=d_gate)
-        return out
+def project(x, qkv, kv_heads, width, eps):
+    """x [rows, S, h] -> q, k, v [rows, heads, S, d], unrotated."""
+    y = F.linear(normalise(x, eps, qkv.dtype), qkv)
+    y = y.view(*y.shape[:2], -1, width).transpose(1, 2)
+    return y.split([y.shape[1] - 2 * kv_heads, kv_heads, kv_heads], dim=1)
+
+
+def attend(q, k, v):
+    """q [rows, heads, S, d] over k, v [rows, kv_heads, T + S, d].
+
+    The T first are a prefix that every position sees. -> [rows, S, heads * d]
+    """
+    rows, heads, tokens, width = q.shape
+    kv_heads, seen = k.shape[1:3]
+    # The heads of a group become rows of one: k and v need no copies.
+    q = q.reshape(rows, kv_heads, -1, width)
+    scores = torch.matmul(q, k.transpose(2, 3)).float() * width ** -0.5
+    at = torch.arange(q.shape[2])[:, None] % tokens
+    hidden = torch.arange(seen)[None] > at + (seen - tokens)
+    weights = torch.softmax(scores.masked_fill(hidden, -torch.inf), dim=-1)
+    out = torch.matmul(weights.to(v.dtype), v)
+    return out.view(rows, heads, tokens, width).transpose(1, 2) \
+              .reshape(rows, tokens, -1)
+
+
+def block(x, layer, prefix, rotation, kv_heads, width, eps):
+    """One layer, x [rows, S, h]; prefix: k, v [streams, kv_heads, T, d]."""
+    q, k, v = project(x, layer["qkv"], kv_heads, width, eps)
+    q, k = rotate(q, *rotation), rotate(k, *rotation)
+    if prefix is not None:
+        rows = len(x) // len(prefix[0])
+        k, v = (torch.cat([part.to(real.dtype).repeat_interleave(
+            rows, dim=0), real], dim=2) for part, real in zip(prefix, (k, v)))
+    x = x + F.linear(attend(q, k, v), layer["o"]).float()
+    gate, up = F.linear(normalise(x, eps, layer["gate_up"].dtype),
+                        layer["gate_up"]).chunk(2, dim=-1)
+    gated = (F.silu(gate.float()) * up.float()).to(gate.dtype)
+    return x + F.linear(gated, layer["down"]).float()
 
 
 class Base:
     """The frozen model; rows of any streams, forward from ids to final norm."""
 
-    def __init__(self, config, weights, dtype=torch.bfloat16):
-        self.config, self.dtype = config, dtype
+    def __init__(self, config, weights, dtype=torch.bfloat16, compiled=False):
+        self.config, self.dtype, self.compiled = config, dtype, compiled
         self.heads = config["num_attention_heads"]
         self.kv_heads = config["num_key_value_heads"]
         self.width = config["head_dim"]
@@ -158,40 +155,10 @@ class Base:
         angle = torch.arange(tokens, dtype=torch.float64)[:, None] * inverse
         return angle.cos().float(), angle.sin().float()
 
-    def project(self, layer, x):
-        """x [rows, S, h] -> heads of q, k, v [rows, S, heads, d], unrotated."""
-        y = F.linear(Normalise.apply(x, self.eps, self.dtype), layer["qkv"])
-        return y.view(*y.shape[:2], -1, self.width)
-
-    def rotated(self, heads, rotation):
-        """-> q, k, v [rows, heads, S, d], q and k rotated."""
-        turned = Rotate.apply(heads[:, :, :-self.kv_heads], *rotation)
-        q, k = turned.split([self.heads, self.kv_heads], dim=1)
-        return q, k, heads[:, :, -self.kv_heads:].transpose(1, 2)
-
-    def attend(self, q, k, v, prefix):
-        """The prefix, [streams, kv_heads, T, d] twice, is seen by all."""
-        rows, _, tokens, width = q.shape
-        length = 0
-        if prefix is not None:
-            length = prefix[0].shape[2]
-            k, v = (torch.cat([
-                part.to(self.dtype).repeat_interleave(
-                    rows // len(part), dim=0), real], dim=2)
-                for part, real in zip(prefix, (k, v)))
-        # The heads of a group become rows of one: k and v need no copies.
-        group = self.heads // self.kv_heads
-        q = q.reshape(rows, self.kv_heads, group * tokens, width)
-        mask = torch.ones(tokens, length + tokens, dtype=torch.bool).tril(
-            diagonal=length).repeat(group, 1)
-        out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-        return out.view(rows, self.heads, tokens, width).transpose(1, 2) \
-                  .reshape(rows, tokens, -1)
-
-    def mlp(self, layer, x):
-        y = Normalise.apply(x, self.eps, self.dtype)
-        y = Gate.apply(F.linear(y, layer["gate_up"]))
-        return F.linear(y, layer["down"]).float()
+    def block(self, x, layer, prefix, rotation):
+        run = compiled_block if self.compiled else block
+        return run(x, layer, prefix, rotation, self.kv_heads, self.width,
+                   self.eps)
 
     def hidden(self, ids, prefix_k=None, prefix_v=None):
         """ids [B, S]; prefixes [layers, streams, kv_heads, T, d] or None.
@@ -200,18 +167,12 @@ class Base:
         """
         streams = 1 if prefix_k is None else prefix_k.shape[1]
         rotation = self.rotation(ids.shape[1])
-        x = self.embedding[ids]
+        x = self.embedding[ids].repeat(streams, 1, 1)
         for index, layer in enumerate(self.layers):
-            q, k, v = self.rotated(self.project(layer, x), rotation)
-            if index == 0:  # the same in all streams
-                x, q, k, v = (t.repeat(streams, *[1] * (t.dim() - 1))
-                              for t in (x, q, k, v))
             prefix = None
             if prefix_k is not None:
                 prefix = prefix_k[index], prefix_v[index]
-            attended = self.attend(q, k, v, prefix)
-            x = x + F.linear(attended, layer["o"]).float()
-            x = x + self.mlp(layer, x)
+            x = self.block(x, layer, prefix, rotation)
         x = F.rms_norm(x, x.shape[-1:], self.norm, self.eps)
         return x.view(streams, *ids.shape, -1)
 
@@ -235,42 +196,54 @@ class Base:
         rotation = self.rotation(len(ids))
         x = self.embedding[ids[None]]
         for layer in self.layers:
-            heads = self.project(layer, x)
-            k, v = heads.transpose(1, 2)[:, self.heads:].float().split(
-                self.kv_heads, dim=1)
-            keys.append(k)
-            values.append(v)
-            attended = self.attend(*self.rotated(heads, rotation), None)
-            x = x + F.linear(attended, layer["o"]).float()
-            x = x + self.mlp(layer, x)
+            _, k, v = project(x, layer["qkv"], self.kv_heads, self.width,
+                              self.eps)
+            keys.append(k.float())
+            values.append(v.float())
+            x = block(x, layer, None, rotation, self.kv_heads, self.width,
+                      self.eps)
         return torch.stack(keys), torch.stack(values)
 
 
+def head_loss(hidden, head, targets):
+    """hidden [n, h] -> losses [n] and their gradients [n, h]."""
+    logits = F.linear(hidden.to(head.dtype), head).float()
+    log_p = torch.log_softmax(logits, dim=-1)
+    own = torch.arange(len(head))[None] == targets[:, None]
+    error = (log_p.exp() - own.float()).to(head.dtype)
+    return -log_p.gather(1, targets[:, None])[:, 0], (error @ head).float()
+
+
+def head_loss_only(hidden, head, targets):
+    logits = F.linear(hidden.to(head.dtype), head).float()
+    return F.cross_entropy(logits, targets, reduction="none")
+
+
+compiled_block = torch.compile(block, dynamic=False)
+compiled_head_loss = torch.compile(head_loss, dynamic=False)
+torch._dynamo.config.recompile_limit = 64
+
+
 class HeadLoss(torch.autograd.Function):
-    """Sum of cross entropies under the frozen head, a chunk at a time.
+    """Cross entropies under the frozen head, a chunk at a time.
 
     The gradient is made in the forward pass: no logits outlive their chunk.
     """
-    CHUNK = 128
+    CHUNK = 256
 
     @staticmethod
-    def forward(context, hidden, head, targets):
+    def forward(context, hidden, base, targets):
         gradient = torch.empty_like(hidden)
         losses = torch.empty(len(hidden))
+        one = compiled_head_loss if base.compiled else head_loss
         for at in range(0, len(hidden), HeadLoss.CHUNK):
             part = slice(at, at + HeadLoss.CHUNK)
-            logits = F.linear(hidden[part].to(head.dtype), head).float()
-            if not context.needs_input_grad[0]:
-                losses[part] = F.cross_entropy(logits, targets[part],
-                                               reduction="none")
-                continue
-            target = targets[part, None]
-            log_sum = torch.logsumexp(logits, dim=-1, keepdim=True)
-            losses[part] = (log_sum - logits.gather(1, target))[:, 0]
-            p = logits.sub_(log_sum).exp_()
-            p.scatter_add_(1, target, torch.full_like(target, -1,
-                                                      dtype=p.dtype))
-            gradient[part] = (p.to(head.dtype) @ head).float()
+            if context.needs_input_grad[0]:
+                losses[part], gradient[part] = one(hidden[part], base.head,
+                                                   targets[part])
+            else:
+                losses[part] = head_loss_only(hidden[part], base.head,
+                                              targets[part])
         context.save_for_backward(gradient)
         return losses
 
@@ -281,7 +254,7 @@ class HeadLoss(torch.autograd.Function):
 
 
 def losses(base, hidden, targets):
-    """hidden [B, S, h] -> NLL of every target [B, S], in nats."""
-    return HeadLoss.apply(hidden.reshape(-1, hidden.shape[-1]), base.head,
-                          targets.reshape(-1)).view(targets.shape)
-
+    """hidden [..., B, S, h] -> NLL of every target [..., B, S], in nats."""
+    shape = hidden.shape[:-1]
+    return HeadLoss.apply(hidden.reshape(-1, hidden.shape[-1]), base,
+                          targets.expand(shape).reshape(-1)).view(shape)

@@ -6,13 +6,21 @@
 
 --kind nested: the adapter. Stream 0 is the base model itself; streams 1..P-1
 start from the unrotated K/V of a text each, and are trained together with the
-aggregator on half the loss of all P streams and half that of a random smaller
-number. --kind prefix: the control, one stream with one trained prefix.
+aggregator on the mean loss of p = 2..P. --kind specialist: the same streams
+for the loss of p = P alone, a control. --kind prefix: another control, one
+stream with one trained prefix and nothing else.
 
-Every step draws its text and its p from its own number, so a resumed run goes
-on exactly where it stopped. RUN/checkpoint.pt is replaced every few minutes,
-RUN/at_NNNNNN.pt keeps the parameters at round token counts, RUN/curve.jsonl
-is the curve. Between steps the run waits while --pause-file exists.
+--earlier: how much of the loss of p streams is put down to streams before the
+last of them. At 1 all streams serve every p; at 0 stream s is made for p = s+1
+alone, given the streams before it.
+
+The learning rate is constant but for a warm-up and a decline over the last
+quarter of --steps, so that a run can be ended at any length: start it again
+with another --steps, in a copy of the folder and from an earlier state if need
+be. Every step draws its text from its own number, so a resumed run goes on
+exactly where it stopped. RUN/checkpoint.pt is replaced every few minutes,
+RUN/at_NNNNNN.pt keeps the state at round token counts, RUN/curve.jsonl is the
+curve. Between steps the run waits while --pause-file exists.
 """
 import argparse
 import json
@@ -33,8 +41,9 @@ CONTEXTS = {256: 0.50, 512: 0.40, 1024: 0.10}
 ENGLISH_SHARE = 0.25
 END_OF_TEXT = 0
 CHECKPOINT_SECONDS = 180
-DEV_EVERY = 50       # steps
-KEEP_EVERY = 25600   # tokens
+DEV_EVERY = 100      # steps
+DEV_WINDOWS = 8      # of each part
+KEEP_EVERY = 51200   # tokens
 INITIAL_TEXTS = (
     '#!/usr/bin/env python3\nimport os\nimport re\nimport sys\n'
     'from collections import defaultdict\nfrom typing import Any\n',
@@ -70,37 +79,45 @@ class Text:
 
 
 def batch(texts, seed, step):
-    """(ids [B, S], targets [B, S], random) of one step."""
+    """(ids [B, S], targets [B, S]) of one step."""
     random = np.random.default_rng([seed, step])
     length = int(random.choice(list(CONTEXTS), p=list(CONTEXTS.values())))
     rows = [texts["train_english" if random.random() < ENGLISH_SHARE
                   else "train_python"].window(random, length + 1)
             for _ in range(TOKENS_PER_STEP // length)]
     rows = torch.from_numpy(np.stack(rows))
-    return rows[:, :-1], rows[:, 1:], random
+    return rows[:, :-1], rows[:, 1:]
 
 
-def alikeness(hidden):
+def with_part_of_gradient(x, part):
+    return x if part == 1 else part * x + (1 - part) * x.detach()
+
+
+def alikeness(hidden, earlier):
     """Mean squared cosine between the streams' differences from stream 0."""
     different = torch.nn.functional.normalize(hidden[1:] - hidden[:1], dim=-1)
-    pairs = [(different[i] * different[j]).sum(-1).square().mean()
+    before = with_part_of_gradient(different, earlier)
+    pairs = [(different[i] * before[j]).sum(-1).square().mean()
              for i in range(len(different)) for j in range(i)]
-    return sum(pairs) / len(pairs)
+    return sum(pairs) / max(1, len(pairs))
 
 
-def nested_loss(base, adapter, ids, targets, random, decorrelation):
+def streams_loss(base, adapter, ids, targets, trained, earlier,
+                 decorrelation):
+    """trained: the values of p whose mean loss is taken, P last."""
     hidden = base.streams(ids, adapter, adapter.streams)
-    fewer = int(random.integers(2, adapter.streams))
-    full, weights = adapter.aggregate(hidden)
-    part, _ = adapter.aggregate(hidden[:fewer])
-    nll_full = S.losses(base, full, targets).mean()
-    nll_part = S.losses(base, part, targets).mean()
-    alike = alikeness(hidden)
+    mixed = []
+    for p in trained:
+        before = with_part_of_gradient(hidden[:p - 1], earlier)
+        mix, weights = adapter.aggregate(
+            torch.cat([before, hidden[p - 1:p]]))
+        mixed.append(mix)
+    nll = S.losses(base, torch.stack(mixed), targets).mean((1, 2))
+    alike = alikeness(hidden, earlier)
     entropy = -(weights * weights.log()).sum(-1).mean()
-    loss = (nll_full + nll_part) / 2 + decorrelation * alike
-    return loss, {"nll": nll_full.item(), "fewer": fewer,
-                  "nll_fewer": nll_part.item(), "alike": alike.item(),
-                  "entropy": entropy.item()}
+    loss = nll.mean() + decorrelation * alike
+    return loss, {"alike": float(alike), "entropy": entropy.item()} | {
+        f"p{p}": value for p, value in zip(trained, nll.tolist())}
 
 
 def prefix_loss(base, adapter, ids, targets):
@@ -117,29 +134,30 @@ def watch(base, adapter, kind, archive, wait):
         text = Text(archive, part)
         random = np.random.default_rng(1)
         sums = {}
-        for _ in range(6):
+        for _ in range(DEV_WINDOWS // 2):
             wait()
-            row = torch.from_numpy(text.window(random, 513))[None]
-            ids, targets = row[:, :-1], row[:, 1:]
+            rows = torch.from_numpy(np.stack(
+                [text.window(random, 513) for _ in range(2)]))
+            ids, targets = rows[:, :-1], rows[:, 1:]
             if kind == "prefix":
                 hidden = base.hidden(ids, adapter.prefix_k, adapter.prefix_v)
                 found = {"prefix": S.losses(base, hidden[0], targets).mean()}
             else:
-                found = {}
+                mixed = {}
                 hidden = base.streams(ids, adapter, adapter.streams)
                 for p in range(1, adapter.streams + 1):
-                    mixed, weights = adapter.aggregate(hidden[:p])
-                    found[f"p{p}"] = S.losses(base, mixed, targets).mean()
+                    mixed[f"p{p}"], weights = adapter.aggregate(hidden[:p])
                 for s in range(1, adapter.streams):
-                    found[f"solo{s}"] = S.losses(base, hidden[s],
-                                                 targets).mean()
-                found["uniform"] = S.losses(base, hidden.mean(0),
-                                            targets).mean()
+                    mixed[f"solo{s}"] = hidden[s]
+                mixed["uniform"] = hidden.mean(0)
+                found = {name: S.losses(base, h, targets).mean()
+                         for name, h in mixed.items()}
                 found["entropy"] = -(weights * weights.log()).sum(-1).mean()
                 for s in range(adapter.streams):
                     found[f"weight{s}"] = weights[..., s].mean()
             for name, value in found.items():
-                sums[name] = sums.get(name, 0) + value.item() / 6
+                sums[name] = (sums.get(name, 0) +
+                              value.item() / (DEV_WINDOWS // 2))
         result[part] = {name: round(value, 5) for name, value in sums.items()}
     return result
 
@@ -154,12 +172,10 @@ def initialise(adapter, base, tokenizer):
         adapter.prefix_v.data[:, stream] = v[:, 0]
 
 
-def learning_rate(step, steps, warm_up=20):
-    """Factor: linear warm-up, then a cosine down to a fiftieth."""
-    if step < warm_up:
-        return (step + 1) / warm_up
-    progress = min(1, (step - warm_up) / max(1, steps - warm_up))
-    return 0.02 + 0.98 * (1 + math.cos(math.pi * progress)) / 2
+def learning_rate(step, steps, warm_up=20, decline=0.25):
+    """Factor: linear warm-up, constant, linear down to a fiftieth."""
+    left = (steps - step) / (decline * steps)
+    return min((step + 1) / warm_up, 1, max(0.02, left))
 
 
 def save(path, state):
@@ -172,14 +188,22 @@ def parse():
     parser.add_argument("--model", default=base_model.DEFAULT)
     parser.add_argument("--text", required=True)
     parser.add_argument("--run", type=pathlib.Path, required=True)
-    parser.add_argument("--kind", choices=["nested", "prefix"],
-                        default="nested")
+    parser.add_argument("--kind", default="nested",
+                        choices=["nested", "specialist", "prefix"])
     parser.add_argument("--steps", type=int, default=800)
+    parser.add_argument("--until", type=int, default=10**9,
+                        help="stop at this step, to go on later")
     parser.add_argument("--streams", type=int, default=4)
     parser.add_argument("--prefix-tokens", type=int, default=16)
     parser.add_argument("--prefix-lr", type=float, default=5e-3)
     parser.add_argument("--aggregator-lr", type=float, default=5e-4)
     parser.add_argument("--decorrelation", type=float, default=0.02)
+    parser.add_argument("--earlier", type=float, default=1.0)
+    parser.add_argument("--dtype", choices=["bfloat16", "float32"],
+                        default=S.fastest_dtype(),
+                        help="of the frozen products")
+    parser.add_argument("--eager", action="store_true",
+                        help="do without torch.compile")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--pause-file", type=pathlib.Path)
@@ -203,15 +227,16 @@ def main():
     torch.manual_seed(arguments.seed)
     arguments.run.mkdir(parents=True, exist_ok=True)
     config, weights = base_model.load(arguments.model)
-    base = S.Base(config, weights)
+    base = S.Base(config, weights, getattr(torch, arguments.dtype),
+                  compiled=not arguments.eager)
     archive = np.load(arguments.text)
     texts = {part: Text(archive, part)
              for part in ("train_python", "train_english")}
-    count = arguments.streams if arguments.kind == "nested" else 2
+    count = 2 if arguments.kind == "prefix" else arguments.streams
     adapter = S.Adapter(config, count, arguments.prefix_tokens)
     groups = [{"params": adapter.prefix_parameters(), "weight_decay": 0.0,
                "peak": arguments.prefix_lr}]
-    if arguments.kind == "nested":
+    if arguments.kind != "prefix":
         groups.append({"params": adapter.aggregator_parameters(),
                        "weight_decay": 0.01, "peak": arguments.aggregator_lr})
     optimiser = torch.optim.AdamW(groups, lr=0.0, betas=(0.9, 0.99))
@@ -225,25 +250,28 @@ def main():
     else:
         initialise(adapter, base, base_model.tokenizer(arguments.model))
 
-    def state(full=True):
-        kept = {"adapter": adapter.state_dict(), "step": step,
+    def state():
+        return {"adapter": adapter.state_dict(), "step": step,
                 "active_seconds": active, "steps": arguments.steps,
                 "kind": arguments.kind, "tokens": step * TOKENS_PER_STEP,
                 "arguments": {k: str(v) for k, v in vars(arguments).items()},
-                "files_sha256": str(archive["files_sha256"])}
-        return kept | {"optimiser": optimiser.state_dict()} if full else kept
+                "files_sha256": str(archive["files_sha256"]),
+                "optimiser": optimiser.state_dict()}
 
+    trained, earlier = range(2, count + 1), arguments.earlier
+    if arguments.kind == "specialist":
+        trained, earlier = [count], 1.0
     curve = open(arguments.run / "curve.jsonl", "a", buffering=1)
     saved = time.monotonic()
     while True:
-        if step % DEV_EVERY == 0 or step == arguments.steps:
+        if step and (step % DEV_EVERY == 0 or step == arguments.steps):
             found = watch(base, adapter, arguments.kind, archive, wait)
             curve.write(json.dumps({"step": step, "dev": found,
                                     "tokens": step * TOKENS_PER_STEP}) + "\n")
         if step and step * TOKENS_PER_STEP % KEEP_EVERY == 0:
             save(arguments.run / f"at_{step * TOKENS_PER_STEP:07}.pt",
-                 state(full=False))
-        done = step >= arguments.steps or stopping
+                 state())
+        done = step >= min(arguments.steps, arguments.until) or stopping
         if done or time.monotonic() - saved > CHECKPOINT_SECONDS:
             save(path, state())
             saved = time.monotonic()
@@ -254,12 +282,12 @@ def main():
         factor = learning_rate(step, arguments.steps)
         for group in optimiser.param_groups:
             group["lr"] = group["peak"] * factor
-        ids, targets, random = batch(texts, arguments.seed, step)
-        if arguments.kind == "nested":
-            loss, seen = nested_loss(base, adapter, ids, targets, random,
-                                     arguments.decorrelation)
-        else:
+        ids, targets = batch(texts, arguments.seed, step)
+        if arguments.kind == "prefix":
             loss, seen = prefix_loss(base, adapter, ids, targets)
+        else:
+            loss, seen = streams_loss(base, adapter, ids, targets, trained,
+                                      earlier, arguments.decorrelation)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         norms = [torch.nn.utils.clip_grad_norm_(group["params"], 1.0).item()
