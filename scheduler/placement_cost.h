@@ -43,6 +43,9 @@ struct PlacementWeights {
   // one that others lose to a row that keeps cores from them for a whole
   // answer.
   double stall = 0.2, kept = 1;
+  // There too, of the request's own time, what a second device must save: step
+  // models of two devices err apart, and prompts to come would find both taken.
+  double apart = 0.2;
   // A second of device time that other prompts could have had.
   double work = 1;
   // A second until blocks or a row are free, beside the waiting itself: a full

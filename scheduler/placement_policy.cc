@@ -91,8 +91,9 @@ class Picker {
     PairCost pair =
         PairCostOf(query_, weights_, p.prefill, d.decode, credit, hand_over);
     if (&p != &d && d.device->lends()) {
-      pair.cost +=
-          weights_.role + std::max(0.0, d.device->prefill_wait - pair.ttft);
+      // Prompts that are before its rows and do not go before it.
+      pair.cost += weights_.apart * pair.own +
+                   std::max(0.0, d.device->prefill_wait - pair.ttft);
     }
     return pair;
   }

@@ -10,6 +10,7 @@
 #include <optional>
 #include <vector>
 
+#include "base/rng.h"
 #include "gtest/gtest.h"
 #include "scheduler/scheduler.h"
 
@@ -29,13 +30,16 @@ class TimedDriver {
 
   explicit TimedDriver(SchedulerConfig config)
       : config_(std::move(config)), scheduler_(config_) {}
-  // Steps on that many lent devices' cores, of every device. The scheduler is
-  // told how long each took, as the engine would: it has to learn.
+  // Steps on that many lent devices' cores, of every device; up to that share
+  // more or less by `noise`. The scheduler is told how long each took, as the
+  // engine would: it has to learn.
   TimedDriver(SchedulerConfig config, std::vector<StepTimeModel> by_lent,
-              Duration hand_over = std::chrono::milliseconds(1))
+              Duration hand_over = std::chrono::milliseconds(1),
+              double noise = 0)
       : config_(std::move(config)),
         by_lent_(std::move(by_lent)),
         hand_over_(hand_over),
+        noise_(noise),
         scheduler_(config_) {}
 
   Scheduler& scheduler() { return scheduler_; }
@@ -111,7 +115,12 @@ class TimedDriver {
         ++clients_.at(preemption.request).preempted;
       }
       if (plan.rows.empty()) continue;
-      const TimePoint end = now_ + Length(plan, /*streams=*/true);
+      Duration length = Length(plan, /*streams=*/true);
+      if (noise_ > 0) {
+        const double factor = 1 + noise_ * (2 * rng_.Uniform() - 1);
+        length = std::chrono::duration_cast<Duration>(factor * length);
+      }
+      const TimePoint end = now_ + length;
       steps_.emplace(device.id, Step{std::move(plan), now_, end});
     }
     for (auto& [device, step] : steps_) {
@@ -234,7 +243,9 @@ class TimedDriver {
   const SchedulerConfig config_;
   const std::vector<StepTimeModel> by_lent_;
   const Duration hand_over_ = std::chrono::milliseconds(1);
+  const double noise_ = 0;
   Scheduler scheduler_;
+  Rng rng_{1};
   TimePoint now_;
   uint64_t last_id_ = 0;
   std::map<RequestId, Client> clients_;
