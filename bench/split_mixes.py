@@ -1,136 +1,209 @@
 #!/usr/bin/env python3
 """Split against not: --split on, off and auto on three mixes of requests.
 
-  bench/split_mixes.py [--rounds 5] [--out bench/results/split_mixes]
+  bench/split_mixes.py [--rounds 3] [--mixes both] [--add] [--out bench/results/split_mixes]
 
-Long prompts, long answers, both. For each, all layouts take turns within a
-round, under one load: Poisson at a share of the capacity that the best of them
-reached in a closed loop; once for latencies, once above capacity for goodput.
-TTFT, TPOT (means over the requests) and goodput (requests/s within targets) of
-auto are compared with the better of on and off within a round; the median of
-the rounds is quoted. Not splitting has two forms here: a device with every core,
-and two devices that each do both; auto must keep up with the better.
+Long prompts, long answers, both. In a round every layout gets the same requests
+at the same times, one layout after the other: Poisson at a share of the capacity
+that the best of them reached in a closed loop; once for latencies, once above
+capacity for goodput (requests/s within targets). No two loads of a server share
+a seed, or prompts would be found in its cache.
+
+Not splitting has two forms: a device with every core, and two devices that each
+do both. The first is served by two servers: what these two differ by is noise.
+
+TTFT, TPOT and the time to the last token are means over the requests that every
+layout has answered, of all rounds. Whoever computes prompts first has earlier
+first tokens and later others, so no layout is the best at all of them: auto is
+compared with the best of the others at each figure, and in TTFT and TPOT also
+with the layout whose requests end soonest.
+
+A round of a mix takes two to three minutes. --add puts rounds with those that
+are in --out already.
 """
 import argparse
 import contextlib
-import math
+import itertools
+import json
 import os
+import pathlib
 import shlex
-import statistics
 import sys
 
 import live_run
-from live_run import Braid, Report, load, spread
+from live_run import Braid, Report, load, tpot
 
 MIXES = {  # tokens of prompt, of answer
     "long prompts": ("600-1000", "8-24"),
     "long answers": ("16-64", "150-250"),
     "both": ("400-800", "80-160"),
 }
+AUTO, NOISE = "auto", "off, again"
+LATENCIES = ("TTFT ms", "TPOT ms", "last token ms")
+GOODPUT = "goodput/s"
 
 
 def layouts(cores):
-    every = "both=cpu:" + "+".join(map(str, cores))
-    return {"on": ["--split", "on"], "off": ["--split", "off", "--devices", every],
-            "off, two devices": ["--split", "off"], "auto": ["--split", "auto"]}
+    one_device = ["--split", "off", "--devices", "both=cpu:" + "+".join(map(str, cores))]
+    return {"on": ["--split", "on"], "off": one_device, "off, two devices": ["--split", "off"],
+            AUTO: ["--split", "auto"], NOISE: one_device}
 
 
-# Larger is better for the last alone.
-METRICS = {"TTFT ms": lambda s: s["ttft_ms"]["mean"], "TPOT ms": lambda s: s["tpot_ms"]["mean"],
-           "goodput/s": lambda s: s["goodput_per_second"]}
+def statics(names):
+    """What auto has to keep up with."""
+    return [name for name in names if name not in (AUTO, NOISE)]
 
 
-def relative(metric, figures, name, others):
-    """`name` over the better of `others`; above 1 is worse, whatever the metric.
-    Nothing answered is infinitely bad."""
-    own = figures[name][metric]
-    theirs = [v for o in others if not math.isnan(v := figures[o][metric])]
-    if math.isnan(own) or not own:
-        return math.inf
-    if not theirs:
-        return 0.0
-    return max(theirs) / own if metric == "goodput/s" else own / min(theirs)
+def mean(values):
+    values = list(values)
+    return sum(values) / len(values)
 
 
-def measure_mix(options, servers, mix, seed):
-    """Per round, {layout: {metric: value}}."""
+def latencies(records, chosen):
+    records = [records[i] for i in chosen]
+    return {"TTFT ms": 1e3 * mean(r["first_token"] - r["due"] for r in records),
+            "TPOT ms": 1e3 * mean(map(tpot, records)),
+            "last token ms": 1e3 * mean(r["last_token"] - r["due"] for r in records)}
+
+
+def capacity_of(options, servers, lengths, seed):
+    """Requests per second of the layout that ends most of them."""
+    seconds = options.capacity_seconds
+    return max(load(servers[name], arrivals=f"closed:{options.clients}", rate=100,
+                    seconds=seconds, warm_up=seconds / 4, seed=seed,
+                    **lengths)[0]["ended_per_second"] for name in statics(servers))
+
+
+def measure_round(options, servers, mix, capacity, number, seeds):
+    """{"requests": compared, "layouts": {layout: {figure: value}}}"""
     prompt, output = MIXES[mix]
     common = {"prompt_tokens": prompt, "output_tokens": output, "ttft": options.ttft,
               "tpot": options.tpot, "patience": options.patience}
-    capacity = 0
-    for name, server in servers.items():
-        summary, _ = load(server, arrivals=f"closed:{options.clients}", rate=100,
-                          seconds=options.capacity_seconds,
-                          warm_up=options.capacity_seconds / 4, seed=seed, **common)
-        capacity = max(capacity, summary["ended_per_second"])
-    print(f"{mix}: capacity {capacity:.3g} requests/s", flush=True)
-    rounds = []
-    for i in range(options.rounds):
-        figures = {}
-        names = list(servers) if i % 2 else list(reversed(servers))
-        # All layouts of a round get the same requests.
-        for kind, share in (("calm", options.calm), ("hot", options.hot)):
-            for name in names:
-                summary, _ = load(servers[name], rate=capacity * share,
-                                  seconds=options.seconds, seed=seed + 10 * i + (kind == "hot"),
-                                  warm_up=options.seconds / 6, **common)
-                entry = figures.setdefault(name, {})
-                if kind == "calm":
-                    entry.update({m: f(summary) for m, f in METRICS.items()
-                                  if m != "goodput/s"})
-                    entry["TTFT p99 ms"] = summary["ttft_ms"]["p99"]
-                    entry["TPOT p99 ms"] = summary["tpot_ms"]["p99"]
-                else:
-                    entry["goodput/s"] = summary["goodput_per_second"]
-                entry["others"] = max(entry.get("others", 0), summary["taken_by_others"])
-        rounds.append(figures)
-        print(f"  round {i + 1} of {options.rounds}", file=sys.stderr)
-    return rounds
+    # Whoever is first, last or after whom: no two rounds alike.
+    names = list(servers)
+    names = names[number % len(names):] + names[:number % len(names)]
+    figures = {name: {"others": 0.0} for name in names}
+    answered = {}
+    for kind, share, seconds in (("calm", options.calm, options.seconds),
+                                 ("hot", options.hot, options.hot_seconds)):
+        seed, warm_up = next(seeds), seconds / 8
+        for name in names:
+            summary, records = load(servers[name], rate=capacity * share, seconds=seconds,
+                                    warm_up=warm_up, seed=seed, **common)
+            entry = figures[name]
+            entry["others"] = max(entry["others"], summary["taken_by_others"])
+            if kind == "hot":
+                entry[GOODPUT] = summary["goodput_per_second"]
+                continue
+            answered[name] = {r["index"]: r for r in records
+                              if r["outcome"] == "ok" and r["due"] >= warm_up}
+            entry["refused"] = summary["refused"]
+    chosen = set.intersection(*(set(records) for records in answered.values()))
+    if not chosen:
+        sys.exit(f"{mix}: no request was answered by every layout")
+    for name, records in answered.items():
+        figures[name].update(latencies(records, chosen))
+    return {"requests": len(chosen), "layouts": figures}
+
+
+def pooled(rounds):
+    """{layout: {figure: mean}}, of all requests compared and of the rounds."""
+    requests = sum(r["requests"] for r in rounds)
+    return {name: {**{m: sum(r["requests"] * r["layouts"][name][m] for r in rounds) / requests
+                      for m in LATENCIES},
+                   GOODPUT: mean(r["layouts"][name][GOODPUT] for r in rounds),
+                   "refused": sum(r["layouts"][name]["refused"] for r in rounds),
+                   "others": max(r["layouts"][name]["others"] for r in rounds)}
+            for name in rounds[0]["layouts"]}
+
+
+def worse(metric, figures, name, other):
+    """`name` over `other`; above 1 is worse, whatever the metric."""
+    own, theirs = figures[name][metric], figures[other][metric]
+    if metric == GOODPUT:
+        own, theirs = theirs, own
+    return own / theirs if theirs else float("inf")
+
+
+def compare(report, mix, rounds):
+    """Rows of the comparison's table; makes the claims."""
+    figures = pooled(rounds)
+    others = statics(figures)
+    soonest = min(others, key=lambda name: figures[name]["last token ms"])
+    rows = []
+    for metric in (*LATENCIES, GOODPUT):
+        ratios = {name: worse(metric, figures, AUTO, name) for name in others}
+        best = max(ratios, key=ratios.get)
+        by_round = [worse(metric, r["layouts"], AUTO, best) for r in rounds]
+        noise = [worse(metric, r["layouts"], NOISE, "off") for r in rounds]
+        rows.append({"mix": mix, "of": metric, "best": best, "auto over it": ratios[best],
+                     "least": min(by_round), "greatest": max(by_round),
+                     **{f"over {name}": ratios[name] for name in others},
+                     "off again over off": worse(metric, figures, NOISE, "off"),
+                     "noise least": min(noise), "noise greatest": max(noise)})
+        report.claim(f"{mix}, {metric}: auto over the best of the others", ratios[best], 1.03,
+                     at_least=False)
+    for metric in ("TTFT ms", "TPOT ms"):
+        report.claim(f"{mix}, {metric}: auto over '{soonest}', whose requests end soonest",
+                     worse(metric, figures, AUTO, soonest), 1.03, at_least=False)
+    return rows
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=12, help="of a load")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=20, help="of a calm load")
+    parser.add_argument("--hot-seconds", type=float, default=12, help="of a hot one")
     parser.add_argument("--capacity-seconds", type=float, default=8)
     parser.add_argument("--clients", type=int, default=16)
-    parser.add_argument("--calm", type=float, default=0.6, help="of capacity, for latencies")
+    parser.add_argument("--calm", type=float, default=0.5, help="of capacity, for latencies")
     parser.add_argument("--hot", type=float, default=1.3, help="of capacity, for goodput")
     parser.add_argument("--ttft", type=float, default=2, help="target, seconds")
     parser.add_argument("--tpot", type=float, default=0.1, help="target, seconds")
     parser.add_argument("--patience", type=float, default=60,
                         help="seconds to wait for answers after a load")
     parser.add_argument("--mixes", default=",".join(MIXES), help="comma-separated")
+    parser.add_argument("--add", action="store_true", help="to the rounds in --out")
     parser.add_argument("--server-flags", default="", help="more of braid serve's")
-    parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", default=str(live_run.RESULTS / "split_mixes"))
     options = parser.parse_args()
-    report = Report(
-        "Split against not", shlex.join(["bench/split_mixes.py", *sys.argv[1:]]),
-        f"TTFT and TPOT at {options.calm:g} of the best layout's capacity, goodput at "
-        f"{options.hot:g}; medians of {options.rounds} rounds. Ratios of auto are to the better "
-        "of the others in the same round, above 1 is worse.")
+    data, earlier = {}, pathlib.Path(options.out).with_suffix(".json")
+    if options.add and earlier.exists():
+        data = json.loads(earlier.read_text())["data"]
     with contextlib.ExitStack() as stack:
-        flags = ["--kv-memory", "768MiB", *shlex.split(options.server_flags)]
+        flags = ["--kv-memory", "512MiB", *shlex.split(options.server_flags)]
         servers = {name: stack.enter_context(Braid(*layout, *flags))
                    for name, layout in layouts(sorted(os.sched_getaffinity(0))).items()}
-        others = [name for name in servers if name != "auto"]
-        ratios, rows = [], []
-        for index, mix in enumerate(options.mixes.split(",")):
-            rounds = measure_mix(options, servers, mix, options.seed + 1000 * index)
-            report.data[mix] = rounds
-            for name in servers:
-                rows.append({"mix": mix, "layout": name,
-                             **{k: statistics.median(r[name][k] for r in rounds)
-                                for k in rounds[0][name]}})
-            for metric in METRICS:
-                values = [relative(metric, r, "auto", others) for r in rounds]
-                ratios.append({"mix": mix, "of": metric, **spread(values)})
-    report.table("Medians", rows)
-    report.table("Auto over the better of the others", ratios)
-    for ratio in ratios:
-        report.claim(f"{ratio['mix']}, {ratio['of']}: auto over the better of the others",
-                     ratio["median"], 1.03, at_least=False)
+        for mix in options.mixes.split(","):
+            known = data.setdefault(mix, {"rounds": []})
+            first = len(known["rounds"])
+            # Of rounds before this one, none is used again.
+            seeds = itertools.count(1 + 10_000 * list(MIXES).index(mix) + 10 * first)
+            if "capacity" not in known:
+                lengths = dict(zip(("prompt_tokens", "output_tokens"), MIXES[mix]))
+                known["capacity"] = capacity_of(options, servers, lengths,
+                                                seed=999_999 - list(MIXES).index(mix))
+            print(f"{mix}: capacity {known['capacity']:.3g} requests/s", flush=True)
+            for number in range(first, first + options.rounds):
+                known["rounds"].append(measure_round(options, servers, mix, known["capacity"],
+                                                     number, seeds))
+                print(f"  round {number + 1}", file=sys.stderr)
+    rounds = max(len(known["rounds"]) for known in data.values())
+    report = Report(
+        "Split against not", shlex.join(["bench/split_mixes.py", *sys.argv[1:]]),
+        f"TTFT, TPOT and the time to the last token at {options.calm:g} of the best layout's "
+        f"capacity, goodput at {options.hot:g}; {rounds} rounds, their requests taken together. "
+        "Ratios above 1 are worse; 'off, again' is another server of the layout 'off'.")
+    report.data.update(data)
+    rows, ratios = [], []
+    for mix in MIXES:
+        if mix not in data:
+            continue
+        for name, entry in pooled(data[mix]["rounds"]).items():
+            rows.append({"mix": mix, "layout": name, **entry})
+        ratios += compare(report, mix, data[mix]["rounds"])
+    report.table("Means", rows)
+    report.table("Auto over the others", ratios)
     report.write(options.out)
     sys.exit(report.exit_code())
 

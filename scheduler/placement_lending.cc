@@ -1,6 +1,7 @@
 #include "scheduler/placement_lending.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace braid {
 namespace {
