@@ -314,17 +314,17 @@ class Scheduler final {
   // false.
   void ForEachAdmissible(
       const DeviceState& device,
-      absl::FunctionRef<bool(const Request&, Admission)> admit) const;
+      absl::FunctionRef<bool(const Request&, const Admission&)> admit) const;
   bool HasAdmissible(const DeviceState& device) const;
   bool Take(Ledger& ledger, const Request& request, const Need& need) const;
   Need NeedOf(const Request& request, uint32_t shared, uint32_t landing) const;
-  std::optional<Admission> Exact(const Request& request, const Need& guess,
-                                 Ledger& ledger) const;
+  bool Exact(const Request& request, const Need& guess, Ledger& ledger,
+             Admission& admission) const;
   void ShareAlike(const Request& request, PoolId pool,
                   Admission& admission) const;
   bool MaySkip(const Request& request, uint32_t tokens) const;
-  std::vector<BlockId> MatchPrefix(const Request& request, PoolId pool,
-                                   uint32_t tokens) const;
+  void MatchPrefix(const Request& request, PoolId pool, uint32_t tokens,
+                   std::vector<BlockId>& blocks) const;
 
   // scheduler_gangs.cc
   const StreamSet* GangSet(const StreamTerms& terms) const;
@@ -498,7 +498,10 @@ class Scheduler final {
   StreamStats stream_stats_;
   BestOfStats best_of_stats_;
   StreamAllowance allowance_;
-  // Scratch of PlanStreams and DropFor, so that they allocate nothing.
+  // Scratch of plans, so that they allocate nothing: of ForEachAdmissible,
+  mutable Admission admission_;
+  mutable PrefixMatch stream_match_;
+  // and of PlanStreams and DropFor.
   mutable StreamFiller filler_;
   mutable std::vector<StreamCandidate> candidates_;
   mutable std::vector<uint32_t> places_;  // their rows in the plan

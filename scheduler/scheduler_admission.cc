@@ -33,7 +33,7 @@ Scheduler::Ledger Scheduler::OpenLedger() const {
 // the ledger.
 void Scheduler::ForEachAdmissible(
     const DeviceState& own,
-    absl::FunctionRef<bool(const Request&, Admission)> admit) const {
+    absl::FunctionRef<bool(const Request&, const Admission&)> admit) const {
   if (queue_.size() == 0 || running() >= config_.max_running) return;
   Ledger ledger = OpenLedger();
   size_t looked_at = 0;
@@ -55,9 +55,8 @@ void Scheduler::ForEachAdmissible(
       continue;
     }
     if (request.prefill_device != own.config.id) continue;
-    std::optional<Admission> admission = Exact(request, guess, ledger);
-    if (!admission) continue;
-    if (!admit(request, *std::move(admission))) return;
+    if (!Exact(request, guess, ledger, admission_)) continue;
+    if (!admit(request, admission_)) return;
   }
 }
 
@@ -110,22 +109,24 @@ Scheduler::Need Scheduler::NeedOf(const Request& request, uint32_t shared,
 }
 
 // The admission itself, its cached prefix looked up now. The ledger is put
-// right by what differs from the guess; nothing, when that is too much.
-std::optional<Admission> Scheduler::Exact(const Request& request,
-                                          const Need& guess,
-                                          Ledger& ledger) const {
+// right by what differs from the guess; false, when that is too much. Lends the
+// admission's memory: the head of a queue may be looked at in every plan.
+bool Scheduler::Exact(const Request& request, const Need& guess, Ledger& ledger,
+                      Admission& admission) const {
   const PoolId prefill = pool_of(request.prefill_device);
   const PoolId decode = pool_of(request.decode_device);
-  Admission admission{.request = request.id,
-                      .slot = request.slot,
-                      .prefill = request.prefill_device,
-                      .decode = request.decode_device,
-                      .reason = request.reason};
+  admission.request = request.id;
+  admission.slot = request.slot;
+  admission.prefill = request.prefill_device;
+  admission.decode = request.decode_device;
+  admission.reason = request.reason;
   // The last token is always computed: its logits are wanted.
-  admission.shared = MatchPrefix(request, prefill, request.size() - 1);
+  MatchPrefix(request, prefill, request.size() - 1, admission.shared);
+  admission.streams_shared.clear();
   if (request.gang > 1) ShareAlike(request, prefill, admission);
+  admission.landing_shared.clear();
   if (prefill != decode) {
-    admission.landing_shared = MatchPrefix(request, decode, request.size());
+    MatchPrefix(request, decode, request.size(), admission.landing_shared);
   }
   // Sharing a cached block takes it from what could be evicted.
   const auto revived = [&](const std::vector<BlockId>& shared, PoolId pool) {
@@ -150,15 +151,12 @@ std::optional<Admission> Scheduler::Exact(const Request& request,
     left -= needed;
     return true;
   };
-  const bool fits =
-      settle(prefill, guess.prefill,
-             need.prefill + revived(admission.shared, prefill) +
-                 revived(admission.streams_shared, prefill)) &&
-      (prefill == decode ||
-       settle(decode, guess.decode,
-              need.decode + revived(admission.landing_shared, decode)));
-  if (!fits) return std::nullopt;
-  return admission;
+  return settle(prefill, guess.prefill,
+                need.prefill + revived(admission.shared, prefill) +
+                    revived(admission.streams_shared, prefill)) &&
+         (prefill == decode ||
+          settle(decode, guess.decode,
+                 need.decode + revived(admission.landing_shared, decode)));
 }
 
 // A gang is in lock-step: all its streams begin behind what the least of them
@@ -166,28 +164,36 @@ std::optional<Admission> Scheduler::Exact(const Request& request,
 void Scheduler::ShareAlike(const Request& request, PoolId pool,
                            Admission& admission) const {
   const auto tokens = std::span(request.tokens).first(request.size() - 1);
-  std::vector<PrefixMatch> matches;
+  std::vector<BlockId>& shared = admission.streams_shared;
   size_t least = admission.shared.size();
+  absl::InlinedVector<size_t, kMostStreams> found;  // by each, in `shared`
   for (const RequestStream& stream : request.streams) {
     if (least == 0) break;
-    matches.push_back(index(pool).Match(stream.keys, tokens));
-    least = std::min(least, matches.back().blocks.size());
+    stream_match_ = index(pool).Match(
+        stream.keys, tokens.first(least * config_.block_tokens),
+        std::move(stream_match_));
+    least = stream_match_.blocks.size();
+    found.push_back(least);
+    shared.insert(shared.end(), stream_match_.blocks.begin(),
+                  stream_match_.blocks.end());
   }
   admission.shared.resize(least);
-  if (least == 0) return;
-  for (const PrefixMatch& match : matches) {
-    admission.streams_shared.insert(
-        admission.streams_shared.end(), match.blocks.begin(),
-        match.blocks.begin() + static_cast<std::ptrdiff_t>(least));
+  // Of each its first ones, together.
+  auto from = shared.begin(), to = shared.begin();
+  for (const size_t blocks : found) {
+    to = std::copy_n(from, least, to);
+    from += static_cast<std::ptrdiff_t>(blocks);
   }
+  shared.erase(to, shared.end());
 }
 
-std::vector<BlockId> Scheduler::MatchPrefix(const Request& request, PoolId id,
-                                            uint32_t tokens) const {
-  if (!MaySkip(request, tokens)) return {};
-  return index(id)
-      .Match(request.keys, std::span(request.tokens).first(tokens))
-      .blocks;
+void Scheduler::MatchPrefix(const Request& request, PoolId id, uint32_t tokens,
+                            std::vector<BlockId>& blocks) const {
+  if (!MaySkip(request, tokens)) return blocks.clear();
+  PrefixMatch match =
+      index(id).Match(request.keys, std::span(request.tokens).first(tokens),
+                      {.blocks = std::move(blocks)});
+  blocks = std::move(match.blocks);
 }
 
 // Whether KV of its first `tokens` may be taken from a cache.

@@ -114,16 +114,17 @@ void Scheduler::PlanRows(const DeviceState& own, TimePoint now,
   for (const Request* request : own.prefilling) {
     if (!add(*request, request->computed)) return;
   }
-  ForEachAdmissible(own, [&](const Request& request, Admission admission) {
-    const auto cached =
-        static_cast<uint32_t>(admission.shared.size()) * config_.block_tokens;
-    const size_t rows = plan.rows.size();
-    const bool more = add(request, cached);
-    if (plan.rows.size() > rows) {
-      plan.admissions.push_back(std::move(admission));
-    }
-    return more;
-  });
+  ForEachAdmissible(
+      own, [&](const Request& request, const Admission& admission) {
+        const auto cached = static_cast<uint32_t>(admission.shared.size()) *
+                            config_.block_tokens;
+        const size_t rows = plan.rows.size();
+        const bool more = add(request, cached);
+        if (plan.rows.size() > rows) {
+          plan.admissions.push_back(admission);
+        }
+        return more;
+      });
 }
 
 // Whether those who decode end before the next prompt goes on: the order of the

@@ -39,70 +39,127 @@ namespace {
 
 constexpr uint32_t kRunning = 64, kPrompt = 32, kOutput = 400;
 
-void CheckSteadyTurns(bool prefix_cache) {
-  const uint32_t each = (kPrompt + kOutput + 15) / 16;
-  SchedulerConfig config{
-      .pool_blocks = {each * kRunning + each / 2},
-      .split = SplitMode::kOn,
-      .max_context = 1024,
-      .prefill_chunk = 4096,
-      .prefix_cache = prefix_cache,
-      .classes = {{"any", std::chrono::hours(1), std::chrono::hours(1), 1024}}};
-  for (uint32_t i = 0; i < 2; ++i) {
-    config.devices.push_back(
-        {.id = DeviceId(i),
-         .role = i == 0 ? DeviceRole::kPrefill : DeviceRole::kDecode,
-         .max_rows = 8192});
+// Two devices on one pool, one for each phase.
+class Driver {
+ public:
+  Driver(uint32_t blocks, bool prefix_cache)
+      : scheduler_(Config(blocks, prefix_cache)) {}
+
+  static SchedulerConfig Config(uint32_t blocks, bool prefix_cache) {
+    SchedulerConfig config{.pool_blocks = {blocks},
+                           .split = SplitMode::kOn,
+                           .max_context = 1024,
+                           .prefill_chunk = 4096,
+                           .prefix_cache = prefix_cache,
+                           .classes = {{"any", std::chrono::hours(1),
+                                        std::chrono::hours(1), 1024}}};
+    for (uint32_t i = 0; i < 2; ++i) {
+      config.devices.push_back(
+          {.id = DeviceId(i),
+           .role = i == 0 ? DeviceRole::kPrefill : DeviceRole::kDecode,
+           .max_rows = 8192});
+    }
+    return config;
   }
-  Scheduler scheduler(config);
-  TimePoint now;
-  std::vector<Refusal> refused;
-  std::vector<std::optional<TokenId>> drawn;
-  StepPlan plans[2];
-  const auto turn = [&] {
-    now += std::chrono::milliseconds(5);
-    scheduler.TakeRefused(now, refused);
-    for (uint32_t i : {1u, 0u}) {
-      if (!scheduler.available(DeviceId(i))) continue;
-      StepPlan& plan = plans[i];
-      plan = scheduler.Plan(DeviceId(i), now, std::move(plan));
-      if (!plan.rows.empty()) scheduler.Apply(plan, now);
-    }
-    for (StepPlan& plan : plans) {
-      if (plan.rows.empty()) continue;
-      drawn.clear();
-      for (const PlannedRows& rows : plan.rows) {
-        drawn.push_back(rows.draws ? std::optional<TokenId>(7) : std::nullopt);
-      }
-      scheduler.Commit(plan, drawn, 0.005, now);
-      for (const PlannedRows& rows : plan.rows) {
-        if (scheduler.Find(rows.request)->state ==
-            RequestState::kTransferring) {
-          scheduler.CompleteTransfer(rows.request, now);
-        }
-      }
-      plan.rows.clear();
-    }
-  };
-  for (uint64_t id = 1; id <= kRunning + 16; ++id) {
-    RequestInput input{.id = RequestId(id), .max_output = kOutput};
-    for (uint32_t i = 0; i < kPrompt; ++i) {
+
+  void Offer(uint64_t id, uint32_t prompt, uint32_t output) {
+    RequestInput input{.id = RequestId(id), .max_output = output};
+    for (uint32_t i = 0; i < prompt; ++i) {
       input.prompt.push_back(static_cast<TokenId>(id * 31 + i));
     }
-    ASSERT_FALSE(scheduler.Offer(std::move(input), now).has_value());
+    Offer(std::move(input));
   }
-  for (int i = 0; i < 40; ++i) turn();
-  ASSERT_EQ(scheduler.count(RequestState::kDecoding), kRunning);
-  ASSERT_EQ(scheduler.count(RequestState::kWaiting), 16u);
+  void Offer(RequestInput input) {
+    ASSERT_FALSE(scheduler_.Offer(std::move(input), now_).has_value());
+  }
+
+  void Turn() {
+    now_ += std::chrono::milliseconds(5);
+    scheduler_.TakeRefused(now_, refused_);
+    for (uint32_t i : {1u, 0u}) {
+      if (!scheduler_.available(DeviceId(i))) continue;
+      StepPlan& plan = plans_[i];
+      plan = scheduler_.Plan(DeviceId(i), now_, std::move(plan));
+      if (!plan.rows.empty()) scheduler_.Apply(plan, now_);
+    }
+    for (StepPlan& plan : plans_) {
+      if (!plan.rows.empty()) Complete(plan);
+    }
+  }
+
+  const Scheduler& scheduler() const { return scheduler_; }
+
+ private:
+  void Complete(StepPlan& plan) {
+    drawn_.clear();
+    for (const PlannedRows& rows : plan.rows) {
+      drawn_.push_back(rows.draws ? std::optional<TokenId>(7) : std::nullopt);
+    }
+    scheduler_.Commit(plan, drawn_, 0.005, now_);
+    for (const PlannedRows& rows : plan.rows) {
+      const Request* request = scheduler_.Find(rows.request);
+      if (request->output().size() == request->max_output) {
+        scheduler_.Finish(rows.request);
+      } else if (request->state == RequestState::kTransferring) {
+        scheduler_.CompleteTransfer(rows.request, now_);
+      }
+    }
+    plan.rows.clear();
+  }
+
+  Scheduler scheduler_;
+  TimePoint now_;
+  std::vector<Refusal> refused_;
+  std::vector<std::optional<TokenId>> drawn_;
+  StepPlan plans_[2];
+};
+
+uint64_t AllocationsOf(Driver& driver, int turns) {
   const uint64_t before = allocations;
-  for (int i = 0; i < 200; ++i) turn();
-  EXPECT_EQ(allocations - before, 0u);
+  for (int i = 0; i < turns; ++i) driver.Turn();
+  return allocations - before;
+}
+
+void CheckSteadyTurns(bool prefix_cache) {
+  const uint32_t each = (kPrompt + kOutput + 15) / 16;
+  Driver driver(each * kRunning + each / 2, prefix_cache);
+  for (uint64_t id = 1; id <= kRunning + 16; ++id) {
+    driver.Offer(id, kPrompt, kOutput);
+  }
+  for (int i = 0; i < 40; ++i) driver.Turn();
+  ASSERT_EQ(driver.scheduler().count(RequestState::kDecoding), kRunning);
+  ASSERT_EQ(driver.scheduler().count(RequestState::kWaiting), 16u);
+  EXPECT_EQ(AllocationsOf(driver, 200), 0u);
 }
 
 TEST(AllocationTest, ASteadyTurnAllocatesNothing) { CheckSteadyTurns(false); }
 
 // Each row publishes a block in sixteen turns.
 TEST(AllocationTest, NorDoesOneWithThePrefixCache) { CheckSteadyTurns(true); }
+
+// Its cached prefix is looked up in every plan: what it lacks would fit, if its
+// prefix could be evicted for it.
+TEST(AllocationTest, NorOneWithAHeadThatWaitsInFrontOfItsPrefix) {
+  constexpr uint32_t kPrefix = 161;  // tokens; 10 full blocks
+  const uint32_t each = (kPrompt + kOutput + 15) / 16;
+  Driver driver(each * kRunning + 20, true);
+  for (uint64_t id = 1; id <= kRunning; ++id)
+    driver.Offer(id, kPrompt, kOutput);
+  driver.Offer(1000, kPrefix, 1);
+  for (int i = 0; i < 40; ++i) driver.Turn();
+  ASSERT_EQ(driver.scheduler().count(RequestState::kDecoding), kRunning);
+  RequestInput again{.id = RequestId(1001), .max_output = 239};  // 25 blocks
+  for (uint32_t i = 0; i < kPrefix; ++i) {
+    again.prompt.push_back(static_cast<TokenId>(1000 * 31 + i));
+  }
+  driver.Offer(std::move(again));
+  for (int i = 0; i < 10; ++i) driver.Turn();
+  const Request* waiting = driver.scheduler().Find(RequestId(1001));
+  ASSERT_EQ(waiting->state, RequestState::kWaiting);
+  ASSERT_EQ(waiting->hinted, 160u);
+  EXPECT_EQ(AllocationsOf(driver, 200), 0u);
+  EXPECT_EQ(waiting->state, RequestState::kWaiting);
+}
 
 // Eight requests with up to four streams each, in steps that have room for some
 // of these, now more and now fewer.
