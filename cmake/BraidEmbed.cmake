@@ -20,9 +20,8 @@ function(braid_embed header)
     string(APPEND text
       "inline constexpr unsigned char ${constant}Bytes[] = {${bytes}};\n"
       "inline const std::string_view ${constant}(  // ${name}\n"
-      "    reinterpret_cast<const char*>(${constant}Bytes), sizeof(${constant}Bytes))$<SEMICOLON>\n")
+      "    reinterpret_cast<const char*>(${constant}Bytes), sizeof(${constant}Bytes));\n")
   endforeach()
   string(APPEND text "}  // namespace braid\n")
-  string(REPLACE "$<SEMICOLON>" ";" text "${text}")
   file(CONFIGURE OUTPUT ${header} CONTENT "${text}" @ONLY)
 endfunction()
