@@ -256,7 +256,7 @@ class Scheduler final {
   uint32_t CountShared(const Request& request, PoolId pool,
                        uint32_t tokens) const;
   bool MayRunGang(const DeviceState& device, uint32_t gang) const;
-  uint64_t PromisedBlocks(PoolId pool, const Queued& ahead) const;
+  uint64_t PromisedBlocks(PoolId pool, const Queued* ahead = nullptr) const;
   void Bind(Request& request, const Placement& placement);
   void Unbind(Request& request);
   void Rebind(Request& request);
@@ -350,7 +350,6 @@ class Scheduler final {
                    StepPlan& plan) const;
   static void CountWithoutStreams(DeviceState& device, bool streams);
   void FindCandidates(const DeviceState& device, const StepPlan& plan) const;
-  uint64_t PromisedBlocks(PoolId pool) const;
   uint32_t BlocksForStreams(PoolId pool) const;
   static void InsertStreams(std::span<const StreamCandidate> candidates,
                             std::span<const uint32_t> places, StepPlan& plan);

@@ -151,10 +151,13 @@ Scheduler::Queued Scheduler::AheadOf(const QueueKey& key) const {
   return ahead;
 }
 
-uint64_t Scheduler::PromisedBlocks(PoolId pool, const Queued& ahead) const {
+// Blocks that those ahead, or all that wait, will take there.
+uint64_t Scheduler::PromisedBlocks(PoolId pool, const Queued* ahead) const {
   uint64_t blocks = 0;
   for (const DeviceState& device : devices_) {
-    if (device.config.pool == pool) blocks += ahead[device.index].blocks;
+    if (device.config.pool != pool) continue;
+    const QueuedWork& work = ahead ? (*ahead)[device.index] : device.queued;
+    blocks += work.blocks + work.prompt_blocks;
   }
   return blocks;
 }

@@ -129,7 +129,7 @@ double Scheduler::CreditWait(const DeviceState& device, const Request& request,
     if (missing > 0) share = std::max(share, missing / std::max(all, 1.0));
   };
   const PoolId pool = device.config.pool;
-  missing_of(static_cast<double>(PromisedBlocks(pool, ahead)) +
+  missing_of(static_cast<double>(PromisedBlocks(pool, &ahead)) +
                  BlocksOf(request) - AvailableFor(pool),
              this->pool(pool).capacity());
   const double most_rows = device.config.max_rows - 1;

@@ -63,7 +63,7 @@ void Scheduler::PlanPreemption(const DeviceState& own, TimePoint now,
 bool Scheduler::CanPreemptFor(const DeviceState& device, const Request& request,
                               const Queued& ahead) const {
   const uint64_t needed =
-      PromisedBlocks(device.config.pool, ahead) + BlocksOf(request);
+      PromisedBlocks(device.config.pool, &ahead) + BlocksOf(request);
   uint64_t found = AvailableFor(device.config.pool);
   uint32_t victims = 0;
   for (const DecodeRow& row : device.decoding) {

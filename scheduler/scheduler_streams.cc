@@ -63,16 +63,6 @@ uint32_t Scheduler::ReclaimableNow(PoolId id) const {
   return held - std::min(held, pinned);
 }
 
-// Blocks that waiting requests will take there.
-uint64_t Scheduler::PromisedBlocks(PoolId id) const {
-  uint64_t blocks = 0;
-  for (const DeviceState& device : devices_) {
-    if (device.config.pool != id) continue;
-    blocks += device.queued.blocks + device.queued.prompt_blocks;
-  }
-  return blocks;
-}
-
 // Drops streams until so many blocks come free; what is worth the least goes
 // first, and of one request the highest. All that are not in flight, when that
 // is not enough.
