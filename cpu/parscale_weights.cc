@@ -20,13 +20,13 @@ absl::Status CheckShape(const ParscaleSet& set, const std::string& what,
 
 absl::Status CheckSet(const ModelConfig& config, const ParscaleSet& set) {
   const auto streams = static_cast<size_t>(set.streams);
-  if (set.streams < 1 || set.streams > kMaxStreams || set.prefix_tokens < 0 ||
+  if (set.streams < 1 || set.streams > kMostStreams || set.prefix_tokens < 0 ||
       set.prefix_k.size() != streams || set.prefix_v.size() != streams ||
       set.w1.size() != streams || set.b2.size() != streams ||
       set.b1.size() != static_cast<size_t>(config.hidden)) {
     return absl::InvalidArgumentError(absl::StrCat(
         "the PARSCALE set ", set.name, " of ", set.streams,
-        " streams is not complete, or has more than ", kMaxStreams));
+        " streams is not complete, or has more than ", kMostStreams));
   }
   BRAID_RETURN_IF_ERROR(
       CheckShape(set, "w2", set.w2, set.streams, config.hidden));

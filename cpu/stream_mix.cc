@@ -75,7 +75,7 @@ void StreamMix::Weigh(const HeadRow& head, int32_t slot, float* out) const {
   float* inner = sums_ + int64_t{slot} * hidden;
   floats_.add(weights.b1.data(), hidden, inner);
   floats_.silu(hidden, inner);
-  std::array<float, kMaxStreams> w;
+  std::array<float, kMostStreams> w;
   float largest = -INFINITY, total = 0;
   for (int32_t s = 0; s < head.streams; ++s) {
     w[s] = floats_.dot(weights.w2.data() + int64_t{s} * hidden, inner, hidden) +

@@ -185,7 +185,7 @@ absl::StatusOr<std::optional<ParscaleFields>> ReadParscaleFields(
   ParscaleFields parscale;
   BRAID_RETURN_IF_ERROR(fields.Get("parscale_n", parscale.streams));
   BRAID_RETURN_IF_ERROR(
-      CheckField("parscale_n", parscale.streams, 1, kMaxStreams));
+      CheckField("parscale_n", parscale.streams, 1, kMostStreams));
   if (parscale.streams == 1) return std::nullopt;
   BRAID_RETURN_IF_ERROR(
       fields.Get("parscale_n_tokens", parscale.prefix_tokens));

@@ -24,6 +24,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "base/stream_limit.h"  // IWYU pragma: export
 #include "model/model_config.h"
 #include "model/tensor.h"
 
@@ -65,8 +66,7 @@ struct ParscaleSet {
   }
 };
 
-// Most streams of any set, and most tokens of a prefix.
-inline constexpr int32_t kMaxStreams = 8;
+// Most tokens of a prefix of any set.
 inline constexpr int32_t kMaxPrefixTokens = 256;
 
 class ModelFile;

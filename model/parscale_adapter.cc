@@ -111,7 +111,7 @@ absl::Status ReadMetadata(Metadata& metadata, ParscaleAdapter& adapter) {
   ParscaleSet& set = adapter.set;
   set.kind = ParscaleKind::kNested;
   BRAID_RETURN_IF_ERROR(
-      metadata.Integer("streams", 2, kMaxStreams, set.streams));
+      metadata.Integer("streams", 2, kMostStreams, set.streams));
   BRAID_RETURN_IF_ERROR(metadata.Integer("prefix_tokens", 1, kMaxPrefixTokens,
                                          set.prefix_tokens));
   BRAID_RETURN_IF_ERROR(

@@ -14,10 +14,9 @@
 #include <cstdint>
 #include <vector>
 
-namespace braid {
+#include "base/stream_limit.h"  // IWYU pragma: export
 
-// Most streams that a request has, of any set; stream 0 is one of them.
-inline constexpr uint32_t kMostStreams = 8;
+namespace braid {
 
 enum class StreamMode : uint8_t {
   kOff,    // one stream

@@ -115,7 +115,7 @@ void AddParscale(CLI::App& app, RawOptions& raw) {
   app.add_option("--parscale-max", raw.parscale_max,
                  "Most streams of a request (default: as many as there are "
                  "weights for)")
-      ->check(CLI::Range(1, kMaxStreams))
+      ->check(CLI::Range(1, kMostStreams))
       ->group("PARSCALE");
 }
 

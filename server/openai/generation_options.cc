@@ -117,7 +117,7 @@ ParscaleTerms ParseParscale(FieldReader& fields) {
     if (!terms.mode) inner.Fail("mode", "must be 'off', 'auto' or 'fixed'");
   }
   const auto streams = [&](absl::string_view key) -> std::optional<uint32_t> {
-    const auto number = inner.OptionalInteger(key, 1, kMaxStreams);
+    const auto number = inner.OptionalInteger(key, 1, kMostStreams);
     if (!number) return std::nullopt;
     return static_cast<uint32_t>(*number);
   };
