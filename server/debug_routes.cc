@@ -5,8 +5,7 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
-#include "model/json_value.h"
+#include "base/json_writer.h"
 #include "server/request_error.h"
 
 namespace braid::server {
@@ -14,37 +13,6 @@ namespace {
 
 constexpr size_t kDefaultLimit = 100;
 constexpr size_t kMaxLimit = 1000;
-
-// Builds a JSON object or array piece by piece.
-class JsonPieces {
- public:
-  explicit JsonPieces(char open) : out_(1, open) {}
-  void Raw(absl::string_view key, absl::string_view value) {
-    Key(key);
-    absl::StrAppend(&out_, value);
-  }
-  void Text(absl::string_view key, absl::string_view value) {
-    Key(key);
-    out_ += '"';
-    AppendJsonEscaped(std::string_view(value.data(), value.size()), out_);
-    out_ += '"';
-  }
-  void Number(absl::string_view key, uint64_t value) {
-    Raw(key, absl::StrCat(value));
-  }
-  void Real(absl::string_view key, double value) {
-    Raw(key, absl::StrFormat("%.9g", value));
-  }
-  void Item(absl::string_view value) { Raw("", value); }
-  std::string Close(char close) && { return std::move(out_) + close; }
-
- private:
-  void Key(absl::string_view key) {
-    if (out_.size() > 1) out_ += ',';
-    if (!key.empty()) absl::StrAppend(&out_, "\"", key, "\":");
-  }
-  std::string out_;
-};
 
 double SecondsOf(TimePoint time) { return ToSeconds(time.time_since_epoch()); }
 
@@ -77,27 +45,28 @@ Measures MeasuresOf(DecisionKind kind) {
   return {"predicted", "other"};
 }
 
-std::string ToJson(const Decision& decision, const EngineStats& stats) {
-  JsonPieces json('{');
-  json.Number("sequence", decision.sequence);
-  json.Real("time_s", SecondsOf(decision.time));
-  json.Text("kind", ToString(decision.kind));
-  json.Text("reason", decision.reason);
+void Write(const Decision& decision, const EngineStats& stats,
+           JsonWriter& json) {
+  json.BeginObject()
+      .Field("sequence", decision.sequence)
+      .Field("time_s", SecondsOf(decision.time))
+      .Field("kind", ToString(decision.kind))
+      .Field("reason", decision.reason);
   if (decision.request.value() != 0) {
-    json.Number("request", decision.request.value());
+    json.Field("request", uint64_t{decision.request.value()});
   }
   const bool of_devices = decision.kind == DecisionKind::kPlaced ||
                           decision.kind == DecisionKind::kPreempted ||
                           decision.kind == DecisionKind::kRole ||
                           decision.kind == DecisionKind::kDevice;
   if (of_devices) {
-    json.Text("prefill", NameOf(stats, decision.prefill));
-    json.Text("decode", NameOf(stats, decision.decode));
+    json.Field("prefill", NameOf(stats, decision.prefill))
+        .Field("decode", NameOf(stats, decision.decode));
   }
   const Measures measures = MeasuresOf(decision.kind);
-  json.Real(measures.predicted, decision.predicted);
-  json.Real(measures.other, decision.other);
-  return std::move(json).Close('}');
+  json.Field(measures.predicted, decision.predicted)
+      .Field(measures.other, decision.other)
+      .EndObject();
 }
 
 // False: there is one that is no number.
@@ -123,117 +92,118 @@ HttpReply Decisions(const HttpRequest& request, const Engine& engine,
   }
   const EngineStats stats = engine.Snapshot();
   const DecisionPage page = engine.Decisions(since, limit);
-  JsonPieces list('[');
-  for (const Decision& decision : page.decisions) {
-    list.Item(ToJson(decision, stats));
-  }
-  JsonPieces json('{');
-  json.Real("now_s", SecondsOf(clock.Now()));
-  json.Number("last", page.last);
-  json.Raw("decisions", std::move(list).Close(']'));
-  return JsonResponse(std::move(json).Close('}'));
+  JsonWriter json;
+  json.BeginObject()
+      .Field("now_s", SecondsOf(clock.Now()))
+      .Field("last", page.last)
+      .Key("decisions")
+      .BeginArray();
+  for (const Decision& decision : page.decisions) Write(decision, stats, json);
+  json.EndArray().EndObject();
+  return JsonResponse(json.Take());
 }
 
-std::string ClassesJson(const Engine& engine, const EngineStats& stats) {
-  JsonPieces list('[');
+void WriteClasses(const Engine& engine, const EngineStats& stats,
+                  JsonWriter& json) {
+  json.Key("classes").BeginArray();
   for (size_t i = 0; i < stats.classes.size(); ++i) {
     const ServiceClass& promise = engine.classes()[i];
     const ClassStats& seen = stats.classes[i];
-    JsonPieces refused('{');
+    json.BeginObject()
+        .Field("class", seen.name)
+        .Field("ttft_target_s", ToSeconds(promise.ttft))
+        .Field("tpot_target_s", ToSeconds(promise.tpot))
+        .Field("max_queued", uint64_t{promise.max_queued})
+        .Field("queued", uint64_t{seen.queued})
+        .Field("preempted", uint64_t{seen.preempted})
+        .Key("refused")
+        .BeginObject();
     for (size_t reason = 0; reason < seen.refused.size(); ++reason) {
-      refused.Number(ToString(static_cast<RefusalReason>(reason)),
-                     seen.refused[reason]);
+      json.Field(ToString(static_cast<RefusalReason>(reason)),
+                 uint64_t{seen.refused[reason]});
     }
-    JsonPieces json('{');
-    json.Text("class", seen.name);
-    json.Real("ttft_target_s", ToSeconds(promise.ttft));
-    json.Real("tpot_target_s", ToSeconds(promise.tpot));
-    json.Number("max_queued", promise.max_queued);
-    json.Number("queued", seen.queued);
-    json.Number("preempted", seen.preempted);
-    json.Raw("refused", std::move(refused).Close('}'));
-    list.Item(std::move(json).Close('}'));
+    json.EndObject().EndObject();
   }
-  return std::move(list).Close(']');
+  json.EndArray();
 }
 
-std::string DeviceJson(const DeviceStats& device) {
-  JsonPieces models('[');
+void Write(const DeviceStats& device, JsonWriter& json) {
+  json.BeginObject()
+      .Field("device", device.name)
+      .Field("role", ToString(device.role))
+      .Field("up", device.up);
+  if (!device.up) json.Field("retry_s", SecondsOf(device.retry));
+  json.Field("times_lost", uint64_t{device.times_lost})
+      .Field("steps", uint64_t{device.steps})
+      .Field("prefill_tokens", uint64_t{device.prefill_tokens})
+      .Field("decode_tokens", uint64_t{device.decode_tokens})
+      .Field("streams_active", uint64_t{device.streams_active})
+      .Field("stream_tokens", uint64_t{device.stream_tokens})
+      .Key("step_time_models")
+      .BeginArray();
   for (size_t lent = 0; lent < device.models.size(); ++lent) {
     const StepModelStats& model = device.models[lent];
-    JsonPieces json('{');
-    json.Number("lent", lent);
-    json.Number("observed", model.observed);
-    json.Real("relative_error", model.relative_error);
-    json.Real("base_s", model.base);
-    json.Real("chunk_token_s", model.chunk_token);
-    json.Real("chunk_attended_s", model.chunk_attended);
-    json.Real("decode_row_s", model.decode_row);
-    json.Real("decode_attended_s", model.decode_attended);
-    models.Item(std::move(json).Close('}'));
+    json.BeginObject()
+        .Field("lent", uint64_t{lent})
+        .Field("observed", uint64_t{model.observed})
+        .Field("relative_error", model.relative_error)
+        .Field("base_s", model.base)
+        .Field("chunk_token_s", model.chunk_token)
+        .Field("chunk_attended_s", model.chunk_attended)
+        .Field("decode_row_s", model.decode_row)
+        .Field("decode_attended_s", model.decode_attended)
+        .EndObject();
   }
-  JsonPieces json('{');
-  json.Text("device", device.name);
-  json.Text("role", ToString(device.role));
-  json.Raw("up", device.up ? "true" : "false");
-  if (!device.up) json.Real("retry_s", SecondsOf(device.retry));
-  json.Number("times_lost", device.times_lost);
-  json.Number("steps", device.steps);
-  json.Number("prefill_tokens", device.prefill_tokens);
-  json.Number("decode_tokens", device.decode_tokens);
-  json.Number("streams_active", device.streams_active);
-  json.Number("stream_tokens", device.stream_tokens);
-  json.Raw("step_time_models", std::move(models).Close(']'));
-  return std::move(json).Close('}');
+  json.EndArray().EndObject();
 }
 
-std::string StreamsJson(const StreamStats& streams) {
-  JsonPieces json('{');
-  json.Number("active", streams.active);
-  json.Number("kv_blocks", streams.blocks);
-  json.Number("rows_offered", streams.offered);
-  json.Number("rows_filled", streams.filled);
-  json.Number("tokens_caught_up", streams.caught_up);
-  json.Number("shed", streams.shed);
-  json.Number("dropped", streams.dropped);
-  json.Number("gang_rows", streams.gang_rows);
-  json.Number("pressures", streams.pressures);
-  json.Number("shed_steps", streams.shed_steps);
-  json.Number("shed_in_flight", streams.shed_in_flight);
-  json.Number("most_shed_steps", streams.most_shed_steps);
-  json.Real("gain_nats", streams.gain);
-  json.Real("newcomers_meet_rows", streams.chance_to_meet);
-  json.Real("first_token_s", streams.first_token);
-  json.Real("beside_rows_s", streams.beside);
-  return std::move(json).Close('}');
+void Write(const StreamStats& streams, JsonWriter& json) {
+  json.BeginObject()
+      .Field("active", uint64_t{streams.active})
+      .Field("kv_blocks", uint64_t{streams.blocks})
+      .Field("rows_offered", uint64_t{streams.offered})
+      .Field("rows_filled", uint64_t{streams.filled})
+      .Field("tokens_caught_up", uint64_t{streams.caught_up})
+      .Field("shed", uint64_t{streams.shed})
+      .Field("dropped", uint64_t{streams.dropped})
+      .Field("gang_rows", uint64_t{streams.gang_rows})
+      .Field("pressures", uint64_t{streams.pressures})
+      .Field("shed_steps", uint64_t{streams.shed_steps})
+      .Field("shed_in_flight", uint64_t{streams.shed_in_flight})
+      .Field("most_shed_steps", uint64_t{streams.most_shed_steps})
+      .Field("gain_nats", streams.gain)
+      .Field("newcomers_meet_rows", streams.chance_to_meet)
+      .Field("first_token_s", streams.first_token)
+      .Field("beside_rows_s", streams.beside)
+      .EndObject();
 }
 
 HttpReply SchedulerState(const Engine& engine, const Clock& clock) {
   const EngineStats stats = engine.Snapshot();
-  JsonPieces devices('[');
-  for (const DeviceStats& device : stats.devices) {
-    devices.Item(DeviceJson(device));
-  }
-  JsonPieces avoided('[');
+  JsonWriter json;
+  json.BeginObject().Field("now_s", SecondsOf(clock.Now()));
+  WriteClasses(engine, stats, json);
+  json.Key("devices").BeginArray();
+  for (const DeviceStats& device : stats.devices) Write(device, json);
+  json.EndArray();
+  json.Key("streams");
+  Write(stats.streams, json);
+  json.Key("avoided_pairs").BeginArray();
   for (const AvoidedPair& pair : stats.avoided) {
-    JsonPieces json('{');
-    json.Number("from_pool", pair.from.value());
-    json.Number("to_pool", pair.to.value());
-    json.Real("until_s", SecondsOf(pair.until));
-    json.Number("failures", pair.failures);
-    avoided.Item(std::move(json).Close('}'));
+    json.BeginObject()
+        .Field("from_pool", uint64_t{pair.from.value()})
+        .Field("to_pool", uint64_t{pair.to.value()})
+        .Field("until_s", SecondsOf(pair.until))
+        .Field("failures", uint64_t{pair.failures})
+        .EndObject();
   }
-  JsonPieces json('{');
-  json.Real("now_s", SecondsOf(clock.Now()));
-  json.Raw("classes", ClassesJson(engine, stats));
-  json.Raw("devices", std::move(devices).Close(']'));
-  json.Raw("streams", StreamsJson(stats.streams));
-  json.Raw("avoided_pairs", std::move(avoided).Close(']'));
-  json.Number("queued", stats.queued);
-  json.Number("prefilling", stats.prefilling);
-  json.Number("transferring", stats.transferring);
-  json.Number("decoding", stats.decoding);
-  return JsonResponse(std::move(json).Close('}'));
+  json.EndArray()
+      .Field("queued", uint64_t{stats.queued})
+      .Field("prefilling", uint64_t{stats.prefilling})
+      .Field("transferring", uint64_t{stats.transferring})
+      .Field("decoding", uint64_t{stats.decoding})
+      .EndObject();
+  return JsonResponse(json.Take());
 }
 
 }  // namespace

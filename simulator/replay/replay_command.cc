@@ -9,7 +9,7 @@
 #include "base/status_macros.h"
 #include "simulator/replay/capacity_bound.h"
 #include "simulator/replay/goodput_search.h"
-#include "simulator/replay/json_writer.h"
+#include "base/json_writer.h"
 #include "simulator/replay/replay_driver.h"
 #include "simulator/replay/replay_report.h"
 

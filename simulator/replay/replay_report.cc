@@ -9,7 +9,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/string_view.h"
 #include "base/status_macros.h"
-#include "simulator/replay/json_writer.h"
+#include "base/json_writer.h"
 #include "simulator/replay/svg_chart.h"
 
 namespace braid {

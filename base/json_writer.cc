@@ -1,4 +1,4 @@
-#include "simulator/replay/json_writer.h"
+#include "base/json_writer.h"
 
 #include <cmath>
 
