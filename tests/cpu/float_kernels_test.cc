@@ -13,6 +13,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "model/tensor.h"
+#include "tests/support/test_name.h"
 
 namespace braid::cpu {
 namespace {
@@ -281,13 +282,7 @@ TEST_P(FloatKernelsTest, KvHalvesAreRoundedAsTheDefinitionSays) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Isas, FloatKernelsTest,
-                         testing::ValuesIn(SupportedIsas()),
-                         [](const auto& info) {
-                           std::string name(ToString(info.param));
-                           std::erase_if(name,
-                                         [](char c) { return !isalnum(c); });
-                           return name;
-                         });
+                         testing::ValuesIn(SupportedIsas()), kNameOfParam);
 
 }  // namespace
 }  // namespace braid::cpu

@@ -10,6 +10,7 @@
 #include "gtest/gtest.h"
 #include "tests/cpu/runner_driver.h"
 #include "tests/cpu/tiny_model.h"
+#include "tests/support/test_name.h"
 
 namespace braid::cpu {
 namespace {
@@ -123,10 +124,8 @@ TEST_P(RunnerReferenceTest, LogprobsOfAPromptAreThoseOfTheReference) {
 
 INSTANTIATE_TEST_SUITE_P(All, RunnerReferenceTest, testing::ValuesIn(Cases()),
                          [](const auto& info) {
-                           std::string name(ToString(info.param.isa));
-                           std::erase_if(name,
-                                         [](char c) { return !isalnum(c); });
-                           return name + "_" + info.param.shape.name;
+                           return TestName(ToString(info.param.isa)) + "_" +
+                                  info.param.shape.name;
                          });
 
 TEST(CpuModelTest, RefusesShapesItsKernelsDoNotTake) {

@@ -10,6 +10,7 @@
 #include "cpu/reference.h"
 #include "gtest/gtest.h"
 #include "tests/cpu/tiny_streams.h"
+#include "tests/support/test_name.h"
 
 namespace braid::cpu {
 namespace {
@@ -144,13 +145,7 @@ TEST_P(StreamMixTest, HeadsOfASetStandTogetherMostStreamsFirst) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Isas, StreamMixTest,
-                         testing::ValuesIn(SupportedIsas()),
-                         [](const auto& info) {
-                           std::string name(ToString(info.param));
-                           std::erase_if(name,
-                                         [](char c) { return !isalnum(c); });
-                           return name;
-                         });
+                         testing::ValuesIn(SupportedIsas()), kNameOfParam);
 
 }  // namespace
 }  // namespace braid::cpu

@@ -10,6 +10,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/cpu/tiny_streams.h"
+#include "tests/support/test_name.h"
 
 namespace braid::cpu {
 namespace {
@@ -491,13 +492,7 @@ TEST_P(StreamsScheduleTest, Layer0IsTheSameInAllStreams) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Isas, StreamsScheduleTest,
-                         testing::ValuesIn(SupportedIsas()),
-                         [](const auto& info) {
-                           std::string name(ToString(info.param));
-                           std::erase_if(name,
-                                         [](char c) { return !isalnum(c); });
-                           return name;
-                         });
+                         testing::ValuesIn(SupportedIsas()), kNameOfParam);
 
 }  // namespace
 }  // namespace braid::cpu

@@ -11,6 +11,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/cpu/tiny_streams.h"
+#include "tests/support/test_name.h"
 
 namespace braid::cpu {
 namespace {
@@ -199,10 +200,8 @@ TEST_P(StreamsReferenceTest, LogprobsAreThoseOfTheReference) {
 
 INSTANTIATE_TEST_SUITE_P(All, StreamsReferenceTest, testing::ValuesIn(Cases()),
                          [](const auto& info) {
-                           std::string name(ToString(info.param.isa));
-                           std::erase_if(name,
-                                         [](char c) { return !isalnum(c); });
-                           return name + "_" + info.param.shape.name;
+                           return TestName(ToString(info.param.isa)) + "_" +
+                                  info.param.shape.name;
                          });
 
 // Mistakes that leave the text plausible, made in the set that the fast kernels
