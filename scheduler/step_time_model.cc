@@ -98,7 +98,9 @@ StepTimeModel::StepTimeModel(const Prior& prior)
                prior.chunk_attended,
                prior.decode_row,
                prior.decode_attended,
-               prior.stream_row < 0 ? prior.decode_row : prior.stream_row},
+               prior.stream_row < 0
+                   ? std::min(prior.decode_row, prior.chunk_token)
+                   : prior.stream_row},
       information_{},
       overlap_(prior.overlap) {
   BRAID_CHECK(overlap_ >= 0 && overlap_ <= 1);

@@ -74,8 +74,10 @@ class StepTimeModel final {
     double base = 0.002;
     double chunk_token = 0.0005, chunk_attended = 1e-7;
     double decode_row = 0.001, decode_attended = 1e-7;
-    double overlap = 0;      // share, 0 to 1
-    double stream_row = -1;  // negative: as a decode row
+    double overlap = 0;  // share, 0 to 1
+    // Negative: as a decode row, but no more than a prompt token, which has no
+    // output head either.
+    double stream_row = -1;
   };
   StepTimeModel() : StepTimeModel(Prior()) {}
   explicit StepTimeModel(const Prior& prior);

