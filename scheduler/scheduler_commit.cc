@@ -197,8 +197,10 @@ void Scheduler::Commit(const StepPlan& plan,
   if (!failed && seconds > 0) {
     // A step that has shed did not do what its shape says. A stream's append is
     // far smaller than a prompt's chunk: what a step with chunks pays once would
-    // be taken for the price of their tokens.
-    if (!shed && !appends) {
+    // be taken for the price of their tokens. But a device that computes no
+    // prompts has nothing else to learn that from.
+    const bool misleads = appends && own.prefilled_at != TimePoint::min();
+    if (!shed && !misleads) {
       if (config_.lend_cores) {
         own.Learn(plan.lent.size(), shape, seconds);
       } else {

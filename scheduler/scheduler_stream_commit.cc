@@ -197,8 +197,10 @@ void Scheduler::NoteArrival(Request& request) {
 
 void Scheduler::NoteFirstToken(const Request& request) {
   if (request.gang > 1) return;
+  // Beside a guess, what it took would say nothing of rows that it met.
+  const bool told = IsWarm(StateOf(request.prefill_device)) && !request.in_line;
   allowance_.FirstToken(ToSeconds(now_ - request.arrival), PromptAlone(request),
-                        request.met_rows, request.in_line);
+                        request.met_rows, told);
 }
 
 // Somebody waits for what a step of the device takes: its cores, or those lent

@@ -34,11 +34,11 @@ void StreamAllowance::Arrived(bool met_rows) {
 }
 
 void StreamAllowance::FirstToken(double seconds, double alone, bool met_rows,
-                                 bool in_line) {
+                                 bool compare) {
   if (seconds <= 0) seconds = alone;
   if (seconds <= 0) return;
   Average(std::log(seconds), ++first_tokens_, log_seconds_);
-  if (!in_line) (met_rows ? beside_ : alone_).Add(seconds, alone);
+  if (compare) (met_rows ? beside_ : alone_).Add(seconds, alone);
 }
 
 double StreamAllowance::chance_to_meet() const { return met_; }

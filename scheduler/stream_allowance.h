@@ -30,8 +30,9 @@ class StreamAllowance final {
   // A request came, and found rows decoding where its prompt is computed.
   void Arrived(bool met_rows);
   // Its first token, `seconds` after it came. On an idle machine its prompt is
-  // predicted to take `alone`. `in_line`: other prompts were there before it.
-  void FirstToken(double seconds, double alone, bool met_rows, bool in_line);
+  // predicted to take `alone`. `compare`: the two may be, as that is no guess,
+  // and no other prompts were there before it.
+  void FirstToken(double seconds, double alone, bool met_rows, bool compare);
 
   // Seconds; 0 before the first token of all.
   double Extra(double plain, bool sheds_in_flight) const;

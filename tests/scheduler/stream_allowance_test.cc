@@ -17,7 +17,7 @@ StreamAllowance After(double chance, double beside, int requests = 2000) {
     const bool meets = met >= 1;
     if (meets) --met;
     allowance.Arrived(meets);
-    allowance.FirstToken(meets ? 0.1 + beside : 0.1, 0.1, meets, false);
+    allowance.FirstToken(meets ? 0.1 + beside : 0.1, 0.1, meets, true);
   }
   return allowance;
 }
@@ -66,7 +66,7 @@ TEST(StreamAllowanceTest, WhoStoodInLineTellsNothingOfRows) {
   StreamAllowance allowance = After(0.5, 0);
   for (int i = 0; i < 100; ++i) {
     allowance.Arrived(true);
-    allowance.FirstToken(1, 0.1, true, /*in_line=*/true);
+    allowance.FirstToken(1, 0.1, true, /*compare=*/false);
   }
   EXPECT_EQ(allowance.beside(), 0);
 }

@@ -152,7 +152,7 @@ class StreamLoadTest : public testing::TestWithParam<Case> {};
 TEST_P(StreamLoadTest, CostsFirstTokensNextToNothing) {
   const Machine& machine = GetParam().machine;
   const bool all = std::getenv("BRAID_STREAM_LOADS") != nullptr;
-  const int length = all ? 600 : 200;
+  const int length = all ? 600 : 400;
   std::vector<double> shares = {GetParam().share};
   if (all) shares = {0.05, 0.15, 0.3, 0.6};
   for (const double share : shares) {
