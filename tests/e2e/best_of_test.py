@@ -33,16 +33,16 @@ class BestOf(unittest.TestCase):
     def test_http(self):
         alone = [self.complete(seed=seed)["choices"][0] for seed in range(40, 44)]
         self.assertEqual(len({choice["text"] for choice in alone}), 4)
-        answer = self.complete(seed=40, best_of=4)
-        usage = answer["usage"]["best_of"]
-        self.assertEqual(usage["asked"], 4)
-        self.assertGreaterEqual(usage["complete"], 2, "on an idle machine")
-        chosen = alone[usage["chosen"]]
-        self.assertEqual(answer["choices"][0]["text"], chosen["text"])
-        self.assertEqual(answer["choices"][0]["finish_reason"], chosen["finish_reason"])
-        # A candidate that competes is the same whoever else does.
-        again = self.complete(seed=40, best_of=4)
-        self.assertEqual(again["choices"][0]["text"], chosen["text"])
+        # Which candidates are complete in time depends on the machine; what each of
+        # them says does not.
+        for _ in range(3):
+            answer = self.complete(seed=40, best_of=4)
+            usage = answer["usage"]["best_of"]
+            self.assertEqual(usage["asked"], 4)
+            self.assertIn(usage["complete"], range(1, 5))
+            chosen = alone[usage["chosen"]]
+            self.assertEqual(answer["choices"][0]["text"], chosen["text"])
+            self.assertEqual(answer["choices"][0]["finish_reason"], chosen["finish_reason"])
 
     def test_grpc(self):
         def generate(seed, **fields):
