@@ -138,8 +138,11 @@ class Live(unittest.TestCase):
         self.generate(64, auto, text=PROMPTS[1])  # The cost of rows is learned.
         prompt = post(self.server, {"prompt": PROMPTS[0]}, "/tokenize")[1]["tokens"]
         before = self.server.metrics()
-        ids, streams, mean = self.generate(96, auto, ids=prompt)
-        self.assertAlmostEqual(mean, sum(streams) / len(streams), 6)
+        for _ in range(10):  # Others may keep the machine too busy for streams.
+            ids, streams, mean = self.generate(96, auto, ids=prompt)
+            self.assertAlmostEqual(mean, sum(streams) / len(streams), 6)
+            if max(streams) > 1:
+                break
         self.assertGreater(max(streams), 1, streams)
         after = self.server.metrics()
         for outcome in ("offered", "filled", "caught_up"):
