@@ -40,14 +40,6 @@ std::string Body(int seed, uint32_t tokens, const std::string& more) {
                       tokens, R"(,"ignore_eos":true)", more, "}");
 }
 
-JsonValue Post(ApiServer& server, std::string_view path, std::string_view body,
-               int status = 200) {
-  HttpClient client(server.port());
-  const ClientResponse response = client.Post(path, body);
-  EXPECT_EQ(response.status, status) << body << " -> " << response.body;
-  return response.json();
-}
-
 TEST(ApiBestOfTest, TheAnswerIsTheChosenCandidates) {
   ApiServer server(Steady());
   int64_t others = 0;

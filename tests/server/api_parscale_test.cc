@@ -79,14 +79,6 @@ bool NothingHeld(const EngineStats& stats) {
   return true;
 }
 
-JsonValue Post(ApiServer& server, std::string_view path, std::string_view body,
-               int status = 200) {
-  HttpClient client(server.port());
-  const ClientResponse response = client.Post(path, body);
-  EXPECT_EQ(response.status, status) << body << " -> " << response.body;
-  return response.json();
-}
-
 TEST(ApiParscaleTest, FixedIsOfThatManyStreams) {
   ApiServer server(Nested());
   for (const uint32_t p : {2u, 3u, 4u}) {

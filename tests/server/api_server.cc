@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "gtest/gtest.h"
 #include "kvcache/transport/loopback_transport.h"
 #include "server/debug_routes.h"
 #include "server/probe_routes.h"
@@ -97,6 +98,14 @@ Expected ApiServer::Answer(std::string_view prompt, uint64_t seed,
   request.sampling.seed = seed;
   request.sampling.ignore_eos = true;
   return ExpectedOf(request, options_.engine.max_context, streams);
+}
+
+JsonValue Post(ApiServer& server, std::string_view path, std::string_view body,
+               int status) {
+  HttpClient client(server.port());
+  const ClientResponse response = client.Post(path, body);
+  EXPECT_EQ(response.status, status) << body << " -> " << response.body;
+  return response.json();
 }
 
 std::vector<TokenId> FakeTokens(std::string_view text) {

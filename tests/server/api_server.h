@@ -73,6 +73,11 @@ class ApiServer {
   std::unique_ptr<Engine> engine_;  // Goes first: it calls wakers of http_.
 };
 
+// The answer's JSON, on a connection of its own. Any other status is a failure
+// of the test.
+JsonValue Post(ApiServer& server, std::string_view path, std::string_view body,
+               int status = 200);
+
 // `text` in the tokens of FakeTokenizer.
 std::vector<TokenId> FakeTokens(std::string_view text);
 
