@@ -5,7 +5,7 @@
 #   tests/planted_bugs/run.sh [--seeds N] [--check] [PATCH ...]
 #
 # --seeds N  must be found among the first N seeds (default 1000)
-# --check    only looks whether every patch still applies
+# --check    only looks whether every patch still applies and compiles
 #
 # Prints a table (bug, seed, what was seen); exits 1 when a bug was not found.
 # The patches exist for this only: no flag of the product turns them on.
@@ -36,9 +36,13 @@ cd "$tree"
 
 if [[ $check == 1 ]]; then
   for patch in "${patches[@]}"; do
-    git apply --check "$patch" || { echo "does not apply: $patch"; exit 1; }
+    git apply "$patch" || { echo "does not apply: $patch"; exit 1; }
+    git apply --numstat "$patch" | sed -n 's/.*\t\(.*\.cc\)$/\1/p' |
+      xargs -r -n 1 "${CXX:-c++}" -std=c++20 -w -I. -fsyntax-only ||
+      { echo "does not compile: $patch"; exit 1; }
+    git apply -R "$patch"
   done
-  echo "${#patches[@]} patches apply"
+  echo "${#patches[@]} patches apply and compile"
   exit 0
 fi
 
