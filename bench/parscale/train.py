@@ -14,6 +14,10 @@ stream with one trained prefix and nothing else.
 last of them. At 1 all streams serve every p; at 0 stream s is made for p = s+1
 alone, given the streams before it.
 
+--alone: weight of the loss of one prefixed stream by itself, each in its turn.
+Without it the aggregator soon gives the last stream little weight, which then
+learns little and gets worse than the base.
+
 The learning rate is constant but for a warm-up and a decline over the last
 quarter of --steps, so that a run can be ended at any length: start it again
 with another --steps, in a copy of the folder and from an earlier state if need
@@ -102,9 +106,12 @@ def alikeness(hidden, earlier):
     return sum(pairs) / max(1, len(pairs))
 
 
-def streams_loss(base, adapter, ids, targets, trained, earlier,
-                 decorrelation):
-    """trained: the values of p whose mean loss is taken, P last."""
+def streams_loss(base, adapter, ids, targets, trained, arguments, alone):
+    """trained: the values of p whose mean loss is taken, P last.
+
+    alone: the stream that is also made to answer by itself in this step.
+    """
+    earlier = arguments.earlier
     hidden = base.streams(ids, adapter, adapter.streams)
     mixed = []
     for p in trained:
@@ -112,12 +119,18 @@ def streams_loss(base, adapter, ids, targets, trained, earlier,
         mix, weights = adapter.aggregate(
             torch.cat([before, hidden[p - 1:p]]))
         mixed.append(mix)
+    if arguments.alone > 0:
+        mixed.append(hidden[alone])
     nll = S.losses(base, torch.stack(mixed), targets).mean((1, 2))
     alike = alikeness(hidden, earlier)
     entropy = -(weights * weights.log()).sum(-1).mean()
-    loss = nll.mean() + decorrelation * alike
-    return loss, {"alike": float(alike), "entropy": entropy.item()} | {
-        f"p{p}": value for p, value in zip(trained, nll.tolist())}
+    loss = (nll[:len(trained)].mean() + arguments.decorrelation * alike +
+            arguments.alone * nll[len(trained):].sum())
+    seen = {"alike": float(alike.detach()), "entropy": entropy.item()}
+    seen |= {f"p{p}": value for p, value in zip(trained, nll.tolist())}
+    if arguments.alone > 0:
+        seen[f"solo{alone}"] = nll[-1].item()
+    return loss, seen
 
 
 def prefix_loss(base, adapter, ids, targets):
@@ -199,6 +212,7 @@ def parse():
     parser.add_argument("--aggregator-lr", type=float, default=5e-4)
     parser.add_argument("--decorrelation", type=float, default=0.02)
     parser.add_argument("--earlier", type=float, default=1.0)
+    parser.add_argument("--alone", type=float, default=0.0)
     parser.add_argument("--dtype", choices=["bfloat16", "float32"],
                         default=S.fastest_dtype(),
                         help="of the frozen products")
@@ -246,6 +260,8 @@ def main():
         state = torch.load(path)
         adapter.load_state_dict(state["adapter"])
         optimiser.load_state_dict(state["optimiser"])
+        for group, now in zip(optimiser.param_groups, groups):
+            group["peak"] = now["peak"]
         step, active = state["step"], state["active_seconds"]
     else:
         initialise(adapter, base, base_model.tokenizer(arguments.model))
@@ -258,9 +274,9 @@ def main():
                 "files_sha256": str(archive["files_sha256"]),
                 "optimiser": optimiser.state_dict()}
 
-    trained, earlier = range(2, count + 1), arguments.earlier
+    trained = range(2, count + 1)
     if arguments.kind == "specialist":
-        trained, earlier = [count], 1.0
+        trained, arguments.earlier = [count], 1.0
     curve = open(arguments.run / "curve.jsonl", "a", buffering=1)
     saved = time.monotonic()
     while True:
@@ -287,7 +303,7 @@ def main():
             loss, seen = prefix_loss(base, adapter, ids, targets)
         else:
             loss, seen = streams_loss(base, adapter, ids, targets, trained,
-                                      earlier, arguments.decorrelation)
+                                      arguments, 1 + step % (count - 1))
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         norms = [torch.nn.utils.clip_grad_norm_(group["params"], 1.0).item()
