@@ -393,6 +393,7 @@ class Scheduler final {
                  std::span<const DeviceId> lent) const;
   void NotePressure(DeviceState& device, std::span<const DeviceId> lent,
                     bool shed);
+  uint32_t GrowElastic(BlockTable& table, uint32_t needed);
   void HoldElastic(Pool& pool, std::span<const BlockId> blocks);
   void ReleaseElastic(Pool& pool, std::span<const BlockId> blocks);
 

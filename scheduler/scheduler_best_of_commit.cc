@@ -79,18 +79,10 @@ void Scheduler::ApplyCandidate(DeviceState& own, Request& request,
   one.in_flight = true;
   // A request that lingers has no row of its own.
   request.in_flight = true;
-  const uint32_t needed = BlocksFor(rows.first + rows.count);
-  const auto held = static_cast<uint32_t>(one.blocks.blocks().size());
-  if (needed > held) {
-    Pool& pool = PoolOf(one.blocks);
-    BRAID_CHECK(pool.index.MakeRoom(needed - held));
-    BRAID_CHECK(pool.blocks.Reserve(one.blocks, needed - held));
-    HoldElastic(pool, one.blocks.blocks().subspan(held));
-    best_of_stats_.blocks += needed - held;
-  }
+  best_of_stats_.blocks +=
+      GrowElastic(one.blocks, BlocksFor(rows.first + rows.count));
   own.elastic_rows += rows.count;
   own.pinned += static_cast<uint32_t>(one.own_blocks().size());
-  one.blocks.UseUpTo(needed);
   best_of_stats_.rows += rows.count;
 }
 

@@ -31,6 +31,21 @@ void Scheduler::ReleaseElastic(Pool& pool, std::span<const BlockId> blocks) {
   }
 }
 
+// Takes what the table lacks of so many blocks, to be written by a step: the
+// plan has seen that there is room. Returns how many it took.
+uint32_t Scheduler::GrowElastic(BlockTable& table, uint32_t needed) {
+  const auto held = static_cast<uint32_t>(table.blocks().size());
+  const uint32_t taken = needed - std::min(needed, held);
+  if (taken > 0) {
+    Pool& pool = PoolOf(table);
+    BRAID_CHECK(pool.index.MakeRoom(taken));
+    BRAID_CHECK(pool.blocks.Reserve(table, taken));
+    HoldElastic(pool, table.blocks().subspan(held));
+  }
+  table.UseUpTo(needed);
+  return taken;
+}
+
 void Scheduler::ApplyDrops(const StepPlan& plan) {
   for (const StreamDrop& drop : plan.dropped) {
     Request& request = requests_.at(drop.slot);
@@ -107,20 +122,11 @@ void Scheduler::ApplyStream(DeviceState& own, Request& request,
   BRAID_CHECK(request.id == rows.request && !stream.in_flight &&
               stream.computed == rows.first);
   stream.in_flight = true;
-  const uint32_t end = rows.first + rows.count;
-  const uint32_t needed = BlocksFor(end);
-  if (request.elastic()) {
-    const auto held = static_cast<uint32_t>(stream.blocks.blocks().size());
-    if (needed > held) {
-      Pool& pool = PoolOf(stream.blocks);
-      BRAID_CHECK(pool.index.MakeRoom(needed - held));
-      BRAID_CHECK(pool.blocks.Reserve(stream.blocks, needed - held));
-      HoldElastic(pool, stream.blocks.blocks().subspan(held));
-    }
-    own.pinned += std::max(needed, held);
-    own.elastic_rows += rows.count;
-  }
-  stream.blocks.UseUpTo(needed);
+  const uint32_t needed = BlocksFor(rows.first + rows.count);
+  if (!request.elastic()) return stream.blocks.UseUpTo(needed);
+  GrowElastic(stream.blocks, needed);
+  own.pinned += static_cast<uint32_t>(stream.blocks.blocks().size());
+  own.elastic_rows += rows.count;
 }
 
 void Scheduler::CommitStream(DeviceState& own, Request& request,
