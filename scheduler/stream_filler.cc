@@ -126,7 +126,6 @@ StreamFill StreamFiller::Fill(std::span<StreamCandidate> candidates,
     fill.caught_up += rows - answers;
     if (!answers) continue;
     ++candidate.gang;
-    ++fill.answering;
     fill.gain += candidate.gain[stream] - candidate.gain[stream - 1];
     Push(candidates, index, step);
   }

@@ -56,7 +56,6 @@ struct StreamLimits {
 struct StreamFill {
   uint32_t rows = 0;       // given
   uint32_t caught_up = 0;  // of them, for tokens that were missed before
-  uint32_t answering = 0;  // streams that answer, besides each one's first
   uint32_t blocks = 0;     // taken
   double gain = 0;         // nats, predicted
 };
