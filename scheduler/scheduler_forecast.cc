@@ -182,12 +182,14 @@ uint32_t Scheduler::ExpectedOutput(const Request& request) const {
   return std::min(left, expected > done ? expected - done : 1);
 }
 
-// The same while it decodes: one that has outrun the forecast is not about to
-// end, but as likely to go on as it has been.
+// The same while it decodes: one that has outrun the forecast is one of the
+// long ones, and not about to end. Answers beyond one and a half times the mean
+// go on for another 0.34 to 0.74 of what they have said, on average (Mooncake's
+// and Azure's traces, ShareGPT).
 uint32_t Scheduler::TokensLeft(const Request& request) const {
   const auto done = static_cast<uint32_t>(request.output().size());
   return std::min(request.max_output - done,
-                  std::max(ExpectedOutput(request), done / 4));
+                  std::max(ExpectedOutput(request), done / 2));
 }
 
 // Tokens that a request which decodes there stays for, on average.

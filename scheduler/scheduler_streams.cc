@@ -248,12 +248,7 @@ void Scheduler::FindCandidates(const DeviceState& own,
     StreamCandidate& candidate = candidates_.emplace_back();
     places_.push_back(place);
     candidate.position = rows.first;
-    // An answer beyond the forecast is one of the long ones: it goes on for a
-    // part of what it has been.
-    const auto done = static_cast<uint32_t>(request.output().size());
-    candidate.remaining =
-        std::max({1u, ExpectedOutput(request),
-                  std::min(request.max_output - done, done / 2)});
+    candidate.remaining = TokensLeft(request);
     candidate.most = request.most_streams();
     candidate.wanted = std::min(request.terms.min, candidate.most);
     candidate.gain = request.set->gain;
