@@ -34,6 +34,21 @@ bool BestOf::Accept(uint32_t candidate, SampledToken token) {
   return other.reason.has_value();
 }
 
+uint32_t BestOf::Best(bool first_is_complete) const {
+  uint32_t best = 0;
+  std::optional<double> most;
+  if (first_is_complete) most = first_.mean();
+  for (uint32_t i = 1; i <= others_.size(); ++i) {
+    const Candidate& other = others_[i - 1];
+    const double certainty = other.certainty.mean();
+    if (other.reason && (!most || certainty > *most)) {
+      most = certainty;
+      best = i;
+    }
+  }
+  return best;
+}
+
 BestOfReport BestOf::Abandon() const {
   BestOfReport report{.asked = static_cast<uint32_t>(others_.size()) + 1};
   report.candidate_tokens = first_.tokens;
@@ -53,12 +68,7 @@ BestOfReport BestOf::Finish() {
   ++report.started;
   ++report.complete;
   report.self_certainty[0] = first_.mean();
-  for (uint32_t i = 1; i < report.asked; ++i) {
-    const std::optional<double>& certainty = report.self_certainty[i];
-    if (certainty && *certainty > *report.self_certainty[report.chosen]) {
-      report.chosen = i;
-    }
-  }
+  report.chosen = Best(/*first_is_complete=*/true);
   if (report.chosen > 0) {
     Candidate& best = others_[report.chosen - 1];
     report.answer =

@@ -38,6 +38,9 @@ class BestOf final {
   // A further candidate has. True: its answer is complete.
   bool Accept(uint32_t candidate, SampledToken token);
 
+  // Of the candidates that are complete the best; 0 when there is none.
+  uint32_t Best(bool first_is_complete) const;
+
   // Candidate 0 is complete. The report of them all; its answer is that of the
   // best one, where that is another.
   BestOfReport Finish();

@@ -65,7 +65,8 @@ void EngineLoop::FinishCandidate(const PlannedRows& rows,
   Track(*request, record, now);
   if (result.token &&
       record.AcceptCandidate(rows.stream, *std::move(result.token))) {
-    scheduler_->CompleteCandidate(rows.request, rows.stream);
+    scheduler_->CompleteCandidate(rows.request, rows.stream,
+                                  record.Leads(rows.stream));
   }
 }
 

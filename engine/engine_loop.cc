@@ -390,7 +390,7 @@ void EngineLoop::End(RequestId id, FinishReason reason, absl::Status status,
                               ? request.prefill_device
                               : request.decode_device;
   ForgetHandoff(id);
-  scheduler_->Finish(id);
+  scheduler_->Finish(id, record->Chosen(reason));
   Close(*record, {.reason = reason, .status = std::move(status)}, now);
   // The step reads its sampling parameters.
   if (in_flight) SlotOf(device).retired.push_back(std::move(record));

@@ -3,6 +3,13 @@
 #include <utility>
 
 namespace braid {
+namespace {
+
+bool IsAnswer(FinishReason reason) {
+  return reason == FinishReason::kStop || reason == FinishReason::kLength;
+}
+
+}  // namespace
 
 RequestRecord::RequestRecord(RequestId id, uint32_t prompt_tokens,
                              const GenerateRequest& request,
@@ -74,11 +81,14 @@ void RequestRecord::Linger(FinishReason reason, TimePoint until) {
   lingers_until_ = until;
 }
 
+uint32_t RequestRecord::Chosen(FinishReason reason) const {
+  if (best_of_ == nullptr || !IsAnswer(reason)) return 0;
+  return best_of_->Best(/*first_is_complete=*/true);
+}
+
 // Where the request has an answer, it is the best candidate's.
 void RequestRecord::Choose(Outcome& outcome) {
-  const bool answered = outcome.reason == FinishReason::kStop ||
-                        outcome.reason == FinishReason::kLength;
-  outcome.best_of = answered ? best_of_->Finish() : best_of_->Abandon();
+  outcome.best_of = IsAnswer(outcome.reason) ? best_of_->Finish() : best_of_->Abandon();
   if (const auto& answer = outcome.best_of->answer) {
     outcome.reason = answer->reason;
     outcome.matched_stop = answer->matched_stop;

@@ -73,6 +73,12 @@ class RequestRecord final {
   bool AcceptCandidate(uint32_t candidate, SampledToken token) {
     return best_of_->Accept(candidate, std::move(token));
   }
+  // Of those complete by now, it is the best.
+  bool Leads(uint32_t candidate) const {
+    return best_of_->Best(lingers_with_.has_value()) == candidate;
+  }
+  // Whose answer is told when it ends for that reason.
+  uint32_t Chosen(FinishReason reason) const;
   // Its own answer is complete, for that reason, and it waits for candidates no
   // longer than `until`.
   void Linger(FinishReason reason, TimePoint until);

@@ -85,7 +85,8 @@ struct BestOfCandidate {
   uint32_t shared = 0;
   uint32_t computed = 0;
   bool in_flight = false;  // a step reads and writes `blocks` right now
-  bool complete = false;   // it has drawn all that it will
+  // It has drawn all that it will. Only of the best such one blocks are kept.
+  bool complete = false;
 
   bool holds() const { return blocks.pool() != nullptr; }
   std::span<const BlockId> own_blocks() const {

@@ -102,7 +102,9 @@ class Scheduler final {
   // Ends the request, whatever its state. Its blocks go back at once, or, when
   // a step is in flight on them, with that step's Commit. Blocks that a
   // transfer is at work on are kept by the transfer's leases.
-  void Finish(RequestId id);
+  // `chosen`: of best-of-n, the complete candidate whose answer is told. Who
+  // goes on from there finds what is left of its KV in the prefix index.
+  void Finish(RequestId id, uint32_t chosen = 0);
 
   // What an idle device should do now; nothing when that is best. The storage
   // of `reuse` is recycled. REQUIRES: the device is available.
@@ -127,8 +129,10 @@ class Scheduler final {
   void FailTransfer(RequestId id, TimePoint now);
 
   // Of best-of-n: the candidate's answer is complete, or nobody wants it.
+  // `leads`: it is better than those complete before it, so its blocks are kept
+  // while nobody else needs them, and theirs are not.
   // REQUIRES: it has drawn a token; no step is in flight on it.
-  void CompleteCandidate(RequestId id, uint32_t candidate);
+  void CompleteCandidate(RequestId id, uint32_t candidate, bool leads = false);
   // The request's own answer is complete, and its candidates go on until
   // Finish, in rows that nobody else has a use for.
   // REQUIRES: kDecoding; no step is in flight on it.
@@ -372,6 +376,7 @@ class Scheduler final {
                       const PlannedRows& rows);
   void CommitCandidate(Request& request, const PlannedRows& rows,
                        std::optional<TokenId> drawn, bool failed);
+  void PublishCandidate(const Request& request, BestOfCandidate& candidate);
   void GiveWayTo(const Request& newcomer);
 
   // scheduler_stream_commit.cc

@@ -132,9 +132,9 @@ void Scheduler::PlanLingering(const DeviceState& own, StepPlan& plan) const {
   InsertBestOf(candidates_, plan);
 }
 
-// Drops candidates until so many blocks come free: first those whose requests
-// linger, then of the newest requests. Returns how many do; all that are not in
-// flight, when that is not enough.
+// Drops candidates until so many blocks come free: first the complete ones,
+// then those whose requests linger, then of the newest requests. Returns how
+// many do; all that are not in flight, when that is not enough.
 uint64_t Scheduler::DropBestOf(PoolId id, uint64_t blocks,
                                StepPlan& plan) const {
   best_of_spares_.clear();
@@ -156,6 +156,8 @@ uint64_t Scheduler::DropBestOf(PoolId id, uint64_t blocks,
   std::ranges::sort(best_of_spares_, [](const auto& a, const auto& b) {
     const auto& [one, i] = a;
     const auto& [two, j] = b;
+    const bool one_is_over = one->candidates[i - 1].complete;
+    if (one_is_over != two->candidates[j - 1].complete) return one_is_over;
     const bool one_lingers = one->state == RequestState::kLingering;
     const bool two_lingers = two->state == RequestState::kLingering;
     if (one_lingers != two_lingers) return one_lingers;

@@ -1,6 +1,7 @@
 // What steps take of the blocks of best-of-n's candidates and leave in them,
 // and how candidates come and go with their requests.
 #include <algorithm>
+#include <utility>
 
 #include "base/check.h"
 #include "scheduler/scheduler.h"
@@ -102,12 +103,36 @@ void Scheduler::CommitCandidate(Request& request, const PlannedRows& rows,
   BRAID_CHECK(one.tokens.size() <= request.prompt_size + request.max_output);
 }
 
-void Scheduler::CompleteCandidate(RequestId id, uint32_t candidate) {
+void Scheduler::CompleteCandidate(RequestId id, uint32_t candidate,
+                                  bool leads) {
   Request& request = *requests_.Find(id);
   BestOfCandidate& one = request.candidates[candidate - 1];
   BRAID_CHECK(!one.complete && !one.in_flight && !one.tokens.empty());
+  if (leads) {
+    for (BestOfCandidate& other : request.candidates) {
+      if (other.complete) DropCandidate(other);
+    }
+  } else {
+    DropCandidate(one);
+  }
   one.complete = true;
-  DropCandidate(one);
+}
+
+// Its blocks are nobody's from here on, and cached.
+void Scheduler::PublishCandidate(const Request& request, BestOfCandidate& one) {
+  BRAID_CHECK(one.complete && !one.in_flight);
+  if (!one.holds() || !config_.prefix_cache) return;
+  BlockTable table = std::move(one.blocks);
+  one.blocks = BlockTable();
+  const std::span computed = std::span(one.tokens).first(one.computed);
+  Pool& pool = PoolOf(table);
+  const auto own = table.blocks().subspan(one.shared);
+  ReleaseElastic(pool, own);
+  best_of_stats_.blocks -= static_cast<uint32_t>(own.size());
+  one.shared = one.computed = 0;
+  PrefixKeys keys = KeysOf(request, 0);
+  keys.Extend(computed);
+  pool.index.Publish(keys, computed, table);
 }
 
 void Scheduler::Linger(RequestId id, TimePoint now) {

@@ -183,13 +183,15 @@ void Scheduler::CheckBestOf(const Request& request) const {
   const bool lingers = request.state == RequestState::kLingering;
   BRAID_CHECK(request.candidates.size() == request.best_of - 1);
   if (lingers) BRAID_CHECK(request.blocks.blocks().empty());
+  uint32_t kept = 0;
   for (const BestOfCandidate& one : request.candidates) {
     BRAID_CHECK(!one.in_flight || (request.in_flight && one.holds()));
     if (!one.holds()) {
       BRAID_CHECK(one.computed == 0 && one.shared == 0);
       continue;
     }
-    BRAID_CHECK(!one.complete && one.blocks.reserved() == 0);
+    BRAID_CHECK(one.blocks.reserved() == 0);
+    kept += one.complete;
     BRAID_CHECK(lingers || request.state == RequestState::kDecoding);
     BRAID_CHECK(one.blocks.pool()->id() == pool_of(request.decode_device));
     BRAID_CHECK(one.computed < one.tokens.size() &&
@@ -197,6 +199,7 @@ void Scheduler::CheckBestOf(const Request& request) const {
     BRAID_CHECK(std::ranges::equal(
         request.prompt(), std::span(one.tokens).first(request.prompt_size)));
   }
+  BRAID_CHECK(kept <= 1);
 }
 
 void Scheduler::CheckElasticBlocks() const {

@@ -388,10 +388,11 @@ void Scheduler::Requeue(Request& request) {
   Restore(request);
 }
 
-void Scheduler::Finish(RequestId id) {
+void Scheduler::Finish(RequestId id, uint32_t chosen) {
   Request* found = requests_.Find(id);
   BRAID_CHECK(found != nullptr);
   Request& request = *found;
+  if (chosen > 0) PublishCandidate(request, request.candidates[chosen - 1]);
   CloseBestOf(request);
   if (request.state == RequestState::kLingering) {
     // All else was done when its own answer was complete.

@@ -1,6 +1,7 @@
 // Best-of-n through the engine: each candidate's answer is that of a request of
 // its own with its seed, the best complete one is told, and nothing that
 // anybody else is told depends on them.
+#include <algorithm>
 #include <vector>
 
 #include <gmock/gmock.h>
@@ -122,6 +123,44 @@ TEST_P(EngineBestOfTest, TheBestAnswerIsTold) {
             stats.best_of.completed + stats.best_of.dropped);
   EXPECT_EQ(stats.best_of.started, stats.candidates.started);
   EXPECT_GT(stats.best_of.completed, 12u);
+}
+
+// Whoever goes on from the answer that was told finds it in the prefix cache of
+// the pool that decoded it, whichever candidate drew it.
+TEST_P(EngineBestOfTest, TheNextTurnFindsTheAnswersKv) {
+  Harness harness(Options());
+  uint32_t others = 0;
+  for (uint32_t text = 0; text < 8; ++text) {
+    GenerateRequest request = Ask(100 + text, 60, 4);
+    request.sampling.ignore_eos = true;
+    RequestId id;
+    const auto sink = harness.Submit(request, &id);
+    harness.Turn();
+    const Scheduler& scheduler = harness.loop().scheduler();
+    const uint64_t seed = scheduler.Find(id)->prefix_seed;
+    harness.RunToRest();
+    const BestOfReport& report = *sink->outcome->best_of;
+    others += report.chosen > 0;
+    const Expected told = ExpectedOf(Candidate(request, report.chosen), 256);
+    std::vector<TokenId> tokens = request.prompt;
+    tokens.insert(tokens.end(), told.ids.begin(), told.ids.end());
+    // The last token was never fed back.
+    const auto full = static_cast<uint32_t>(tokens.size() - 1) /
+                      scheduler.config().block_tokens;
+    size_t known = 0;
+    for (uint32_t i = 0; i < scheduler.pool_count(); ++i) {
+      const PrefixMatch match = scheduler.index(PoolId(i)).Match(seed, tokens);
+      known = std::max(known, match.blocks.size());
+    }
+    EXPECT_EQ(known, full) << "chosen " << report.chosen;
+    GenerateRequest next = Ask(0, 5, 1);
+    next.prompt = tokens;
+    const auto follow_up = harness.Submit(next);
+    harness.RunToRest();
+    EXPECT_EQ(follow_up->text, ExpectedOf(next, 256).text);
+    harness.ExpectNothingHeld();
+  }
+  EXPECT_GT(others, 0u);
 }
 
 TEST_P(EngineBestOfTest, OthersAreToldTheSameBesideThem) {

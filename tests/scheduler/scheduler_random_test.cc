@@ -138,6 +138,7 @@ class World {
   uint64_t dropped() const { return dropped_; }
   uint64_t answered_by_more() const { return answered_by_more_; }
   uint64_t candidates_complete() const { return candidates_complete_; }
+  uint64_t published() const { return published_; }
   uint64_t candidates_dropped() const { return candidates_dropped_; }
   uint64_t lingered() const { return lingered_; }
 
@@ -310,13 +311,18 @@ class World {
     EXPECT_EQ(one.tokens.size(), request.prompt_size + drawn);
     if (failed || !rows.draws) return;
     if (drawn == request.max_output || rng_.Below(30) == 0) {
-      scheduler_.CompleteCandidate(request.id, rows.stream);
+      scheduler_.CompleteCandidate(request.id, rows.stream, rng_.Below(2) == 0);
       ++candidates_complete_;
     }
   }
 
   void Finish(RequestId id) {
-    scheduler_.Finish(id);
+    // Any candidate that is complete, whether it is kept or not.
+    const auto& candidates = scheduler_.Find(id)->candidates;
+    auto chosen = static_cast<uint32_t>(rng_.Below(candidates.size() + 1));
+    if (chosen > 0 && !candidates[chosen - 1].complete) chosen = 0;
+    published_ += chosen > 0 && candidates[chosen - 1].holds();
+    scheduler_.Finish(id, chosen);
     clients_.erase(id);
   }
 
@@ -532,6 +538,7 @@ class World {
   uint64_t preemptions_ = 0, refusals_ = 0, rebound_ = 0;
   uint64_t filled_ = 0, dropped_ = 0, answered_by_more_ = 0;
   uint64_t candidates_complete_ = 0, candidates_dropped_ = 0, lingered_ = 0;
+  uint64_t published_ = 0;
   std::string log_;
 };
 
@@ -546,6 +553,7 @@ TEST(SchedulerRandomTest, BooksBalanceAndEverybodyFinishes) {
   uint64_t preemptions = 0, refusals = 0, rebound = 0;
   uint64_t filled = 0, dropped = 0, answered_by_more = 0;
   uint64_t candidates_complete = 0, candidates_dropped = 0, lingered = 0;
+  uint64_t published = 0;
   for (uint64_t seed = from; seed <= to; ++seed) {
     SCOPED_TRACE(testing::Message() << "replay with BRAID_SEEDS=" << seed);
     World world(seed);
@@ -559,6 +567,7 @@ TEST(SchedulerRandomTest, BooksBalanceAndEverybodyFinishes) {
     answered_by_more += world.answered_by_more();
     candidates_complete += world.candidates_complete();
     candidates_dropped += world.candidates_dropped();
+    published += world.published();
     lingered += world.lingered();
   }
   if (to - from < 100) return;
@@ -570,6 +579,7 @@ TEST(SchedulerRandomTest, BooksBalanceAndEverybodyFinishes) {
   EXPECT_GT(answered_by_more, 0u);
   EXPECT_GT(candidates_complete, 0u);
   EXPECT_GT(candidates_dropped, 0u);
+  EXPECT_GT(published, 0u);
   EXPECT_GT(lingered, 0u);
 }
 
