@@ -1,5 +1,7 @@
 #include "scheduler/phase_order.h"
 
+#include <algorithm>
+
 namespace braid {
 namespace {
 
@@ -7,17 +9,18 @@ namespace {
 // prompt decode beside those that it brings, at little cost, and how many
 // tokens are left is a guess.
 constexpr double kGain = 4;
-// Of the TTFT target, what rows may use up.
-constexpr double kTargetShare = 0.8;
+// Of the TTFT target, what rows may use up: as much as whoever is let in.
+constexpr double kTargetShare = 0.9;
 
 }  // namespace
 
 bool RowsFirst(const PhaseLoad& load) {
   if (load.rows == 0 || load.prompts == 0) return false;
-  if (load.waited + load.rows_left + load.prompts_left >
-      kTargetShare * load.ttft_target) {
-    return false;
-  }
+  // One after the other: the first is computed next, the last when all are.
+  const double latest =
+      std::max(load.first_waited + load.prompts_left / load.prompts,
+               load.last_waited + load.prompts_left);
+  if (load.rows_left + latest > kTargetShare * load.ttft_target) return false;
   return load.rows * load.prompts_left / load.prompts >
          kGain * load.prompts * load.rows_left;
 }

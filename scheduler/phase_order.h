@@ -17,8 +17,9 @@ struct PhaseLoad {
   double rows_left = 0;  // seconds until the last of them ends, without prompts
   uint32_t prompts = 0;
   double prompts_left = 0;  // seconds for all of them
-  double waited = 0;        // seconds, by the first of the prompts
-  double ttft_target = 0;   // seconds; of it
+  // Seconds that the first and the last of the prompts have waited.
+  double first_waited = 0, last_waited = 0;
+  double ttft_target = 0;  // seconds; of it
 };
 
 // Whether the rows are to end before the next prompt goes on. Never where first

@@ -296,7 +296,8 @@ class Scheduler final {
   void PlanRows(const DeviceState& device, TimePoint now, StepPlan& plan) const;
   bool RowsGoFirst(const DeviceState& device, const StepShape& rows,
                    TimePoint now) const;
-  const Request* NextOf(const DeviceState& device) const;
+  std::pair<const Request*, const Request*> PromptsAt(
+      const DeviceState& device) const;
   double ChunkSeconds(const DeviceState& device, const StepShape& rows,
                       TimePoint due, TimePoint now) const;
   static void AddChunk(const Request& request, uint32_t first, uint32_t count,

@@ -1,6 +1,7 @@
 // Scheduler::Plan: what a device does next. Everything here is const.
 #include <algorithm>
 #include <limits>
+#include <utility>
 
 #include "base/check.h"
 #include "scheduler/phase_order.h"
@@ -137,9 +138,8 @@ bool Scheduler::RowsGoFirst(const DeviceState& own, const StepShape& rows,
   if (!free || rows.decode_rows == 0 || rows.decode_rows > kFewRows) {
     return false;
   }
-  const Request* next =
-      own.prefilling.empty() ? NextOf(own) : own.prefilling.front();
-  if (next == nullptr) return false;
+  const auto [first, last] = PromptsAt(own);
+  if (first == nullptr) return false;
   PromptWork prompts = own.prefill_left;
   prompts += own.queued.prompts;
   uint32_t longest = 0;
@@ -150,22 +150,32 @@ bool Scheduler::RowsGoFirst(const DeviceState& own, const StepShape& rows,
                     .rows_left = longest * TimeOf(own).Predict(rows),
                     .prompts = prompts.requests,
                     .prompts_left = PromptSeconds(own, prompts),
-                    .waited = ToSeconds(now - next->arrival),
-                    .ttft_target = ToSeconds(ClassOf(*next).ttft)});
+                    .first_waited = ToSeconds(now - first->arrival),
+                    .last_waited = ToSeconds(now - last->arrival),
+                    .ttft_target = ToSeconds(ClassOf(*first).ttft)});
 }
 
-// The first that waits for its prompt to be computed there.
-const Request* Scheduler::NextOf(const DeviceState& device) const {
-  if (device.queued.prompts.requests == 0) return nullptr;
+// The first and the last of those whose prompts are computed there or wait for
+// it; null: nobody.
+std::pair<const Request*, const Request*> Scheduler::PromptsAt(
+    const DeviceState& device) const {
+  const Request *first = nullptr, *last = nullptr;
+  if (!device.prefilling.empty()) {
+    first = device.prefilling.front();
+    last = device.prefilling.back();
+  }
+  if (device.queued.prompts.requests == 0) return {first, last};
   size_t looked_at = 0;
   for (const QueueKey& key : queue_) {
     if (++looked_at > kLookedAt) break;
     const Request* request = Find(key.id);
-    if (request->bound && request->prefill_device == device.config.id) {
-      return request;
+    if (!request->bound || request->prefill_device != device.config.id) {
+      continue;
     }
+    if (first == nullptr) first = request;
+    last = request;
   }
-  return nullptr;
+  return {first, last};
 }
 
 void Scheduler::AddChunk(const Request& request, uint32_t first, uint32_t count,

@@ -10,7 +10,8 @@ constexpr PhaseLoad kFewTokensLeft{.rows = 1,
                                    .rows_left = 0.02,
                                    .prompts = 1,
                                    .prompts_left = 0.3,
-                                   .waited = 0,
+                                   .first_waited = 0,
+                                   .last_waited = 0,
                                    .ttft_target = 2};
 
 TEST(PhaseOrderTest, WhatKeepsFewerForLessTimeGoesFirst) {
@@ -29,9 +30,22 @@ TEST(PhaseOrderTest, WhatKeepsFewerForLessTimeGoesFirst) {
 
 TEST(PhaseOrderTest, PromptsGoFirstBeforeTheirTargetIsNear) {
   PhaseLoad load = kFewTokensLeft;
-  load.waited = 1.2;
+  load.first_waited = load.last_waited = 1.4;
   EXPECT_TRUE(RowsFirst(load));
-  load.waited = 1.4;
+  load.first_waited = load.last_waited = 1.5;
+  EXPECT_FALSE(RowsFirst(load));
+}
+
+// One after the other: of five prompts, the first has waited for long and is
+// done soon, the last has just come and waits for the others.
+TEST(PhaseOrderTest, EachPromptHasItsOwnTarget) {
+  PhaseLoad load = kFewTokensLeft;
+  load.prompts = 5;
+  load.rows_left = 0.01;
+  load.prompts_left = 1.5;
+  load.first_waited = 1.4;
+  EXPECT_TRUE(RowsFirst(load));
+  load.last_waited = 0.35;
   EXPECT_FALSE(RowsFirst(load));
 }
 
