@@ -3,7 +3,8 @@
 // they were measured. --split auto next to the static layouts, in means over
 // the requests that all of them answered: who refuses more must not look
 // faster. BRAID_SHOW_CELLS=1 prints every cell; BRAID_MIX_LOADS=0.35,0.5,0.65
-// plays the mixes at these shares of what the best layout carries (slow form).
+// plays the mixes at these shares of what the best layout carries (slow form;
+// from 0.65 on it fails with long prompts, where "on" refuses many).
 #include <algorithm>
 #include <array>
 #include <cmath>
