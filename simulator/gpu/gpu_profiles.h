@@ -79,7 +79,7 @@ struct EngineHabits {
   double first_token_steps = 0;
   double group_steps = 0;  // more of them where attention groups wait in turn
   // More of them in the dated sweeps of dense models with 1,024 tokens in and
-  // out, where tokens reach the client in bundles.
+  // out on less than a node, where prompts are held back to be run together.
   double bundle_steps = 0;
   // The undated sweeps see a first token later by so many times what its
   // prompt takes alone, whatever the length and the load.

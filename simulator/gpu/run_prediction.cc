@@ -15,6 +15,10 @@ bool DrawsLengths(const MeasuredRun& run) {
   return run.dated && drawn(run.prompt_tokens) && drawn(run.answer_tokens);
 }
 
+// The published launch scripts of the dated sweeps let TensorRT-LLM hold back
+// prompts for 20 iterations only below this many GPUs.
+constexpr int kWholeNode = 8;
+
 // The sweeps on Blackwell run engines that poll with their long intervals.
 double FirstTokenSteps(const MeasuredRun& run, const EngineHabits& habits,
                        const GpuProfiles& profiles) {
@@ -25,7 +29,7 @@ double FirstTokenSteps(const MeasuredRun& run, const EngineHabits& habits,
   const ModelShape* model = profiles.FindModel(run.model);
   if (run.dated && !run.disaggregated && model != nullptr &&
       model->experts == 0 && run.prompt_tokens == 1024 &&
-      run.answer_tokens == 1024) {
+      run.answer_tokens == 1024 && run.worker.tensor_parallel < kWholeNode) {
     steps += habits.bundle_steps;
   }
   const GpuSystem* system = profiles.FindSystem(run.system);
