@@ -88,7 +88,8 @@ uint32_t RequestRecord::Chosen(FinishReason reason) const {
 
 // Where the request has an answer, it is the best candidate's.
 void RequestRecord::Choose(Outcome& outcome) {
-  outcome.best_of = IsAnswer(outcome.reason) ? best_of_->Finish() : best_of_->Abandon();
+  outcome.best_of =
+      IsAnswer(outcome.reason) ? best_of_->Finish() : best_of_->Abandon();
   if (const auto& answer = outcome.best_of->answer) {
     outcome.reason = answer->reason;
     outcome.matched_stop = answer->matched_stop;
