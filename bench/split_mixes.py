@@ -6,9 +6,9 @@
 Long prompts, long answers, both. In a round every layout gets the same requests
 at the same times, one layout after the other: Poisson at a share of the capacity
 that the best of them reached in a closed loop; for latencies, and above capacity
-for goodput (requests/s within targets). Then once more in the opposite order, with
-other requests: a machine that gets slower meanwhile is slower for all of them. No
-two loads of a server share a seed, or prompts would be found in its cache.
+for goodput (requests/s within targets). All in short turns, there and back, each
+turn with other requests: a machine that gets slower meanwhile is slower for all of
+them. No two loads of a server share a seed, or prompts would be found in its cache.
 
 Not splitting has two forms: a device with every core, and two devices that each
 do both. The first is served by two servers: what these two differ by is noise.
@@ -40,6 +40,7 @@ MIXES = {  # tokens of prompt, of answer
     "both": ("400-800", "80-160"),
 }
 AUTO, NOISE = "auto", "off, again"
+CALM_TURNS, HOT_TURNS = 6, 2  # of a round, even
 LATENCIES = ("TTFT ms", "TPOT ms", "last token ms")
 GOODPUT = "goodput/s"
 
@@ -85,21 +86,23 @@ def measure_round(options, servers, mix, capacity, number, seeds):
     names = names[number % len(names):] + names[:number % len(names)]
     figures = {name: {"others": 0.0, "refused": 0, GOODPUT: 0.0} for name in names}
     answered = {name: {} for name in names}
-    for turn, (kind, share, seconds) in itertools.product(
-            range(2), (("calm", options.calm, options.seconds),
-                       ("hot", options.hot, options.hot_seconds))):
-        seed, warm_up = next(seeds), seconds / 8
-        for name in names if turn == 0 else reversed(names):
-            summary, records = load(servers[name], rate=capacity * share, seconds=seconds,
-                                    warm_up=warm_up, seed=seed, **common)
-            entry = figures[name]
-            entry["others"] = max(entry["others"], summary["taken_by_others"])
-            if kind == "hot":
-                entry[GOODPUT] += summary["goodput_per_second"] / 2
-                continue
-            answered[name].update({(turn, r["index"]): r for r in records
-                                   if r["outcome"] == "ok" and r["due"] >= warm_up})
-            entry["refused"] += summary["refused"]
+    for kind, share, seconds, turns in (
+            ("calm", options.calm, options.seconds, CALM_TURNS),
+            ("hot", options.hot, options.hot_seconds, HOT_TURNS)):
+        warm_up = seconds / 8
+        for turn in range(turns):
+            seed = next(seeds)
+            for name in names if turn % 2 == 0 else reversed(names):
+                summary, records = load(servers[name], rate=capacity * share, seconds=seconds,
+                                        warm_up=warm_up, seed=seed, **common)
+                entry = figures[name]
+                entry["others"] = max(entry["others"], summary["taken_by_others"])
+                if kind == "hot":
+                    entry[GOODPUT] += summary["goodput_per_second"] / turns
+                    continue
+                answered[name].update({(turn, r["index"]): r for r in records
+                                       if r["outcome"] == "ok" and r["due"] >= warm_up})
+                entry["refused"] += summary["refused"]
     chosen = set.intersection(*(set(records) for records in answered.values()))
     if not chosen:
         sys.exit(f"{mix}: no request was answered by every layout")
@@ -154,7 +157,7 @@ def compare(report, mix, rounds):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=12, help="of a calm load")
+    parser.add_argument("--seconds", type=float, default=4, help="of a calm load")
     parser.add_argument("--hot-seconds", type=float, default=8, help="of a hot one")
     parser.add_argument("--capacity-seconds", type=float, default=8)
     parser.add_argument("--clients", type=int, default=16)
