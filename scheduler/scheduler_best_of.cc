@@ -70,13 +70,17 @@ void Scheduler::FindBestOf(const Request& request, uint32_t index) const {
 }
 
 // The filled candidates' rows behind the row of their request; of those that
-// linger, behind all others. From the back, so that nothing is moved twice.
+// linger, behind all others. From the back, so that nothing is moved twice. A
+// trial may give them more than they were offered: that was idle, too.
 void Scheduler::InsertBestOf(std::span<const StreamCandidate> filled,
                              StepPlan& plan) const {
   BRAID_CHECK(filled.size() == best_of_.size());
   const auto given = std::ranges::count_if(
       filled, [](const StreamCandidate& one) { return one.rows[1] > 0; });
   if (given == 0) return;
+  const auto drawing = std::ranges::count(filled, 2u, &StreamCandidate::gang);
+  plan.best_of_offered =
+      std::max(plan.best_of_offered, static_cast<uint32_t>(drawing));
   size_t from = plan.rows.size(), to = from + static_cast<size_t>(given);
   plan.rows.resize(to);
   size_t next = filled.size();
@@ -123,8 +127,11 @@ void Scheduler::PlanLingering(const DeviceState& own, StepPlan& plan) const {
   }
   row.stream_rows = 1;
   const StepTimeModel& time = TimeOf(own);
+  const double seconds = kAlone * time.Predict(row);
+  plan.best_of_offered = StreamFiller::Offered(candidates_, StepShape(), time,
+                                               seconds, own.config.max_rows);
   filler_.Fill(candidates_, StepShape(), time,
-               {.seconds = kAlone * time.Predict(row),
+               {.seconds = seconds,
                 .rows = own.config.max_rows,
                 .slice = config_.prefill_chunk,
                 .blocks = BlocksForStreams(own.config.pool),

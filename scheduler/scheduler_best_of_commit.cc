@@ -84,7 +84,8 @@ void Scheduler::ApplyCandidate(DeviceState& own, Request& request,
       GrowElastic(one.blocks, BlocksFor(rows.first + rows.count));
   own.elastic_rows += rows.count;
   own.pinned += static_cast<uint32_t>(one.own_blocks().size());
-  best_of_stats_.rows += rows.count;
+  best_of_stats_.filled += rows.draws;
+  best_of_stats_.caught_up += rows.count - rows.draws;
 }
 
 void Scheduler::CommitCandidate(Request& request, const PlannedRows& rows,

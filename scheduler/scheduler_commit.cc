@@ -76,6 +76,7 @@ void Scheduler::Apply(const StepPlan& plan, TimePoint now) {
   if (shape.decode_rows > 0) own.decoded_at = now;
   own.in_flight = shape;
   stream_stats_.offered += plan.offered;
+  best_of_stats_.offered += plan.best_of_offered;
   own.saved = plan.saved;
   own.step_begin = now;
   own.step_end =
@@ -196,9 +197,9 @@ void Scheduler::Commit(const StepPlan& plan,
   }
   if (!failed && seconds > 0) {
     // A step that has shed did not do what its shape says. A stream's append is
-    // far smaller than a prompt's chunk: what a step with chunks pays once would
-    // be taken for the price of their tokens. But a device that computes no
-    // prompts has nothing else to learn that from.
+    // far smaller than a prompt's chunk: what a step with chunks pays once
+    // would be taken for the price of their tokens. But a device that computes
+    // no prompts has nothing else to learn that from.
     const bool misleads = appends && own.prefilled_at != TimePoint::min();
     if (!shed && !misleads) {
       if (config_.lend_cores) {

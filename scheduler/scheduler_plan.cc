@@ -67,7 +67,7 @@ StepPlan Scheduler::Plan(DeviceId id, TimePoint now, StepPlan plan) const {
   plan.admissions.clear();
   plan.rows.clear();
   plan.lent.clear();
-  plan.offered = 0;
+  plan.offered = plan.best_of_offered = 0;
   plan.saved = own.saved;
   PlanPreemption(own, now, plan);
   PlanRows(own, now, plan);

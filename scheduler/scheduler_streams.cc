@@ -205,9 +205,13 @@ void Scheduler::PlanStreams(const DeviceState& own, TimePoint now,
   FindBestOf(own, plan);
   const std::span all(candidates_);
   const size_t with_streams = places_.size();
-  plan.offered = StreamFiller::Offered(
-      all.first(with_streams), shape, time,
-      std::min(bound, plain + std::min(each, kMostStretch * plain)), rows);
+  const auto offered = [&](std::span<const StreamCandidate> some) {
+    return StreamFiller::Offered(
+        some, shape, time,
+        std::min(bound, plain + std::min(each, kMostStretch * plain)), rows);
+  };
+  plan.offered = offered(all.first(with_streams));
+  plan.best_of_offered = std::max(offered(all), plan.offered) - plan.offered;
   if (trial) rows = std::min(rows, kTrialRows);
   const StreamFill fill =
       filler_.Fill(candidates_, shape, time,

@@ -108,8 +108,9 @@ struct StepPlan {
   std::vector<Admission> admissions;
   std::vector<PlannedRows> rows;  // empty: nothing to launch
   std::vector<DeviceId> lent;     // idle devices whose cores it uses
-  // Rows that streams could have had: StreamStats.
-  uint32_t offered = 0;
+  // Rows that streams could have had, and beside them candidates: StreamStats,
+  // BestOfStats.
+  uint32_t offered = 0, best_of_offered = 0;
   // Seconds that streams may still make later steps longer by.
   double saved = 0;
   // Nothing to apply.

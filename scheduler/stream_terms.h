@@ -75,7 +75,9 @@ struct StreamStats {
 // Further candidates of best-of-n (request.h), since the start.
 struct BestOfStats {
   uint64_t started = 0;
-  uint64_t rows = 0;     // they had, of tokens drawn and missed
+  // As of StreamStats: rows that were left for candidates, those that drew a
+  // token, and other rows, of tokens whose KV was missing.
+  uint64_t offered = 0, filled = 0, caught_up = 0;
   uint64_t evicted = 0;  // times that somebody else needed one's blocks
   uint32_t blocks = 0;   // held by them alone, now
 };

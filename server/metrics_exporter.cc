@@ -345,9 +345,19 @@ void AddBestOf(Families& families, const EngineStats& stats) {
                        static_cast<double>(best_of.requests - best_of.chosen));
   Families::AddCounter(answers, {{"chosen", "other"}},
                        static_cast<double>(best_of.chosen));
-  families.Counter("braid_best_of_rows_total",
-                   "Idle rows of steps that further candidates have had.",
-                   static_cast<double>(stats.candidates.rows));
+  MetricFamily& rows = families.Add(
+      "braid_best_of_rows_total",
+      "Idle rows of steps. offered: that further candidates could have used, "
+      "besides streams; filled: that drew a token of one; caught_up: of tokens "
+      "whose KV one had not.",
+      MetricType::Counter);
+  const auto add_rows = [&](const char* outcome, uint64_t value) {
+    Families::AddCounter(rows, {{"outcome", outcome}},
+                         static_cast<double>(value));
+  };
+  add_rows("offered", stats.candidates.offered);
+  add_rows("filled", stats.candidates.filled);
+  add_rows("caught_up", stats.candidates.caught_up);
   families.Counter("braid_best_of_evictions_total",
                    "Times that somebody else needed a candidate's KV blocks.",
                    static_cast<double>(stats.candidates.evicted));

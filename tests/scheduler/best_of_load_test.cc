@@ -118,7 +118,9 @@ TEST_P(BestOfLoadTest, DelaysNobody) {
                  << best.ttft << ", TPOT " << one.tpot << " and " << best.tpot
                  << ", kept " << one.kept << " and " << best.kept
                  << ", complete " << best.complete << ", started "
-                 << best.stats.started << ", rows " << best.stats.rows);
+                 << best.stats.started << ", rows offered "
+                 << best.stats.offered << ", filled " << best.stats.filled
+                 << ", caught up " << best.stats.caught_up);
     // Who comes while candidates are alone on the node waits for the end of
     // their step where it has its cores.
     EXPECT_LE(best.ttft, (lend ? 1.03 : 1.02) * one.ttft);
@@ -126,6 +128,8 @@ TEST_P(BestOfLoadTest, DelaysNobody) {
     EXPECT_EQ(one.complete, 1.0);
     // At the highest load first tokens can bear no more than a start.
     EXPECT_GT(best.stats.started, 0u);
+    EXPECT_GT(best.stats.filled, 0u);
+    EXPECT_LE(best.stats.filled, best.stats.offered);
     if (per_second < 2) {
       EXPECT_GT(best.complete, per_second < 0.2 ? 2.0 : 1.0);
     }

@@ -122,8 +122,10 @@ class Scenario {
       scheduler_->Linger(request(), now_);
     } else if (verb == "candidates") {
       const BestOfStats& stats = scheduler_->best_of_stats();
-      out.push_back(absl::StrFormat("started %d rows %d evicted %d",
-                                    stats.started, stats.rows, stats.evicted));
+      out.push_back(absl::StrFormat(
+          "started %d offered %d filled %d caught up %d evicted %d",
+          stats.started, stats.offered, stats.filled, stats.caught_up,
+          stats.evicted));
     } else if (verb == "why") {
       for (const Decision& decision : scheduler_->decisions().Since(told_)) {
         out.push_back(ToString(decision));

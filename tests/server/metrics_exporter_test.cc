@@ -57,7 +57,11 @@ EngineStats SomeStats() {
   stats.devices[0].stream_tokens = 11;
   stats.best_of = {
       .started = 21, .completed = 14, .dropped = 7, .chosen = 3, .requests = 8};
-  stats.candidates = {.rows = 500, .evicted = 2, .blocks = 9};
+  stats.candidates = {.offered = 700,
+                      .filled = 500,
+                      .caught_up = 60,
+                      .evicted = 2,
+                      .blocks = 9};
   stats.devices.push_back(
       {.name = "cpu:1", .up = false, .times_lost = 3, .retry = {}});
   stats.pairs_avoided = 4;
@@ -144,7 +148,10 @@ TEST(MetricsExporterTest, Parscale) {
   EXPECT_EQ(samples[candidates + "\"dropped\"}"], 7);
   EXPECT_EQ(samples["braid_best_of_answers_total{chosen=\"first\"}"], 5);
   EXPECT_EQ(samples["braid_best_of_answers_total{chosen=\"other\"}"], 3);
-  EXPECT_EQ(samples["braid_best_of_rows_total"], 500);
+  const std::string rows_of = "braid_best_of_rows_total{outcome=";
+  EXPECT_EQ(samples[rows_of + "\"offered\"}"], 700);
+  EXPECT_EQ(samples[rows_of + "\"filled\"}"], 500);
+  EXPECT_EQ(samples[rows_of + "\"caught_up\"}"], 60);
   EXPECT_EQ(samples["braid_best_of_evictions_total"], 2);
   EXPECT_EQ(samples["braid_best_of_kv_blocks"], 9);
   EXPECT_EQ(
