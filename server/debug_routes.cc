@@ -178,6 +178,23 @@ void Write(const StreamStats& streams, JsonWriter& json) {
       .EndObject();
 }
 
+void WriteBestOf(const EngineStats& stats, JsonWriter& json) {
+  const BestOfStats& rows = stats.candidates;
+  json.Key("best_of")
+      .BeginObject()
+      .Field("rows_offered", uint64_t{rows.offered})
+      .Field("rows_filled", uint64_t{rows.filled})
+      .Field("tokens_caught_up", uint64_t{rows.caught_up})
+      .Field("evicted", uint64_t{rows.evicted})
+      .Field("kv_blocks", uint64_t{rows.blocks})
+      .Field("started", uint64_t{stats.best_of.started})
+      .Field("completed", uint64_t{stats.best_of.completed})
+      .Field("dropped", uint64_t{stats.best_of.dropped})
+      .Field("answers", uint64_t{stats.best_of.requests})
+      .Field("answers_of_others", uint64_t{stats.best_of.chosen})
+      .EndObject();
+}
+
 HttpReply SchedulerState(const Engine& engine, const Clock& clock) {
   const EngineStats stats = engine.Snapshot();
   JsonWriter json;
@@ -188,6 +205,7 @@ HttpReply SchedulerState(const Engine& engine, const Clock& clock) {
   json.EndArray();
   json.Key("streams");
   Write(stats.streams, json);
+  WriteBestOf(stats, json);
   json.Key("avoided_pairs").BeginArray();
   for (const AvoidedPair& pair : stats.avoided) {
     json.BeginObject()

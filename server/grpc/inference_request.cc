@@ -257,6 +257,10 @@ void SetFinished(const Outcome& outcome, const AnswerDetail& detail,
     best_of->set_complete(outcome.best_of->complete);
     best_of->set_chosen(outcome.best_of->chosen);
     best_of->set_candidate_tokens(outcome.best_of->candidate_tokens);
+    for (const std::optional<double>& one : outcome.best_of->self_certainty) {
+      v1::CandidateUsage* candidate = best_of->add_candidates();
+      if (one) candidate->set_self_certainty(*one);
+    }
   }
   SetTimings(outcome, *finished->mutable_timings());
 }

@@ -165,7 +165,8 @@ Usage Generation::TotalUsage() const {
     usage.best_of = {.asked = best_of->asked,
                      .complete = best_of->complete,
                      .chosen = best_of->chosen,
-                     .candidate_tokens = best_of->candidate_tokens};
+                     .candidate_tokens = best_of->candidate_tokens,
+                     .self_certainty = best_of->self_certainty};
   }
   if (tells_streams_) {
     usage.mean_streams =

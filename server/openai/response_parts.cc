@@ -41,6 +41,23 @@ std::span<const TokenLogprob> Top(const SampledToken& token, int32_t top) {
   return std::span(token.top).first(n);
 }
 
+void AppendBestOf(const BestOfUsage& best_of, std::string& out) {
+  absl::StrAppend(&out, ",\"best_of\":{\"asked\":", best_of.asked,
+                  ",\"complete\":", best_of.complete,
+                  ",\"chosen\":", best_of.chosen,
+                  ",\"candidate_tokens\":", best_of.candidate_tokens,
+                  ",\"self_certainty\":[");
+  for (size_t i = 0; i < best_of.self_certainty.size(); ++i) {
+    if (i > 0) out += ',';
+    if (const std::optional<double> one = best_of.self_certainty[i]) {
+      absl::StrAppendFormat(&out, "%.6g", *one);
+    } else {
+      out += "null";
+    }
+  }
+  out += "]}";
+}
+
 }  // namespace
 
 void AppendJsonString(absl::string_view text, std::string& out) {
@@ -64,13 +81,7 @@ void AppendUsage(const Usage& usage, std::string& out) {
     absl::StrAppendFormat(&out, ",\"parscale\":{\"mean\":%.6g}",
                           *usage.mean_streams);
   }
-  if (usage.best_of) {
-    absl::StrAppend(&out, ",\"best_of\":{\"asked\":", usage.best_of->asked,
-                    ",\"complete\":", usage.best_of->complete,
-                    ",\"chosen\":", usage.best_of->chosen,
-                    ",\"candidate_tokens\":", usage.best_of->candidate_tokens,
-                    "}");
-  }
+  if (usage.best_of) AppendBestOf(*usage.best_of, out);
   out += '}';
 }
 

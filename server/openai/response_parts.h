@@ -19,6 +19,8 @@ namespace braid::server {
 struct BestOfUsage {
   uint32_t asked = 1, complete = 1, chosen = 0;
   uint64_t candidate_tokens = 0;  // of all of them
+  // By candidate; nothing of those that were not complete in time.
+  std::vector<std::optional<double>> self_certainty;
 };
 
 struct Usage {

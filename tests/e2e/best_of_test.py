@@ -40,6 +40,9 @@ class BestOf(unittest.TestCase):
             usage = answer["usage"]["best_of"]
             self.assertEqual(usage["asked"], 4)
             self.assertIn(usage["complete"], range(1, 5))
+            told = [one for one in usage["self_certainty"] if one is not None]
+            self.assertEqual((len(usage["self_certainty"]), len(told)), (4, usage["complete"]))
+            self.assertEqual(usage["self_certainty"][usage["chosen"]], max(told))
             chosen = alone[usage["chosen"]]
             self.assertEqual(answer["choices"][0]["text"], chosen["text"])
             self.assertEqual(answer["choices"][0]["finish_reason"], chosen["finish_reason"])
@@ -54,6 +57,11 @@ class BestOf(unittest.TestCase):
         finished = replies[0].finished
         self.assertEqual(finished.best_of.asked, 3)
         self.assertGreaterEqual(finished.best_of.complete, 1)
+        candidates = finished.best_of.candidates
+        told = [one.self_certainty for one in candidates if one.HasField("self_certainty")]
+        self.assertEqual((len(candidates), len(told)), (3, finished.best_of.complete))
+        self.assertEqual(candidates[finished.best_of.chosen].self_certainty, max(told))
+        self.assertGreater(max(told), 0)
         alone = generate(70 + finished.best_of.chosen, top_logprobs=1)
         self.assertEqual(replies[0].text, grpc_test.text_of(alone))
         self.assertEqual(finished.output_tokens, alone[-1].finished.output_tokens)

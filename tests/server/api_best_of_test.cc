@@ -2,7 +2,9 @@
 // that of the candidate it tells of.
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include <gtest/gtest.h>
 
@@ -68,6 +70,64 @@ TEST(ApiBestOfTest, TheAnswerIsTheChosenCandidates) {
       absl::StrCat(R"(braid_best_of_answers_total{chosen="other"} )", others)));
   const JsonValue plain = Post(server, kText, Body(5, 9, ""));
   EXPECT_EQ(At(plain, {"usage", "best_of"}), nullptr);
+}
+
+// Of each candidate that is complete, and the highest is the answer's.
+// Candidate i is what `seed` + i draws first, so another request tells the same
+// of it.
+TEST(ApiBestOfTest, TellsSelfCertainties) {
+  ApiServer server(Steady());
+  const auto certainties = [&](int seed, int best_of) {
+    const JsonValue answer = Post(
+        server, kText, Body(seed, 40, absl::StrCat(R"(,"best_of":)", best_of)));
+    std::vector<std::optional<double>> told;
+    const JsonValue* list = At(answer, {"usage", "best_of", "self_certainty"});
+    if (list == nullptr || list->array() == nullptr) return told;
+    std::optional<double> most;
+    int64_t best = -1, complete = 0;
+    for (const JsonValue& one : *list->array()) {
+      told.push_back(one.real() == nullptr ? std::nullopt
+                                           : std::optional(*one.real()));
+      if (!told.back()) continue;
+      ++complete;
+      if (most && *told.back() <= *most) continue;
+      most = told.back();
+      best = static_cast<int64_t>(told.size()) - 1;
+    }
+    EXPECT_EQ(best, IntegerAt(answer, {"usage", "best_of", "chosen"}));
+    EXPECT_EQ(complete, IntegerAt(answer, {"usage", "best_of", "complete"}));
+    return told;
+  };
+  for (int i = 0; i < 3; ++i) certainties(i, 2);  // Steps are known from here.
+  const auto four = certainties(70, 4);
+  ASSERT_EQ(four.size(), 4u);
+  for (int i = 0; i < 4; ++i) {
+    ASSERT_TRUE(four[i].has_value());
+    EXPECT_GT(*four[i], 0);
+    EXPECT_EQ(certainties(70 + i, 2).at(0), four[i]);
+  }
+}
+
+// What the page draws.
+TEST(ApiBestOfTest, TheServerTellsOfTheirRows) {
+  ApiServer server(Steady());
+  for (int seed = 0; seed < 4; ++seed) {
+    Post(server, kText, Body(100 * seed, 60, R"(,"best_of":4)"));
+  }
+  ASSERT_TRUE(server.WaitFor([](const EngineStats& stats) {
+    return stats.decoding == 0 && stats.best_of.requests == 4;
+  }));
+  HttpClient client(server.port());
+  const JsonValue state = client.Get("/debug/scheduler").json();
+  const int64_t filled = IntegerAt(state, {"best_of", "rows_filled"});
+  // Of the two of known steps, the others' tokens at least.
+  EXPECT_GE(filled, 2 * 180);
+  EXPECT_GE(IntegerAt(state, {"best_of", "rows_offered"}), filled);
+  EXPECT_GT(IntegerAt(state, {"best_of", "tokens_caught_up"}), 0);
+  EXPECT_EQ(IntegerAt(state, {"best_of", "answers"}), 4);
+  EXPECT_GE(IntegerAt(state, {"best_of", "completed"}), 6);
+  EXPECT_EQ(IntegerAt(state, {"best_of", "kv_blocks"}), 0);
+  EXPECT_EQ(IntegerAt(state, {"streams", "rows_offered"}), 0);
 }
 
 TEST(ApiBestOfTest, LogprobsAndEchoAreOfTheAnswer) {

@@ -180,6 +180,21 @@ TEST(ResponsePartsTest, StreamsOfTheWholeAnswer) {
                  R"({"cached_tokens":0},"parscale":{"mean":3.25}})");
 }
 
+TEST(ResponsePartsTest, SelfCertaintyOfEachCandidate) {
+  std::string out;
+  AppendUsage({.best_of = BestOfUsage{.asked = 3,
+                                      .complete = 2,
+                                      .chosen = 2,
+                                      .candidate_tokens = 50,
+                                      .self_certainty = {11.25, {}, 12.5}}},
+              out);
+  EXPECT_EQ(out, R"({"prompt_tokens":0,"completion_tokens":0,)"
+                 R"("total_tokens":0,"prompt_tokens_details":)"
+                 R"({"cached_tokens":0},"best_of":{"asked":3,"complete":2,)"
+                 R"("chosen":2,"candidate_tokens":50,)"
+                 R"("self_certainty":[11.25,null,12.5]}})");
+}
+
 // In both kinds, streamed and whole.
 TEST(ResponsePartsTest, StreamsOfEachToken) {
   GenerationOptions options;
