@@ -10,6 +10,8 @@ const element = (name, text, classes) => {
   return made;
 };
 
+const count = (n, what) => `${n} ${what}${n === 1 ? "" : "s"}`;
+
 // --- Asking -----------------------------------------------------------------
 
 class HttpError extends Error {
@@ -46,30 +48,32 @@ const samples = [];    // of kParts, rows per second
 let last = null;       // the counters before
 
 function takeSample(state) {
-  const streams = state.streams ?? {};
+  const { streams, best_of: candidates } = state;
   const now = {
     at: state.now_s,
-    decoded: state.devices.reduce((sum, d) => sum + (d.decode_tokens ?? 0), 0),
-    offered: streams.rows_offered ?? 0,
-    filled: streams.rows_filled ?? 0,
-    catching: streams.tokens_caught_up ?? 0,
-    gangs: streams.gang_rows ?? 0,
+    requests: state.devices.reduce((sum, d) => sum + d.decode_tokens, 0),
+    gangs: streams.gang_rows,
+    streams: streams.rows_filled,
+    candidates: candidates.rows_filled,
+    catching: streams.tokens_caught_up + candidates.tokens_caught_up,
+    offered: streams.rows_offered + candidates.rows_offered,
   };
   if (last && now.at > last.at) {
     const rate = (field) => Math.max(0, (now[field] - last[field]) / (now.at - last.at));
     samples.push({
-      requests: rate("decoded"),
+      requests: rate("requests"),
       gangs: rate("gangs"),
-      streams: rate("filled"),
+      streams: rate("streams"),
+      candidates: rate("candidates"),
       catching: rate("catching"),
-      idle: Math.max(0, rate("offered") - rate("filled")),
+      idle: Math.max(0, rate("offered") - rate("streams") - rate("candidates")),
     });
     if (samples.length > kSamples) samples.shift();
   }
   last = now;
 }
 
-const kParts = ["requests", "gangs", "streams", "catching", "idle"];
+const kParts = ["requests", "gangs", "streams", "candidates", "catching", "idle"];
 const kPartNames = { gangs: "fixed streams", catching: "catching up" };
 
 function drawRows() {
@@ -83,15 +87,17 @@ function drawRows() {
   const style = getComputedStyle(document.documentElement);
   const most = Math.max(
     1, ...samples.map((s) => kParts.reduce((sum, part) => sum + s[part], 0)));
-  const step = width / kSamples;
-  const left = width - samples.length * step;
+  // Edges lie between the screen's dots: else neighbours would blend.
+  const snap = (length) => Math.round(length * scale) / scale;
+  const edge = (i) => snap(width * (1 - (samples.length - i) / kSamples));
   samples.forEach((sample, i) => {
-    let base = height;
+    let sum = 0, base = height;
     for (const part of kParts) {
-      const bar = (sample[part] / most) * (height - 16);
+      sum += sample[part];
+      const top = snap(height - (sum / most) * (height - 16));
       pen.fillStyle = style.getPropertyValue(`--${part}`);
-      pen.fillRect(left + i * step, base - bar, Math.ceil(step), bar);
-      base -= bar;
+      pen.fillRect(edge(i), top, edge(i + 1) - edge(i), base - top);
+      base = top;
     }
   });
   pen.fillStyle = style.getPropertyValue("--quiet");
@@ -105,28 +111,28 @@ function describeRows(state) {
   const line = $("rows-now");
   line.replaceChildren();
   for (const part of kParts) {
-    line.append(element("span", "", `swatch ${part}`),
+    const item = element("span", "", "item");
+    item.append(element("span", "", `swatch ${part}`),
                 `${kPartNames[part] ?? part} ${sample[part].toFixed(0)}/s`);
+    line.append(item, " ");
   }
-  const active = state.streams?.active;
-  if (active !== undefined) {
-    line.append(` · ${state.decoding} requests, ${active} more streams`);
-  }
+  line.append(element("span", `now ${count(state.decoding, "request")}, ` +
+                              `${count(state.streams.active, "more stream")}`, "item"));
 }
 
 // --- Tables -----------------------------------------------------------------
 
-// Cells that are numbers stand on the right.
+// Columns of numbers stand on the right.
+const kNumbers = ["ago", "steps", "step error", "request"];
+
 function fillTable(table, titles, rows) {
-  const head = element("tr");
-  for (const title of titles) head.append(element("th", title));
-  table.replaceChildren(head, ...rows.map((row) => {
-    const line = element("tr");
-    for (const cell of row) {
-      line.append(element("td", cell, typeof cell === "number" ? "number" : ""));
-    }
-    return line;
-  }));
+  const line = (kind, cells) => {
+    const made = element("tr");
+    cells.forEach((cell, i) => made.append(
+      element(kind, cell, kNumbers.includes(titles[i]) ? "number" : "")));
+    return made;
+  };
+  table.replaceChildren(line("th", titles), ...rows.map((row) => line("td", row)));
 }
 
 // How wrong a device's steps were predicted lately, where it has run most.
@@ -147,7 +153,7 @@ function showDecisions(page) {
   fillTable($("why"), ["ago", "what", "why", "request", "where"],
     page.decisions.slice(-12).reverse().map((d) => [
       `${Math.max(0, page.now_s - d.time_s).toFixed(1)} s`, d.kind, d.reason,
-      d.request ?? "", [d.prefill, d.decode].filter(Boolean).join(" → "),
+      d.request ?? "", [...new Set([d.prefill, d.decode])].filter(Boolean).join(" → "),
     ]));
 }
 
@@ -159,6 +165,19 @@ function showState(health) {
   $("state").textContent = `${text} · ${health.queued} queued, ${health.decoding} decoding`;
 }
 
+// Says what the playground can ask of it, too.
+function showModel(model) {
+  $("model").textContent = model.id;
+  const parscale = model.parscale;
+  if (!parscale) {
+    $("mode").replaceChildren(element("option", "off"));
+  } else {
+    $("mode").options[0].textContent = `server's: ${parscale.mode}`;
+    $("streams").max = $("streams").value = parscale.max;
+  }
+  showFields();
+}
+
 async function look() {
   try {
     showState(await askJson("/health"));
@@ -168,9 +187,7 @@ async function look() {
     describeRows(state);
     showDevices(state);
     showDecisions(await askJson("/debug/decisions?limit=12"));
-    if (!$("model").textContent) {
-      $("model").textContent = (await askJson("/v1/models")).data[0].id;
-    }
+    if (!$("model").textContent) showModel((await askJson("/v1/models")).data[0]);
   } catch (error) {
     if (error.status === 401) $("key-field").hidden = false;
     $("state").textContent = error.message;
@@ -197,20 +214,53 @@ async function* events(reply) {
   }
 }
 
+// What goes with what: see README, "The best of several answers".
 function bodyOf() {
   const body = {
     messages: [{ role: "user", content: $("prompt").value }],
     max_tokens: Number($("tokens").value),
     temperature: Number($("temperature").value),
-    stream: true,
-    stream_options: { include_usage: true },
   };
+  const candidates = Number($("best-of").value);
+  if (candidates > 1) return { ...body, best_of: candidates };
   const mode = $("mode").value;
-  if (mode) {
-    body.parscale = { mode, per_token: true };
-    if (mode !== "off") body.parscale.max = Number($("streams").value);
+  body.parscale = { per_token: true };
+  if (mode) body.parscale.mode = mode;
+  if (!$("streams").disabled) body.parscale.max = Number($("streams").value);
+  return { ...body, stream: true, stream_options: { include_usage: true } };
+}
+
+// Greys out what would not be asked for.
+function showFields() {
+  const mode = $("mode").value;
+  $("mode").disabled = Number($("best-of").value) > 1;
+  $("streams").disabled = $("mode").disabled || mode === "" || mode === "off";
+}
+
+// Each as it comes: what the text has cost is known with the last one.
+async function showStream(reply, told) {
+  for await (const chunk of events(reply)) {
+    if (chunk.error) throw new Error(chunk.error.message);
+    told.usage = chunk.usage ?? told.usage;
+    const choice = chunk.choices[0];
+    const text = choice?.delta?.content;
+    if (!text) continue;
+    told.first ??= performance.now();
+    // One event is one step's text: its colour is that of the newest token.
+    const streams = choice.parscale_streams?.at(-1) ?? 1;
+    told.most = Math.max(told.most, streams);
+    const span = element("span", text, `p${streams}`);
+    span.title = count(streams, "stream");
+    const answer = $("answer");
+    answer.append(span);
+    answer.scrollTop = answer.scrollHeight;
   }
-  return body;
+}
+
+async function showWhole(reply, told) {
+  const whole = await reply.json();
+  told.usage = whole.usage;
+  $("answer").append(whole.choices[0].message.content);
 }
 
 let running = null;  // the AbortController of the answer that comes
@@ -220,53 +270,58 @@ async function send(event) {
   running = new AbortController();
   $("send").disabled = true;
   $("stop").disabled = false;
-  const answer = $("answer"), facts = $("answer-facts");
-  answer.replaceChildren();
-  facts.textContent = "";
-  const started = performance.now();
-  let first = null, usage = null;
+  const body = bodyOf();
+  $("answer").replaceChildren();
+  $("answer-facts").textContent =
+    body.best_of ? `${body.best_of} candidates are drawn: the best is told as a whole` : "";
+  const told = { started: performance.now(), first: null, usage: null, most: 1 };
   try {
     const reply = await ask("/v1/chat/completions", {
       method: "POST", signal: running.signal,
       headers: { "Content-Type": "application/json" },
-      body: JSON.stringify(bodyOf()),
+      body: JSON.stringify(body),
     });
-    for await (const chunk of events(reply)) {
-      if (chunk.error) throw new Error(chunk.error.message);
-      usage = chunk.usage ?? usage;
-      const choice = chunk.choices[0];
-      const text = choice?.delta?.content;
-      if (!text) continue;
-      first ??= performance.now();
-      // One event is one step's text: its colour is that of the newest token.
-      const streams = choice.parscale_streams?.at(-1) ?? 1;
-      const span = element("span", text, `p${streams}`);
-      span.title = streams === 1 ? "one stream" : `${streams} streams`;
-      answer.append(span);
-      answer.scrollTop = answer.scrollHeight;
-    }
+    await (body.stream ? showStream : showWhole)(reply, told);
   } catch (error) {
-    if (error.name !== "AbortError") answer.append(element("span", error.message, "error"));
+    if (error.name !== "AbortError") {
+      $("answer").append(element("span", error.message, "error"));
+    }
   } finally {
-    showFacts(started, first, usage);
+    showFacts(told);
     $("send").disabled = false;
     $("stop").disabled = true;
     running = null;
   }
 }
 
-function showFacts(started, first, usage) {
-  if (first === null || !usage) return;
-  const seconds = (performance.now() - first) / 1000;
-  const parts = [
-    `first token ${(first - started).toFixed(0)} ms`,
-    `${usage.completion_tokens} tokens`,
-    `${((usage.completion_tokens - 1) / Math.max(seconds, 1e-3)).toFixed(0)} tokens/s`,
-  ];
-  if (usage.parscale) parts.push(`${usage.parscale.mean.toFixed(2)} streams on average`);
+function showFacts({ started, first, usage, most }) {
   const facts = $("answer-facts");
-  facts.textContent = parts.join(" · ") + " ";
-  for (let p = 1; p <= 4; ++p) facts.append(element("span", ` ${p} `, `p${p}`));
+  facts.textContent = "";
+  if (!usage) return;
+  const now = performance.now();
+  const parts = [`${usage.completion_tokens} tokens`];
+  if (first === null) {
+    parts.unshift(`${(now - started).toFixed(0)} ms`);
+  } else {
+    const seconds = Math.max(now - first, 1) / 1000;
+    parts.unshift(`first token ${(first - started).toFixed(0)} ms`);
+    parts.push(`${((usage.completion_tokens - 1) / seconds).toFixed(0)} tokens/s`);
+  }
+  if (usage.parscale) parts.push(`${usage.parscale.mean.toFixed(2)} streams on average`);
+  facts.append(parts.join(" · "));
+  if (most > 1) {
+    facts.append(" · streams: ");
+    for (let p = 1; p <= most; ++p) facts.append(element("span", ` ${p} `, `p${p}`));
+  }
+  if (usage.best_of) showBestOf(usage.best_of, facts);
+}
+
+// The candidates by self-certainty, the best one marked.
+function showBestOf({ asked, complete, chosen, self_certainty: certainties }, facts) {
+  facts.append(` · ${asked} candidates, ${complete} complete; by self-certainty: `);
+  certainties.forEach((certainty, i) => facts.append(element("span",
+    `${i}: ${certainty === null ? "not in time" : certainty.toFixed(3)}`,
+    i === chosen ? "candidate best" : "candidate"), " "));
 }
 
 // --- Start ------------------------------------------------------------------
@@ -274,6 +329,8 @@ function showFacts(started, first, usage) {
 $("key").value = sessionStorage.getItem("key") ?? "";
 $("key").addEventListener("change", () => sessionStorage.setItem("key", $("key").value));
 $("form").addEventListener("submit", send);
+$("form").addEventListener("input", showFields);
+showFields();
 $("stop").addEventListener("click", () => running?.abort());
 $("prompt").addEventListener("keydown", (event) => {
   if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) $("form").requestSubmit();
