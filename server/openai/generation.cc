@@ -31,7 +31,9 @@ absl::StatusOr<std::shared_ptr<Generation>> Generation::Start(
     choice.echo = std::move(job.echo);
     choice.counts_prompt = job.counts_prompt;
     generation->tells_streams_ |= job.request.streams.mode != StreamMode::kOff;
-    if (choice.echo) choice.prompt = job.request.prompt;
+    if (choice.echo && job.request.prompt_logprobs >= 0) {
+      choice.prompt = job.request.prompt;
+    }
     choice.outbox = std::make_shared<TokenOutbox>(max_waiting_tokens, wake);
     absl::StatusOr<RequestId> id =
         engine.Submit(std::move(job.request), choice.outbox);
@@ -70,18 +72,14 @@ void Generation::EchoPrompt(uint32_t index, std::vector<SampledToken> scores) {
   Choice& choice = choices_[index];
   EchoedPrompt echo;
   echo.text = std::move(*choice.echo);
-  // The first token has no logprob: nothing stands before it.
-  BRAID_CHECK(scores.size() <= choice.prompt.size());
-  if (!scores.empty()) {
-    echo.unscored = choice.prompt.size() - scores.size();
-    for (size_t i = 0; i < echo.unscored; ++i) {
-      echo.tokens.push_back({choice.prompt[i], 0, {}});
-    }
-    echo.tokens.insert(echo.tokens.end(),
-                       std::make_move_iterator(scores.begin()),
-                       std::make_move_iterator(scores.end()));
-    echo.unscored = std::max<size_t>(echo.unscored, 1);
+  // The first token has no logprob: nothing stands before it. It may be all
+  // there is.
+  BRAID_CHECK(scores.empty() || scores.size() < choice.prompt.size());
+  echo.unscored = choice.prompt.size() - scores.size();
+  for (size_t i = 0; i < echo.unscored; ++i) {
+    echo.tokens.push_back({choice.prompt[i], 0, {}});
   }
+  std::ranges::move(scores, std::back_inserter(echo.tokens));
   std::get<CompletionResponseWriter>(writer_).Echo(index, std::move(echo));
 }
 

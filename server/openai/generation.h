@@ -51,7 +51,7 @@ class Generation final {
   struct Choice {
     RequestId id;
     std::shared_ptr<TokenOutbox> outbox;  // shared with the engine
-    std::vector<TokenId> prompt;          // with echo
+    std::vector<TokenId> prompt;          // with echo and logprobs
     std::optional<std::string> echo;
     bool counts_prompt = true;
     bool scored = false;

@@ -101,6 +101,20 @@ TEST_F(ApiAnswerTest, EchoScoresThePrompt) {
   EXPECT_EQ(IntegerAt(answer, {"usage", "completion_tokens"}), 0);
 }
 
+// It is all prompt that has no logprob, and is told all the same.
+TEST_F(ApiAnswerTest, EchoTellsOfAPromptOfOneToken) {
+  const JsonValue answer =
+      Post(kText, R"({"prompt":[2],"max_tokens":1,"echo":true,"logprobs":1,
+                     "temperature":0,"ignore_eos":true})");
+  const JsonValue* logprobs = At(answer, {"choices", 0, "logprobs"});
+  ASSERT_NE(logprobs, nullptr);
+  EXPECT_EQ(logprobs->Find("tokens")->array()->size(), 2u);
+  EXPECT_EQ(TextAt(*logprobs, {"tokens", 0}), "b");
+  EXPECT_TRUE(At(*logprobs, {"token_logprobs", 0})->is_null());
+  EXPECT_FALSE(At(*logprobs, {"token_logprobs", 1})->is_null());
+  EXPECT_EQ(ToJson(*logprobs->Find("text_offset")), "[0,1]");
+}
+
 TEST_F(ApiAnswerTest, TimingsAddUp) {
   const JsonValue answer =
       Post(kText, R"({"prompt":"abc","max_tokens":5,"ignore_eos":true,
