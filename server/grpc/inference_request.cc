@@ -176,6 +176,12 @@ absl::StatusOr<GenerateRequest> ParseGenerate(const v1::GenerateRequest& wire,
   request.max_tokens = wire.has_max_tokens()
                            ? max_tokens
                            : model.DefaultMaxTokens(request.prompt.size());
+  if (request.sampling.min_tokens > int64_t{request.max_tokens}) {
+    return InvalidField(
+        "sampling.min_tokens",
+        absl::StrCat("must not be above max_tokens, ", request.max_tokens,
+                     ", but is ", request.sampling.min_tokens));
+  }
   return request;
 }
 

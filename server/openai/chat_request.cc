@@ -172,6 +172,7 @@ absl::StatusOr<ChatRequest> ParseChatDocument(const JsonValue& document,
   request.add_generation_prompt = fields.Bool("add_generation_prompt", true);
   RefuseUnsupported(fields);
   request.options = ParseGenerationOptions(fields, vocabulary);
+  CheckMinTokens(request.options, fields);
   if (request.options.max_tokens == 0u) {
     fields.Fail("max_tokens", "must be at least 1");
   }

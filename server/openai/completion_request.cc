@@ -91,6 +91,7 @@ absl::StatusOr<CompletionRequest> ParseCompletionRequest(absl::string_view body,
   if (!request.options.max_tokens) {
     request.options.max_tokens = kDefaultMaxTokens;
   }
+  CheckMinTokens(request.options, fields);
   if (const auto top = fields.OptionalInteger("logprobs", 0, kMaxTopLogprobs)) {
     request.options.sampling.top_logprobs = static_cast<int32_t>(*top);
   }

@@ -203,4 +203,12 @@ GenerationOptions ParseGenerationOptions(FieldReader& fields,
   return options;
 }
 
+void CheckMinTokens(const GenerationOptions& options, FieldReader& fields) {
+  const int32_t least = options.sampling.min_tokens;
+  if (!options.max_tokens || least <= int64_t{*options.max_tokens}) return;
+  fields.Fail("min_tokens",
+              absl::StrCat("must not be above max_tokens, ",
+                           *options.max_tokens, ", but is ", least));
+}
+
 }  // namespace braid::server

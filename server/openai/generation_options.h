@@ -44,4 +44,7 @@ struct GenerationOptions {
 GenerationOptions ParseGenerationOptions(FieldReader& fields,
                                          int32_t vocabulary);
 
+// min_tokens beside max_tokens, where that is known.
+void CheckMinTokens(const GenerationOptions& options, FieldReader& fields);
+
 }  // namespace braid::server

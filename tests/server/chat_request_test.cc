@@ -81,6 +81,8 @@ TEST(ChatRequestTest, TroubleNamesTheField) {
   EXPECT_EQ(ErrorOf(head + R"("stop":[1]})").param, "stop");
   EXPECT_EQ(ErrorOf(head + R"("top_logprobs":1})").param, "top_logprobs");
   EXPECT_EQ(ErrorOf(head + R"("max_tokens":0})").param, "max_tokens");
+  EXPECT_EQ(ErrorOf(head + R"("max_tokens":5,"min_tokens":6})").message,
+            "min_tokens: must not be above max_tokens, 5, but is 6");
   EXPECT_EQ(
       ErrorOf(head + R"("response_format":{"type":"json_object"}})").message,
       "response_format: 'json_object' is not supported yet");

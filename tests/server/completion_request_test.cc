@@ -36,6 +36,17 @@ TEST(CompletionRequestTest, NoTokensOnlyWithEcho) {
   EXPECT_EQ(ToApiError(refused.status()).param, "max_tokens");
 }
 
+TEST(CompletionRequestTest, MinTokensAreNoMoreThanMaxTokens) {
+  const auto message = [](const char* body) {
+    const auto request = ParseCompletionRequest(body, kVocabulary);
+    return request.ok() ? "" : ToApiError(request.status()).message;
+  };
+  EXPECT_EQ(message(R"({"prompt":"a","min_tokens":16})"), "");
+  EXPECT_EQ(message(R"({"prompt":"a","min_tokens":5,"max_tokens":5})"), "");
+  EXPECT_EQ(message(R"({"prompt":"a","min_tokens":17})"),
+            "min_tokens: must not be above max_tokens, 16, but is 17");
+}
+
 TEST(CompletionRequestTest, RefusesWhatIsNoPrompt) {
   for (const char* body :
        {R"({})", R"({"prompt":3})", R"({"prompt":[]})", R"({"prompt":[100]})",
