@@ -1,6 +1,8 @@
 #include "engine/engine_loop.h"
 
 #include <algorithm>
+#include <cmath>
+#include <string>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -17,6 +19,12 @@ namespace {
 constexpr Duration kLongestWait = std::chrono::seconds(1);
 // A target that no request misses.
 constexpr Duration kUnbounded = std::chrono::hours(1);
+
+// Rounded up: who tries again then is not too early.
+std::string InWords(double seconds) {
+  return seconds < 1 ? absl::StrFormat("%.0f ms", std::ceil(seconds * 1e3))
+                     : absl::StrFormat("%.1f s", std::ceil(seconds * 10) / 10);
+}
 
 SchedulerConfig SchedulerConfigOf(const EngineConfig& config) {
   SchedulerConfig scheduler{.split = config.split,
@@ -345,25 +353,23 @@ void EngineLoop::Refuse(const Refusal& refusal, TimePoint now) {
   Outcome outcome{.reason = FinishReason::kRefused,
                   .retry_after = refusal.retry_after};
   const std::string again =
-      absl::StrFormat("; try again in %.1f s", refusal.retry_after);
+      absl::StrCat("; try again in ", InWords(refusal.retry_after));
   switch (refusal.reason) {
     case RefusalReason::kQueueFull:
       outcome.status = absl::ResourceExhaustedError(absl::StrCat(
           "the queue of class '", its_class.name, "' is full", again));
       break;
     case RefusalReason::kOverload:
-      outcome.status = absl::ResourceExhaustedError(absl::StrFormat(
-          "the first token would come after %.1f s, and class '%s' is for at "
-          "most %.1f s%s",
-          refusal.predicted_ttft, its_class.name, ToSeconds(its_class.ttft),
-          again));
+      outcome.status = absl::ResourceExhaustedError(absl::StrCat(
+          "the first token would come after ", InWords(refusal.predicted_ttft),
+          ", and class '", its_class.name, "' is for at most ",
+          InWords(ToSeconds(its_class.ttft)), again));
       break;
     case RefusalReason::kTooLate:
       outcome.reason = FinishReason::kDeadline;
-      outcome.status = absl::DeadlineExceededError(absl::StrFormat(
-          "the deadline cannot be met: the first token would come after %.1f "
-          "s%s",
-          refusal.predicted_ttft, again));
+      outcome.status = absl::DeadlineExceededError(absl::StrCat(
+          "the deadline cannot be met: the first token would come after ",
+          InWords(refusal.predicted_ttft), again));
       break;
     case RefusalReason::kShed:
       outcome.status = absl::ResourceExhaustedError(

@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cstdlib>
 #include <memory>
+#include <regex>
 #include <string>
 #include <vector>
 
@@ -83,6 +84,10 @@ TEST_P(RefusalTest, OfAFullQueueIsA429WithItsTime) {
   EXPECT_GE(SecondsOf(refused), 1);
   EXPECT_EQ(TextAt(refused.json(), {"error", "code"}), "overloaded");
   EXPECT_TRUE(absl::StrContains(refused.body, "gold"));
+  EXPECT_TRUE(std::regex_search(
+      refused.body,
+      std::regex("; try again in ([1-9][0-9]* ms|[1-9][0-9]*[.][0-9] s)\"")))
+      << refused.body;
   ASSERT_TRUE(server.WaitFor([](const EngineStats& s) {
     return Finished(s, FinishReason::kRefused) == 1;
   }));
