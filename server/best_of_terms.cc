@@ -16,7 +16,7 @@ absl::StatusOr<ParscaleTerms> BesideBestOf(uint32_t best_of,
   if (asked.given && asked.mode != StreamMode::kOff) {
     return InvalidField(
         "best_of",
-        "and parscale use the same idle rows: leave one of them out, or give "
+        "uses the same idle rows as parscale: leave one of them out, or give "
         "parscale.mode 'off'");
   }
   ParscaleTerms terms = asked;

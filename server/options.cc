@@ -12,6 +12,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
 #include "base/status_macros.h"
@@ -400,9 +401,16 @@ absl::StatusOr<std::variant<ServeOptions, PrintAndExit>> ParseServeOptions(
   } catch (const CLI::CallForHelp&) {
     return PrintAndExit{app.help()};
   } catch (const CLI::ParseError& error) {
+    std::string what = absl::StrReplaceAll(
+        error.what(),
+        {{"\n", " "},
+         {"INI was not able to parse", "--config: there is no flag named"}});
+    // Its own words have them backwards.
+    if (dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr) {
+      what = absl::StrCat("unknown: ", absl::StrJoin(app.remaining(), " "));
+    }
     return absl::InvalidArgumentError(
-        absl::StrCat(absl::StrReplaceAll(error.what(), {{"\n", " "}}),
-                     "; `braid serve --help` lists the flags"));
+        absl::StrCat(what, "; `braid serve --help` lists the flags"));
   }
   BRAID_ASSIGN_OR_RETURN(ServeOptions options, Resolve(raw));
   if (raw.print_config) return PrintAndExit{ToConfigText(options)};

@@ -27,6 +27,12 @@ absl::StatusOr<ParscaleOffer> ParscaleOffer::Create(
   std::ranges::sort(offer.choices_);
   const auto again = std::ranges::unique(offer.choices_);
   offer.choices_.erase(again.begin(), again.end());
+  if (mode == StreamMode::kOff && sets.empty() && most > 1) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--parscale-max ", most,
+                     ": there are no PARSCALE weights; give --parscale FILE, "
+                     "an adapter made for this model, or leave it out"));
+  }
   if (mode != StreamMode::kOff && !offer.any()) {
     return absl::InvalidArgumentError(absl::StrCat(
         "--parscale-mode ", ToString(mode), ": ",

@@ -1,6 +1,7 @@
 #include "server/options.h"
 
 #include <cstdlib>
+#include <fstream>
 
 #include <gtest/gtest.h>
 
@@ -39,6 +40,16 @@ TEST(OptionsTest, ListsAreOfOneSource) {
   EXPECT_EQ(names({}), "c d ");
   EXPECT_EQ(names({"--class", "a:ttft=1s"}), "a ");
   unsetenv("BRAID_CLASS");
+}
+
+TEST(OptionsTest, WhatIsNoFlagIsNamed) {
+  EXPECT_EQ(ParseServeOptions({"--prot", "80"}).status().message(),
+            "unknown: --prot 80; `braid serve --help` lists the flags");
+  const std::string path = testing::TempDir() + "options_test.ini";
+  std::ofstream(path) << "prot=80\n";
+  EXPECT_EQ(ParseServeOptions({"--config", path}).status().message(),
+            "--config: there is no flag named prot; `braid serve --help` lists "
+            "the flags");
 }
 
 TEST(OptionsTest, KeysAreNotRepeated) {

@@ -119,7 +119,10 @@ TEST(ParscaleTermsTest, AModeWithoutWeightsIsTheOperatorsMistake) {
             "--parscale-mode auto: there are no PARSCALE weights; give "
             "--parscale FILE, an adapter made for this model");
   EXPECT_FALSE(ParscaleOffer::Create(kNested, kFixed, 1).ok());
-  EXPECT_TRUE(ParscaleOffer::Create({}, kOff, 4).ok());
+  EXPECT_TRUE(ParscaleOffer::Create({}, kOff, 1).ok());
+  EXPECT_EQ(ParscaleOffer::Create({}, kOff, 4).status().message(),
+            "--parscale-max 4: there are no PARSCALE weights; give --parscale "
+            "FILE, an adapter made for this model, or leave it out");
 }
 
 // The field itself, in both kinds of completion.
