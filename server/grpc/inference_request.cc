@@ -77,6 +77,11 @@ absl::StatusOr<std::vector<TokenId>> ParsePrompt(
       }
       JsonValue::Array messages;
       for (const v1::ChatMessage& message : wire.chat().messages()) {
+        if (message.role().empty()) {
+          return InvalidField(
+              absl::StrCat("chat.messages[", messages.size(), "].role"),
+              "is missing");
+        }
         messages.emplace_back(JsonValue::Object{
             {"role", message.role()}, {"content", message.content()}});
       }

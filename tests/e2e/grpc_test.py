@@ -134,7 +134,11 @@ class Endings(GrpcTest):
                 ({"tokens": pb.TokenIds(ids=[-1])}, "tokens.ids"),
                 ({"tokens": pb.TokenIds(ids=[1] * 9000)}, "9000"),
                 ({"text": STORY, "max_tokens": 9000}, "9000"),
-                ({"chat": pb.ChatMessages()}, "chat.messages")):
+                ({"chat": pb.ChatMessages()}, "chat.messages"),
+                ({"chat": pb.ChatMessages(messages=[pb.ChatMessage(content="Hi")])},
+                 "chat.messages[0].role"),
+                ({"text": STORY, "max_tokens": 3, "sampling": pb.Sampling(min_tokens=4)},
+                 "sampling.min_tokens")):
             code, message = self.refused(**fields)
             self.assertEqual(code, grpc.StatusCode.INVALID_ARGUMENT, message)
             self.assertIn(named, message)
