@@ -85,16 +85,7 @@ absl::StatusOr<JsonValue> ParseMessage(const JsonValue& message,
   return JsonValue(std::move(out));
 }
 
-void RefuseUnsupported(FieldReader& fields) {
-  if (const JsonValue* format = fields.Get("response_format")) {
-    const JsonValue* type = format->Find("type");
-    if (type == nullptr || type->string() == nullptr) {
-      fields.Fail("response_format", "must be an object with a type");
-    } else if (*type->string() != "text") {
-      fields.Fail("response_format",
-                  absl::StrCat("'", *type->string(), "' is not supported yet"));
-    }
-  }
+void RefuseForcedCalls(FieldReader& fields) {
   if (const JsonValue* choice = fields.Get("tool_choice")) {
     if (choice->string() == nullptr ||
         (*choice->string() != "none" && *choice->string() != "auto")) {
@@ -102,11 +93,6 @@ void RefuseUnsupported(FieldReader& fields) {
                   "only 'none' and 'auto' are supported; calls cannot be "
                   "forced yet");
     }
-  }
-  for (const char* key :
-       {"functions", "audio", "prediction", "grammar", "guided_json",
-        "guided_regex", "guided_choice", "structured_outputs"}) {
-    if (fields.Get(key) != nullptr) fields.Fail(key, "is not supported");
   }
 }
 
@@ -170,7 +156,7 @@ absl::StatusOr<ChatRequest> ParseChatDocument(const JsonValue& document,
     }
   }
   request.add_generation_prompt = fields.Bool("add_generation_prompt", true);
-  RefuseUnsupported(fields);
+  RefuseForcedCalls(fields);
   request.options = ParseGenerationOptions(fields, vocabulary);
   CheckMinTokens(request.options, fields);
   if (request.options.max_tokens == 0u) {

@@ -98,9 +98,6 @@ absl::StatusOr<CompletionRequest> ParseCompletionRequest(absl::string_view body,
   if (*request.options.max_tokens == 0 && !request.echo) {
     fields.Fail("max_tokens", "must be at least 1, unless echo is true");
   }
-  if (!fields.String("suffix").empty()) {
-    fields.Fail("suffix", "is not supported");
-  }
   if (request.options.best_of > 1 && request.prompts.size() > 1) {
     fields.Fail("best_of", "is for one prompt at a time");
   }

@@ -91,6 +91,52 @@ void ParseSampling(FieldReader& fields, SamplingParams& sampling) {
   sampling.ignore_eos = fields.Bool("ignore_eos", false);
 }
 
+// False, or nothing in it. An empty object is a schema of anything.
+bool AsksForNothing(const JsonValue& value) {
+  if (const bool* flag = value.boolean()) return !*flag;
+  if (const std::string* text = value.string()) return text->empty();
+  return value.array() != nullptr && value.array()->empty();
+}
+
+// Of OpenAI and of other servers, in both kinds of completion. To ignore these
+// would be to answer something else than what was asked.
+void RefuseUnsupported(FieldReader& fields) {
+  if (const JsonValue* format = fields.Get("response_format")) {
+    const JsonValue* type = format->Find("type");
+    if (type == nullptr || type->string() == nullptr) {
+      fields.Fail("response_format", "must be an object with a type");
+    } else if (*type->string() != "text") {
+      fields.Fail("response_format",
+                  absl::StrCat("'", *type->string(), "' is not supported yet"));
+    }
+  }
+  for (const char* key : {"functions",
+                          "audio",
+                          "prediction",
+                          "suffix",
+                          "grammar",
+                          "json_schema",
+                          "regex",
+                          "ebnf",
+                          "structural_tag",
+                          "guided_json",
+                          "guided_regex",
+                          "guided_choice",
+                          "guided_grammar",
+                          "structured_outputs",
+                          "allowed_token_ids",
+                          "bad_words",
+                          "stop_token_ids",
+                          "stop_regex",
+                          "use_beam_search",
+                          "continue_final_message"}) {
+    const JsonValue* value = fields.Get(key);
+    if (value != nullptr && !AsksForNothing(*value)) {
+      fields.Fail(key, "is not supported");
+    }
+  }
+}
+
 // {"mode": "off"|"auto"|"fixed", "min": 1, "max": 4, "per_token": true}. Unlike
 // OpenAI's own fields, this one is ours alone: a key that is not known is a
 // mistake.
@@ -181,6 +227,7 @@ GenerationOptions ParseGenerationOptions(FieldReader& fields,
   options.n = static_cast<uint32_t>(fields.Integer("n", 1, 1, kMaxChoices));
   options.stream = fields.Bool("stream", false);
   options.best_of = ParseBestOf(fields, options.n, options.stream);
+  RefuseUnsupported(fields);
   options.return_timings = fields.Bool("return_timings", false);
   options.terms.service_class = fields.String("service_class");
   options.terms.priority = static_cast<int32_t>(

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "absl/strings/match.h"
 #include "server/request_error.h"
 
 namespace braid::server {
@@ -88,6 +89,27 @@ TEST(ChatRequestTest, TroubleNamesTheField) {
       "response_format: 'json_object' is not supported yet");
   EXPECT_EQ(ErrorOf(head + R"("tool_choice":"required"})").param,
             "tool_choice");
+}
+
+// What other servers know and this one does not; the same unasked is nothing.
+TEST(ChatRequestTest, WhatWouldChangeTheTextIsNotIgnored) {
+  const std::string head = R"({"messages":[{"role":"user","content":"a"}],)";
+  for (const char* field :
+       {R"("functions":[{"name":"f"}])", R"("grammar":"root ::= x")",
+        R"("guided_json":{})", R"("json_schema":{"type":"object"})",
+        R"("bad_words":["x"])", R"("stop_token_ids":[2])",
+        R"("continue_final_message":true)"}) {
+    EXPECT_TRUE(absl::StrContains(ErrorOf(head + field + "}").message,
+                                  "is not supported"))
+        << field;
+  }
+  for (const char* field :
+       {R"("functions":[])", R"("grammar":"")", R"("guided_json":null)",
+        R"("stop_token_ids":[])", R"("continue_final_message":false)",
+        R"("response_format":{"type":"text"})"}) {
+    EXPECT_TRUE(ParseChatRequest(head + field + "}", kVocabulary).ok())
+        << field;
+  }
 }
 
 TEST(ChatRequestTest, ErrorsHaveAllFourKeys) {

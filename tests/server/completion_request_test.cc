@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "absl/strings/str_cat.h"
 #include "server/request_error.h"
 
 namespace braid::server {
@@ -34,6 +35,18 @@ TEST(CompletionRequestTest, NoTokensOnlyWithEcho) {
   const auto refused =
       ParseCompletionRequest(R"({"prompt":"a","max_tokens":0})", kVocabulary);
   EXPECT_EQ(ToApiError(refused.status()).param, "max_tokens");
+}
+
+TEST(CompletionRequestTest, WhatWouldChangeTheTextIsNotIgnored) {
+  for (const char* field :
+       {R"("suffix":"x")", R"("grammar":"root ::= x")", R"("guided_json":{})",
+        R"("response_format":{"type":"json_object"})"}) {
+    const std::string body = absl::StrCat(R"({"prompt":"a",)", field, "}");
+    EXPECT_FALSE(ParseCompletionRequest(body, kVocabulary).ok()) << field;
+  }
+  EXPECT_TRUE(
+      ParseCompletionRequest(R"({"prompt":"a","suffix":""})", kVocabulary)
+          .ok());
 }
 
 TEST(CompletionRequestTest, MinTokensAreNoMoreThanMaxTokens) {
