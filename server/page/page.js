@@ -307,7 +307,7 @@ function showFacts({ started, first, usage, most }) {
     parts.unshift(`first token ${(first - started).toFixed(0)} ms`);
     parts.push(`${((usage.completion_tokens - 1) / seconds).toFixed(0)} tokens/s`);
   }
-  if (usage.parscale) parts.push(`${usage.parscale.mean.toFixed(2)} streams on average`);
+  if (usage.parscale && $("mode").value !== "off") parts.push(`${usage.parscale.mean.toFixed(2)} streams on average`);
   facts.append(parts.join(" · "));
   if (most > 1) {
     facts.append(" · streams: ");
