@@ -34,7 +34,7 @@ PrefixIndex::PrefixIndex(BlockPool& pool, uint32_t block_tokens,
       model_(kReuseClasses),
       history_(HistoryFor(eviction, pool.capacity()), pool.capacity(),
                block_tokens, kReuseClasses) {
-  BRAID_CHECK(pool.capacity() < kRoot);
+  BRAID_CHECK(pool.capacity() < (kRoot & kIdMask));
   BRAID_CHECK(block_tokens > 0 && tag_bits > 0 && tag_bits <= 32);
   BRAID_CHECK(eviction.sample > 0);
   BRAID_CHECK_MSG(pool_.index_ == nullptr, "a pool has one index");
@@ -156,7 +156,7 @@ void PrefixIndex::Insert(uint32_t block, uint64_t key, const Publication& at) {
   std::memcpy(&tokens_[size_t{block} * block_tokens_],
               TokensOf(at.tokens, at.blocks).data(),
               block_tokens_ * sizeof(TokenId));
-  by_key_.Insert(node.tag, block, node.parent);
+  by_key_.Insert(node.tag, block, WordBehind(node.parent));
   pool_.SetIndexed(BlockId(block));
   ++stats_.blocks_inserted;
 }
@@ -241,9 +241,10 @@ void PrefixIndex::CheckInvariants() const {
     BRAID_CHECK(node.tag == TagOf(key));
     BRAID_CHECK(node.sampled ==
                 (node.reuse_class != kSpareClass && history_.Samples(key)));
-    BRAID_CHECK(by_key_.Find(node.tag, node.parent, [&](uint32_t other) {
-      return other == at.block;
-    }) == at.block);
+    BRAID_CHECK(
+        by_key_.Find(node.tag, WordBehind(node.parent), [&](uint32_t other) {
+          return other == at.block;
+        }) == at.block);
     uint32_t previous = kNone;
     for (uint32_t child = node.first_child; child != kNone;
          child = nodes_[child].next_sibling) {

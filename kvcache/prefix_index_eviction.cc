@@ -38,8 +38,9 @@ void PrefixIndex::StartUse(const PrefixKeys& keys, const Publication& at) {
     return;
   }
   // Somebody else may just be computing the same continuation.
-  const uint32_t next = by_key_.Find(TagOf(keys[at.blocks]), at.last,
-                                     [](uint32_t) { return true; });
+  const uint32_t next =
+      by_key_.Find(TagOf(keys[at.blocks]), WordBehind(at.last),
+                   [](uint32_t) { return true; });
   if (next == kNone) Supersede(last.first_child, last.children);
 }
 

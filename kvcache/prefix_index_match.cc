@@ -1,7 +1,8 @@
-// The part of PrefixIndex that finds blocks. A match is bound by memory: of
-// each block it reads a bucket of the table and the tokens, both from anywhere.
-// All keys of a sequence are known when it starts, so it asks for memory well
-// before the walk along the chain gets there.
+// The part of PrefixIndex that finds blocks. A match is bound by memory: it
+// reads the tokens of each block, and of every second one a bucket of the
+// table, which tells of the block before it too; all from anywhere. All keys of
+// a sequence are known when it starts, so it asks for memory well before the
+// walk along the chain gets there.
 #include <algorithm>
 #include <array>
 #include <cstring>
@@ -56,35 +57,44 @@ class PrefixIndex::Walk {
   }
 
  private:
-  // Blocks are looked for in groups.
-  static constexpr uint32_t kGroup = 8;
-  // So many blocks before the walk needs them, buckets are asked for, the ones
+  // Blocks are looked for in pairs, by the key of the second one, and pairs in
+  // groups.
+  static constexpr uint32_t kGroup = 4;
+  // So many pairs before the walk needs them, buckets are asked for, the ones
   // that a search goes on in, and tokens: many at a time, since they come from
   // far, but no more than the processor can wait for.
-  static constexpr uint32_t kFirstAhead = 48, kSecondAhead = 32,
-                            kTokensAhead = 16, kRowAhead = 12;
+  static constexpr uint32_t kFirstAhead = 32, kSecondAhead = 24,
+                            kTokensAhead = 16;
+  // Buckets asked for before it is known whether they are needed: the first
+  // ones have not come by then, so these cost little.
+  static constexpr uint32_t kAskedAtOnce = 24;
+  static constexpr uint32_t kRowAhead = 12;  // blocks
   // After so many it is looked again whether blocks lie in a row.
-  static constexpr uint32_t kMostScattered = 512;
+  static constexpr uint32_t kMostScattered = 256;
 
   // The general case. False: nothing is known behind here. True: at the end, or
   // where the blocks to come seem to lie in a row.
   template <typename Visit>
   bool FollowKeys(Visit visit) {
-    first_ = second_ = located_ = at_;
-    const uint32_t group = Before(at_ + kGroup);
-    AskForFirst(group);
+    begin_ = at_;
+    pairs_ = (end_ - begin_ + 1) / 2;
+    first_ = second_ = located_ = 0;
+    const uint32_t group = Before(kGroup);
+    AskForFirst(Before(kAskedAtOnce));
+    index_.by_key_.Prefetch(Tag(at_));  // if only one more block is known
     AskForSecond(group);
     AskForTokens(group);
-    if (last_ == kRoot) AskForBlock(Candidate(at_).item);  // has the seed
+    if (last_ == kRoot) AskForNode(Parent(Candidate(0)));  // has the seed
     if (InRow()) {
-      AskForRow(Candidate(at_).item);
-      return Follow(group, visit);
+      AskForRow(Parent(Candidate(0)));
+      return Follow(0, group, visit);
     }
-    for (const uint32_t most = Before(at_ + kMostScattered); at_ < most;) {
-      AskForFirst(Before(at_ + kFirstAhead + kGroup));
-      AskForSecond(Before(at_ + kSecondAhead + kGroup));
-      AskForTokens(Before(at_ + kTokensAhead + kGroup));
-      if (!Follow(Before(at_ + kGroup), visit)) return false;
+    const uint32_t most = Before(kMostScattered);
+    for (uint32_t pair = 0; pair < most; pair += kGroup) {
+      AskForFirst(Before(pair + kFirstAhead + kGroup));
+      AskForSecond(Before(pair + kSecondAhead + kGroup));
+      AskForTokens(Before(pair + kTokensAhead + kGroup));
+      if (!Follow(pair, Before(pair + kGroup), visit)) return false;
     }
     return true;
   }
@@ -93,10 +103,12 @@ class PrefixIndex::Walk {
   // too most of them lie one behind the other: there they need not be searched.
   bool InRow() const {
     uint32_t behind = 0;
-    for (uint32_t i = at_ + 1; i < located_; ++i) {
-      behind += Candidate(i).item == Candidate(i - 1).item + 1;
+    for (uint32_t i = 0; i < located_; ++i) {
+      const SlotTable::Entry pair = Candidate(i);
+      behind += pair.item == Parent(pair) + 1;
+      behind += i > 0 && Parent(pair) == Candidate(i - 1).item + 1;
     }
-    return behind >= kGroup / 2;
+    return behind >= kGroup;
   }
 
   template <typename Visit>
@@ -119,67 +131,105 @@ class PrefixIndex::Walk {
     at_ = at;
   }
 
-  // To the candidates before `end`. False: one is not what is wanted, and what
-  // is wanted is not known.
+  // To the pairs from `pair` on, before `end`. False: one is not what is
+  // wanted, and what is wanted is not known.
   template <typename Visit>
-  bool Follow(uint32_t end, Visit visit) {
+  bool Follow(uint32_t pair, uint32_t end, Visit visit) {
     const TokenId* const known = index_.tokens_.data();
     const size_t n = index_.block_tokens_;
     uint32_t last = last_, at = at_;
-    for (; at < end; ++at) {
+    for (; pair < end; ++pair) {
       const TokenId* const wanted = tokens_ + at * n;
-      const SlotTable::Entry next = Candidate(at);
-      uint32_t block = next.item;
-      // Roots are left to Find, which knows of seeds. Where no candidate was
-      // found, its word is no block's number.
-      if (next.word != last || last == kRoot ||
-          !SameTokens(known + block * n, wanted, n)) [[unlikely]] {
-        block = index_.Find(Tag(at), keys_.seed(), last, {wanted, n});
-        if (block == kNone) break;
+      const SlotTable::Entry next = Candidate(pair);
+      const uint32_t parent = Parent(next);
+      // Where no candidate was found its word names no blocks.
+      if (at + 2 > end_ ||
+          next.word >> SlotTable::kItemBits != (last & kIdMask) ||
+          (last == kRoot && !HasSeed(parent)) ||
+          !SameTokens(known + parent * n, wanted, n) ||
+          !SameTokens(known + next.item * n, wanted + n, n)) [[unlikely]] {
+        at_ = at;
+        last_ = last;
+        if (!FindPair(visit)) return false;
+        last = last_;
+        at = at_;
+        continue;
       }
-      last = block;
-      visit(block);
+      last = next.item;
+      at += 2;
+      visit(parent);
+      visit(next.item);
     }
     last_ = last;
     at_ = at;
-    return at == end;
+    return true;
+  }
+
+  // The next pair, by the key of each. False: they are not both known.
+  template <typename Visit>
+  bool FindPair(Visit visit) {
+    const size_t n = index_.block_tokens_;
+    for (const uint32_t end = std::min(at_ + 2, end_); at_ < end; ++at_) {
+      const uint32_t block =
+          index_.Find(Tag(at_), keys_.seed(), last_, {tokens_ + at_ * n, n});
+      if (block == kNone) return false;
+      last_ = block;
+      visit(block);
+    }
+    return true;
+  }
+  bool HasSeed(uint32_t root) const {
+    return index_.nodes_[root].seed() == keys_.seed();
   }
 
   void AskForFirst(uint32_t end) {
     for (; first_ < end; ++first_) {
       buckets_[first_ % kBuckets] =
-          static_cast<uint32_t>(index_.by_key_.FirstBucket(Tag(first_)));
+          static_cast<uint32_t>(index_.by_key_.FirstBucket(TagOfPair(first_)));
     }
   }
   void AskForSecond(uint32_t end) {
     for (; second_ < end; ++second_) {
       uint32_t& bucket = buckets_[second_ % kBuckets];
       bucket = static_cast<uint32_t>(
-          index_.by_key_.SecondBucket(bucket, Tag(second_)));
+          index_.by_key_.SecondBucket(bucket, TagOfPair(second_)));
     }
   }
   void AskForTokens(uint32_t end) {
     for (; located_ < end; ++located_) {
       const SlotTable::Entry found = index_.by_key_.Candidate(
-          buckets_[located_ % kBuckets], Tag(located_));
+          buckets_[located_ % kBuckets], TagOfPair(located_));
       candidates_[located_ % kCandidates] = found;
-      if (found.item != kNone) index_.PrefetchTokens(found.item);
+      if (found.item == kNone) continue;
+      index_.PrefetchTokens(std::min(Parent(found), last_block_));
+      index_.PrefetchTokens(found.item);
     }
   }
   void AskForRow(uint32_t begin) {
-    for (uint32_t i = 0; i < kRowAhead + kGroup; ++i) AskForBlock(begin + i);
+    for (uint32_t i = 0; i < kRowAhead + 2 * kGroup; ++i) {
+      AskForBlock(begin + i);
+    }
   }
   void AskForBlock(uint32_t block) {
-    block = std::min(block, last_block_);
-    __builtin_prefetch(&index_.nodes_[block]);
-    index_.PrefetchTokens(block);
+    AskForNode(block);
+    index_.PrefetchTokens(std::min(block, last_block_));
+  }
+  void AskForNode(uint32_t block) {
+    __builtin_prefetch(&index_.nodes_[std::min(block, last_block_)]);
   }
 
   uint32_t Tag(uint32_t i) const { return index_.TagOf(keys_[i]); }
-  uint32_t Before(uint32_t i) const { return std::min(i, end_); }
-  // A block that has the tag, and its parent.
-  SlotTable::Entry Candidate(uint32_t i) const {
-    return candidates_[i % kCandidates];
+  // Of its second block; the last one may be alone.
+  uint32_t TagOfPair(uint32_t pair) const {
+    return Tag(std::min(begin_ + 2 * pair + 1, end_ - 1));
+  }
+  uint32_t Before(uint32_t pair) const { return std::min(pair, pairs_); }
+  // A block that has the tag of the pair, and what it stands behind.
+  SlotTable::Entry Candidate(uint32_t pair) const {
+    return candidates_[pair % kCandidates];
+  }
+  static uint32_t Parent(SlotTable::Entry entry) {
+    return static_cast<uint32_t>(entry.word) & kIdMask;
   }
 
   const PrefixIndex& index_;
@@ -189,11 +239,13 @@ class PrefixIndex::Walk {
   const uint32_t last_block_;
   uint32_t at_ = 0;        // of the tokens' blocks, the next one to be found
   uint32_t last_ = kRoot;  // the one found before it
+  // Pairs are counted from here.
+  uint32_t begin_ = 0, pairs_ = 0;
   // Before these everything was asked for.
   uint32_t first_ = 0, second_ = 0, located_ = 0;
-  // What came of it: of block i at i % their size.
+  // What came of it: of pair i at i % their size.
   static constexpr uint32_t kBuckets = 64, kCandidates = 32;
-  static_assert(kBuckets >= kFirstAhead + kGroup);
+  static_assert(kBuckets >= std::max(kFirstAhead + kGroup, kAskedAtOnce));
   static_assert(kCandidates >= kTokensAhead + kGroup);
   std::array<uint32_t, kBuckets> buckets_;
   std::array<SlotTable::Entry, kCandidates> candidates_;
@@ -226,7 +278,7 @@ uint32_t PrefixIndex::CountMatch(const PrefixKeys& keys,
 
 uint32_t PrefixIndex::Find(uint32_t tag, uint64_t seed, uint32_t parent,
                            std::span<const TokenId> tokens) const {
-  return by_key_.Find(tag, parent, [&](uint32_t block) {
+  return by_key_.Find(tag, WordBehind(parent), [&](uint32_t block) {
     return (parent != kRoot || nodes_[block].seed() == seed) &&
            SameTokens(TokensOf(block).data(), tokens.data(), tokens.size());
   });

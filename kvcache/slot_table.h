@@ -1,7 +1,7 @@
-// A hash table of 32-bit item numbers by 32-bit tags: halves of hashes. The
+// A hash table of 26-bit item numbers by 32-bit tags: halves of hashes. The
 // items live elsewhere, in an array. Beside an item the table keeps a word of
-// its owner's, so that of several items with one tag the wanted one is mostly
-// told without looking at the items.
+// its owner's, of 52 bits, so that of several items with one tag the wanted one
+// is mostly told without looking at the items.
 //
 // Buckets of a cache line each, so that an operation touches one line, seldom
 // two, and takes one mispredicted branch, seldom more. An item whose bucket is
@@ -27,21 +27,23 @@ namespace braid {
 class SlotTable final {
  public:
   static constexpr uint32_t kNone = ~uint32_t{0};
+  static constexpr int kItemBits = 26, kWordBits = 2 * kItemBits;
+  static constexpr uint64_t kNoWord = (uint64_t{1} << kWordBits) - 1;
 
   struct Entry {
     uint32_t item = kNone;
-    uint32_t word = kNone;
+    uint64_t word = kNoWord;
   };
 
   explicit SlotTable(uint32_t max_items)
-      : buckets_(uint64_t{max_items} / kWantedInBucket + 1) {
+      : buckets_(uint64_t{max_items} * 2 / kWantedInTwo + 1) {
     BRAID_CHECK(max_items < kMostItems);
   }
 
   // A search in pieces, for who knows well before what will be searched: each
-  // piece asks for the memory that the next one reads. None has a branch that
-  // depends on where the item is; that, one in sixty times, would be
-  // mispredicted.
+  // piece asks for the memory that the next one reads. They branch where an
+  // item is in neither of the first two buckets of its search, one time in
+  // three hundred: a mispredicted branch waits for the memory.
 
   // The bucket that the item should be in.
   uint64_t FirstBucket(uint32_t tag) const {
@@ -58,42 +60,43 @@ class SlotTable final {
     __builtin_prefetch(&buckets_[at]);
     return at;
   }
-  // An item in this bucket that has the tag, or one time in 65,536 another one.
-  // None: Find knows.
+  // An item from this bucket on that has the tag, or one time in 65,536 another
+  // one.
   Entry Candidate(uint64_t second, uint32_t tag) const {
-    const Bucket& bucket = buckets_[second];
-    const uint32_t equal = bucket.Equal(tag);
-    if (equal == 0) return {};
-    const int slot = std::countr_zero(equal);
-    return {bucket.items[slot], bucket.words[slot]};
+    for (uint64_t at = second;; at = Next(at)) {
+      const Bucket& bucket = buckets_[at];
+      const uint32_t equal = bucket.Equal(tag);
+      if (equal != 0) [[likely]] {
+        return bucket.Get(std::countr_zero(equal));
+      }
+      if (bucket.passed == 0) return {};
+    }
   }
 
   void Prefetch(uint32_t tag) const { FirstBucket(tag); }
 
   // The item with this tag and word for which `matches`, or kNone.
   template <typename Matches>
-  uint32_t Find(uint32_t tag, uint32_t word, Matches matches) const {
+  uint32_t Find(uint32_t tag, uint64_t word, Matches matches) const {
     for (uint64_t at = Home(tag);; at = Next(at)) {
       const Bucket& bucket = buckets_[at];
       for (uint32_t equal = bucket.Equal(tag); equal != 0; equal &= equal - 1) {
-        const int slot = std::countr_zero(equal);
-        const uint32_t item = bucket.items[slot];
-        if (bucket.words[slot] == word && matches(item)) return item;
+        const Entry entry = bucket.Get(std::countr_zero(equal));
+        if (entry.word == word && matches(entry.item)) return entry.item;
       }
       if (bucket.passed == 0) return kNone;
     }
   }
 
   // REQUIRES: the item is not in the table, and fewer than max_items are.
-  void Insert(uint32_t tag, uint32_t item, uint32_t word) {
+  void Insert(uint32_t tag, uint32_t item, uint64_t word) {
     uint64_t at = Home(tag);
     for (; buckets_[at].taken == kFull; at = Next(at)) ++buckets_[at].passed;
     Bucket& bucket = buckets_[at];
     const int slot = std::countr_one(uint32_t{bucket.taken});
     bucket.taken |= 1u << slot;
     bucket.tags[slot] = static_cast<uint16_t>(tag);
-    bucket.items[slot] = item;
-    bucket.words[slot] = word;
+    bucket.Set(slot, {item, word});
   }
 
   // REQUIRES: the item was inserted with this tag.
@@ -102,7 +105,7 @@ class SlotTable final {
       Bucket& bucket = buckets_[at];
       for (uint32_t equal = bucket.Equal(tag); equal != 0; equal &= equal - 1) {
         const int slot = std::countr_zero(equal);
-        if (bucket.items[slot] != item) continue;
+        if (bucket.Get(slot).item != item) continue;
         bucket.taken &= ~(1u << slot);
         return;
       }
@@ -115,20 +118,34 @@ class SlotTable final {
   size_t bytes() const { return buckets_.size() * sizeof(Bucket); }
 
  private:
-  static constexpr int kSlots = 6;
+  static constexpr int kSlots = 5;
   static constexpr uint32_t kFull = (1u << kSlots) - 1;
-  // One item in sixty finds its bucket full then, one in five hundred the next
-  // one too.
-  static constexpr uint32_t kWantedInBucket = 3;
-  static constexpr uint32_t kMostItems = 1u << (32 - kSlots);
+  // Items in two buckets: one item in forty finds its bucket full then, one in
+  // three hundred the next one too. With six, which takes a sixth less memory,
+  // twice and three times as many do, and storing and evicting blocks is an
+  // eighth slower for the mispredicted branches.
+  static constexpr uint32_t kWantedInTwo = 5;
+  static constexpr uint32_t kMostItems = 1u << kItemBits;
 
   struct alignas(64) Bucket {
     // Lower halves: the upper ones said which bucket it is.
     std::array<uint16_t, kSlots> tags = {};
+    // Upper bits of words, above the lower ones and the item in `low`.
+    std::array<uint16_t, kSlots> high = {};
     uint32_t taken : kSlots = 0;        // a bit per slot
     uint32_t passed : 32 - kSlots = 0;  // items that are further on
-    std::array<uint32_t, kSlots> items = {};
-    std::array<uint32_t, kSlots> words = {};
+    std::array<uint64_t, kSlots> low = {};
+
+    Entry Get(int slot) const {
+      const uint64_t item = low[slot] & (kMostItems - 1);
+      return {
+          static_cast<uint32_t>(item),
+          low[slot] >> kItemBits | uint64_t{high[slot]} << (64 - kItemBits)};
+    }
+    void Set(int slot, Entry entry) {
+      low[slot] = entry.word << kItemBits | entry.item;
+      high[slot] = static_cast<uint16_t>(entry.word >> (64 - kItemBits));
+    }
 
     // Bits of the slots that may have this tag; without a branch.
     uint32_t Equal(uint32_t tag) const {

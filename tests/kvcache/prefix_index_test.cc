@@ -93,6 +93,9 @@ void CheckMatchesOfChains(uint32_t run, uint32_t block_tokens, int tag_bits) {
                     ElementsAreArray(tables[i].blocks().first(other)));
         changed ^= 64;
       }
+      const auto shorter = std::span(tokens).first(other * block_tokens);
+      EXPECT_THAT(index.Match(kSeed, shorter).blocks,
+                  ElementsAreArray(tables[i].blocks().first(other)));
     }
     EXPECT_THAT(index.Match(kSeed, tokens).blocks,
                 ElementsAreArray(tables[i].blocks()));

@@ -79,7 +79,9 @@ TEST(SlotTableTest, AgreesWithAMap) {
     const auto some_tag = [&] {
       return static_cast<uint32_t>((rng.Below(tags) << 32) / tags);
     };
-    const auto word = [](uint32_t item) { return item % 3; };
+    const auto word = [](uint32_t item) {
+      return item % 3 * (SlotTable::kNoWord / 4);  // of all its bits
+    };
     for (int step = 0; step < 100'000; ++step) {
       const auto item = static_cast<uint32_t>(rng.Below(kItems));
       if (const auto it = twin.find(item); it != twin.end()) {
