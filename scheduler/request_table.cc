@@ -27,10 +27,6 @@ Request* RequestTable::Find(RequestId id) const {
   return it == by_id_.end() ? nullptr : it->second;
 }
 
-Request& RequestTable::at(uint32_t slot) const {
-  return *(*pages_[slot / kPage])[slot % kPage];
-}
-
 Request* RequestTable::Peek(uint32_t slot) const {
   std::optional<Request>& entry = (*pages_[slot / kPage])[slot % kPage];
   return entry ? &*entry : nullptr;

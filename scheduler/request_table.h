@@ -23,7 +23,9 @@ class RequestTable final {
   Request& Add(RequestInput input);
   // Null: unknown, or forgotten.
   Request* Find(RequestId id) const;
-  Request& at(uint32_t slot) const;
+  Request& at(uint32_t slot) const {
+    return *(*pages_[slot / kPage])[slot % kPage];
+  }
   // Its id finds it no more, and belongs to nobody. The slot stays its own.
   void Forget(RequestId id);
   // Destroys it. REQUIRES: it has been forgotten.

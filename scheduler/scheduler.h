@@ -420,6 +420,8 @@ class Scheduler final {
   void NoteAnswer(const Request& request);
   void CommitRows(DeviceState& device, Request& request,
                   const PlannedRows& rows, std::optional<TokenId> drawn);
+  void CommitChunk(DeviceState& device, Request& request,
+                   const PlannedRows& rows, std::optional<TokenId> drawn);
   TimePoint DueOf(const Request& request, TimePoint last) const;
   void StartPrefill(Request& request, DeviceState& device);
   void StopPrefill(Request& request);

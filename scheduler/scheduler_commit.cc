@@ -143,6 +143,54 @@ void Scheduler::Admit(const std::vector<Admission>& admissions) {
   }
 }
 
+// When its next token is due.
+inline TimePoint Scheduler::DueOf(const Request& request,
+                                  TimePoint last) const {
+  const Duration tpot = ClassOf(request).pace();
+  const auto drawn = request.size() - request.prompt_size;
+  if (drawn == 0) return last + kMostTpots * tpot;
+  return std::min(request.first_token + drawn * tpot, last + kMostTpots * tpot);
+}
+
+// Inline: once for each request of a step.
+inline void Scheduler::CommitRows(DeviceState& own, Request& request,
+                                  const PlannedRows& rows,
+                                  std::optional<TokenId> drawn) {
+  BRAID_CHECK(drawn.has_value() == rows.draws);
+  request.computed = rows.first + rows.count;
+  if (rows.kind == RowKind::kDecode) {
+    DecodeRow& row = own.decoding[request.place_in_batch];
+    row.computed = request.computed;
+    request.tokens.push_back(*drawn);
+    row.due = DueOf(request, now_);
+    ++own.bound_tokens;
+    if (request.computed % config_.block_tokens == 0) Publish(request);
+  } else {
+    CommitChunk(own, request, rows, drawn);
+  }
+  BRAID_CHECK(request.size() <= request.prompt_size + request.max_output);
+  if (request.displaced) Requeue(request);
+}
+
+void Scheduler::CommitChunk(DeviceState& own, Request& request,
+                            const PlannedRows& rows,
+                            std::optional<TokenId> drawn) {
+  own.prefill_left -= PromptWork{
+      .tokens = rows.count,
+      .attended = PromptWork::Of(rows.first, request.computed).attended};
+  Publish(request);
+  const bool last = request.computed == request.size();
+  if (drawn) {
+    request.tokens.push_back(*drawn);
+    StateOf(request.decode_device).bound_tokens += request.gang;
+    if (request.first_token == kNever) {
+      request.first_token = now_;
+      NoteFirstToken(request);
+    }
+  }
+  if (last && !request.displaced) EndPrefill(request);
+}
+
 void Scheduler::Commit(const StepPlan& plan,
                        std::span<const std::optional<TokenId>> drawn,
                        double seconds, TimePoint now, bool shed) {
@@ -159,25 +207,26 @@ void Scheduler::Commit(const StepPlan& plan,
   NotePressure(own, plan.lent, shed);
   for (DeviceId id : plan.lent) StateOf(id).lent = false;
   const bool failed = drawn.empty();
-  BRAID_CHECK(failed || drawn.size() == plan.rows.size());
-  for (size_t i = 0; i < plan.rows.size();) {
-    const PlannedRows& rows = plan.rows[i];
+  const std::span<const PlannedRows> planned = plan.rows;
+  BRAID_CHECK(failed || drawn.size() == planned.size());
+  for (size_t i = 0; i < planned.size();) {
+    const PlannedRows& rows = planned[i];
     const size_t own_place = i;
     Request& request = requests_.at(rows.slot);
     BRAID_CHECK(request.id == rows.request && request.in_flight);
     // Its other streams and candidates first: what ends a prompt looks at all
     // of them. A request that lingers has no others.
     if (rows.stream == 0) ++i;
-    for (; i < plan.rows.size() && plan.rows[i].stream > 0 &&
-           plan.rows[i].slot == rows.slot;
+    for (; i < planned.size() && planned[i].stream > 0 &&
+           planned[i].slot == rows.slot;
          ++i) {
       const std::optional<TokenId> token = failed ? std::nullopt : drawn[i];
-      if (plan.rows[i].kind == RowKind::kCandidate) {
-        CommitCandidate(request, plan.rows[i], token, failed);
+      if (planned[i].kind == RowKind::kCandidate) {
+        CommitCandidate(request, planned[i], token, failed);
       } else {
         BRAID_CHECK(!token);
         const bool dropped = failed || (shed && request.elastic());
-        CommitStream(own, request, plan.rows[i], dropped);
+        CommitStream(own, request, planned[i], dropped);
       }
     }
     request.in_flight = false;
@@ -231,46 +280,6 @@ void Scheduler::NotePromptShare(const StepTimeModel& time,
   const double weight = std::min(
       1.0, seconds / (kShareMemory * static_cast<double>(devices_.size())));
   prompt_share_ += weight * (std::max(0.0, 1 - rows / seconds) - prompt_share_);
-}
-
-void Scheduler::CommitRows(DeviceState& own, Request& request,
-                           const PlannedRows& rows,
-                           std::optional<TokenId> drawn) {
-  BRAID_CHECK(drawn.has_value() == rows.draws);
-  request.computed = rows.first + rows.count;
-  if (rows.kind == RowKind::kDecode) {
-    DecodeRow& row = own.decoding[request.place_in_batch];
-    row.computed = request.computed;
-    request.tokens.push_back(*drawn);
-    row.due = DueOf(request, now_);
-    ++own.bound_tokens;
-    if (request.computed % config_.block_tokens == 0) Publish(request);
-  } else {
-    own.prefill_left -= PromptWork{
-        .tokens = rows.count,
-        .attended = PromptWork::Of(rows.first, request.computed).attended};
-    Publish(request);
-    const bool last = request.computed == request.size();
-    if (drawn) {
-      request.tokens.push_back(*drawn);
-      StateOf(request.decode_device).bound_tokens += request.gang;
-      if (request.first_token == kNever) {
-        request.first_token = now_;
-        NoteFirstToken(request);
-      }
-    }
-    if (last && !request.displaced) EndPrefill(request);
-  }
-  BRAID_CHECK(request.size() <= request.prompt_size + request.max_output);
-  if (request.displaced) Requeue(request);
-}
-
-// When its next token is due.
-TimePoint Scheduler::DueOf(const Request& request, TimePoint last) const {
-  const Duration tpot = ClassOf(request).pace();
-  const auto drawn = request.size() - request.prompt_size;
-  if (drawn == 0) return last + kMostTpots * tpot;
-  return std::min(request.first_token + drawn * tpot, last + kMostTpots * tpot);
 }
 
 void Scheduler::StartPrefill(Request& request, DeviceState& device) {
