@@ -55,9 +55,11 @@ Router::Routed Router::Route(HttpRequest& request, Waker wake) const {
     if (keys_.needed() && entry.access == Access::kNeedsKey) {
       const std::optional<Caller> caller = CallerOf(request);
       if (!caller) {
-        return {entry.path, ErrorResponse(absl::UnauthenticatedError(
-                                "missing or wrong API key; send it as "
-                                "'Authorization: Bearer KEY'"))};
+        HttpResponse response = ErrorResponse(absl::UnauthenticatedError(
+            "missing or wrong API key; send it as 'Authorization: Bearer "
+            "KEY'"));
+        response.headers.emplace_back("WWW-Authenticate", "Bearer");
+        return {entry.path, std::move(response)};
       }
       request.caller = *caller;
     }

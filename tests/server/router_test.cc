@@ -66,7 +66,11 @@ TEST_F(RouterTest, OtherMethodsLearnWhichAreAllowed) {
 }
 
 TEST_F(RouterTest, KeysAreAskedFor) {
-  EXPECT_EQ(Route("GET", "/list").status, 401);
+  const HttpResponse refused = Route("GET", "/list");
+  EXPECT_EQ(refused.status, 401);
+  ASSERT_EQ(refused.headers.size(), 1u);  // HTTP asks for it.
+  EXPECT_EQ(refused.headers[0], (std::pair<std::string, std::string>(
+                                    "WWW-Authenticate", "Bearer")));
   for (const char* value : {"Bearer", "Bearer ", "Bearer secre", "secret",
                             "Bearer secret1", "Basic secret"}) {
     EXPECT_EQ(Route("GET", "/list", {{"Authorization", value}}).status, 401)
