@@ -9,6 +9,8 @@ gpu_validation.png beside it: every row, outliers included.
 """
 import argparse
 import csv
+import gzip
+import itertools
 import pathlib
 import platform
 import subprocess
@@ -45,6 +47,51 @@ def distribution(rows):
                 lines.append(f"| {part}, {label} | {name.upper()} | {len(e)} | "
                              + " | ".join(cells) + f" | {max(e):.0f} |")
     return "\n".join(lines)
+
+
+# Columns that tell two measurements of one test apart.
+OF_A_DAY = ("id", "backend_version", "measured", "silicon_ttft_ms", "silicon_tpot_ms")
+
+
+def repeats(rows):
+    """How far measurements of one test on different days are apart: no
+    prediction from what a row declares can be nearer to all of them."""
+    with gzip.open(DATA, "rt") as file:
+        declared = {r["id"]: r for r in csv.DictReader(file)}
+    tests, copies, once = {}, 0, []
+    for r in rows:
+        if r["unsaturated"] != "1":
+            continue
+        d = declared[r["id"]]
+        test = tests.setdefault(tuple(v for k, v in d.items()
+                                      if k not in OF_A_DAY), [])
+        if any(abs(float(o["ttft_ms"]) / float(r["ttft_ms"]) - 1) < 1e-5
+               and abs(float(o["tpot_ms"]) / float(r["tpot_ms"]) - 1) < 1e-5
+               for o in test):
+            copies += 1
+            continue
+        test.append(r)
+        once.append(r)
+    lines = []
+    for part in ("held_out", "fitting"):
+        of_part = [t for t in tests.values() if len(t) > 1 and t[0]["part"] == part]
+        members = [r for t in of_part for r in t]
+        if not members:
+            continue
+        for name in ("tpot", "ttft"):
+            apart = [100 * abs(float(a[f"{name}_ms"]) / float(b[f"{name}_ms"]) - 1)
+                     for t in of_part for a, b in itertools.permutations(t, 2)]
+            lines.append(f"| {part} | {name.upper()} | {len(of_part)} | {len(members)} | "
+                         f"{quantile(apart, .5):.1f} | {quantile(apart, .9):.1f} | "
+                         f"{quantile(errors(members, name), .5):.1f} |")
+    single = [r for r in once if r["part"] == "held_out"]
+    return "\n".join([
+        "| part | figure | tests | measurements | apart, median % | 90 % | predicted, median % |",
+        "|---|---|---|---|---|---|---|", *lines, "",
+        f"{copies} unsaturated rows are copies of another row of their test. Counted once, the "
+        f"{len(single)} rows kept out have medians of "
+        f"{quantile(errors(single, 'tpot'), .5):.2f} % TPOT and "
+        f"{quantile(errors(single, 'ttft'), .5):.2f} % TTFT."])
 
 
 def plot(rows, path):
@@ -84,6 +131,8 @@ def main():
             rows = list(csv.DictReader(file))
     commit = subprocess.run(["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"],
                             capture_output=True, text=True).stdout.strip()
+    waited = sum(r["unsaturated"] == "1" and float(r["waited_for_memory"]) > 0
+                 for r in rows)
     text = f"""# Step times of GPUs against hardware
 
 `bench/gpu_validation.py`, commit {commit}, {platform.machine()}. The figures are a matter of arithmetic: the same on every machine.
@@ -96,6 +145,14 @@ Measurements, split and parameters: simulator/profiles/README.md.
 ## Distribution of absolute errors, %
 
 {distribution(rows)}
+
+## Tests measured more than once
+
+What one measurement says of another of the same test (all that a row declares is equal, the day and the engine's version aside).
+
+{repeats(rows)}
+
+The rule lets in {waited} rows in which the prediction has requests wait for KV memory.
 
 ## What the tool prints
 

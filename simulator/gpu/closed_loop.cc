@@ -149,10 +149,16 @@ class AggregatedWorker {
   // The prompts of the next step, first come first served.
   void PickChunks() {
     chunks_.clear();
-    uint64_t budget = std::max<uint64_t>(
-        1, static_cast<uint64_t>(habits_.prompt_budget) * groups());
+    // Rows that ride along are part of the step's tokens.
+    const auto tokens = static_cast<uint64_t>(habits_.prompt_budget) * groups();
+    const uint64_t riding = habits_.mixes > 0.5 ? batch_.rows() : 0;
+    uint64_t budget = tokens > riding ? tokens - riding : 1;
     for (Request& r : waiting_) {
       if (r.queued > now_ || budget == 0 || chunks_.size() == kMaxChunks) break;
+      const uint32_t left = r.prompt - r.computed;
+      if (habits_.whole_prompts > 0.5 && left > budget && !chunks_.empty()) {
+        break;
+      }
       if (r.computed == 0) {
         const uint64_t need = Needs(r, habits_);
         if (reserved_ > 0 && reserved_ + need > worker_.kv_capacity_tokens()) {
@@ -161,8 +167,8 @@ class AggregatedWorker {
         }
         reserved_ += need;
       }
-      const auto count = static_cast<uint32_t>(
-          std::min<uint64_t>(budget, r.prompt - r.computed));
+      const auto count =
+          static_cast<uint32_t>(std::min<uint64_t>(budget, left));
       chunks_.push_back({r.computed, count});
       r.computed += count;
       budget -= count;

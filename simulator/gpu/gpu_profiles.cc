@@ -189,6 +189,7 @@ absl::StatusOr<std::array<EngineHabits, kServingEngines>> ReadEngines(
       {"latent_prefill", &EngineHabits::latent_prefill, 1},
       {"collective", &EngineHabits::collective, 1},
       {"elementwise", &EngineHabits::elementwise, 1},
+      {"block_weights", &EngineHabits::block_weights, 1},
       {"request_overhead_ms", &EngineHabits::request_overhead, 1e-3},
       {"latent_request_overhead_ms", &EngineHabits::latent_request_overhead,
        1e-3},
@@ -201,6 +202,7 @@ absl::StatusOr<std::array<EngineHabits, kServingEngines>> ReadEngines(
       {"poll_steps_many", &EngineHabits::poll_steps_many, 1},
       {"prefill", &EngineHabits::prefill, 1},
       {"prompt_budget", &EngineHabits::prompt_budget, 1},
+      {"whole_prompts", &EngineHabits::whole_prompts, 1},
       {"mixes", &EngineHabits::mixes, 1},
       {"kv_fp8", &EngineHabits::kv_fp8, 1},
       {"shortest_answer", &EngineHabits::shortest_answer, 1},
@@ -225,6 +227,27 @@ absl::StatusOr<std::array<EngineHabits, kServingEngines>> ReadEngines(
     }
   }
   return habits;
+}
+
+absl::StatusOr<std::vector<LaunchSetting>> ReadLaunches(
+    const std::string& dir) {
+  BRAID_ASSIGN_OR_RETURN(const CsvTable table,
+                         ReadProfile(dir, "launches.csv",
+                                     {"engine", "model", "system", "precision",
+                                      "from", "until", "prompt_budget"}));
+  std::vector<LaunchSetting> launches;
+  for (const auto& row : table.rows) {
+    LaunchSetting l;
+    FieldReader read(row);
+    for (std::string* field :
+         {&l.engine, &l.model, &l.system, &l.precision, &l.from, &l.until}) {
+      read.Text(*field);
+    }
+    read.Number(l.prompt_budget);
+    if (!read.ok()) return BadRow("launches.csv", row);
+    launches.push_back(std::move(l));
+  }
+  return launches;
 }
 
 // A table whose first `keys` columns name a shape and whose other headers are
@@ -297,6 +320,7 @@ absl::StatusOr<GpuProfiles> GpuProfiles::Read(const std::string& directory) {
   BRAID_ASSIGN_OR_RETURN(p.models_, ReadModels(directory));
   BRAID_ASSIGN_OR_RETURN(p.systems_, ReadSystems(directory));
   BRAID_ASSIGN_OR_RETURN(p.habits_, ReadEngines(directory));
+  BRAID_ASSIGN_OR_RETURN(p.launches_, ReadLaunches(directory));
   BRAID_RETURN_IF_ERROR(ReadLinks(directory, p));
   BRAID_ASSIGN_OR_RETURN(p.gemm, ReadMeasured(directory, "gemm.csv.gz", 4));
   BRAID_ASSIGN_OR_RETURN(
@@ -333,6 +357,26 @@ const ModelShape* GpuProfiles::FindModel(absl::string_view served) const {
 const GpuSystem* GpuProfiles::FindSystem(absl::string_view name) const {
   for (const GpuSystem& s : systems_) {
     if (name == s.name || s.name == absl::StrCat(name, "_sxm")) return &s;
+  }
+  return nullptr;
+}
+
+const LaunchSetting* GpuProfiles::FindLaunch(ServingEngine engine,
+                                             absl::string_view model,
+                                             absl::string_view system,
+                                             absl::string_view precision,
+                                             absl::string_view day) const {
+  const ModelShape* shape = FindModel(model);
+  if (shape == nullptr) return nullptr;
+  const auto is = [](const std::string& wanted, absl::string_view value) {
+    return wanted == "*" || wanted == value;
+  };
+  for (const LaunchSetting& l : launches_) {
+    if (is(l.engine, ToString(engine)) && is(l.model, shape->name) &&
+        is(l.system, system) && is(l.precision, precision) && l.from <= day &&
+        day <= l.until) {
+      return &l;
+    }
   }
   return nullptr;
 }

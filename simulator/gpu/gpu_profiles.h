@@ -72,6 +72,9 @@ struct EngineHabits {
   // Multipliers of table times.
   double gemm = 1, expert = 1, decode_attention = 1, prefill_attention = 1,
          latent_decode = 1, latent_prefill = 1, collective = 1, elementwise = 1;
+  // More of them for weights with a scale per block on GPUs that have 4-bit
+  // arithmetic: their own scaled kernels want other blocks.
+  double block_weights = 1;
   double request_overhead = 0;         // s of every request before it is queued
   double latent_request_overhead = 0;  // more of it with latent attention
   double request_spacing = 0;          // s the front end is busy with each
@@ -89,13 +92,22 @@ struct EngineHabits {
   double poll_steps_few = 0, poll_steps_many = 0;
   static constexpr uint32_t kManyClients = 16;
   double prefill = 1;           // multiplier of the time that prompt tokens add
-  double prompt_budget = 8192;  // tokens of prompts in one step
+  double prompt_budget = 8192;  // tokens in one step that has prompts
+  double whole_prompts = 0;     // 1: a prompt that does not fit is not split
   double mixes = 1;   // 1: decode rows ride along with prompts; 0: they wait
   double kv_fp8 = 0;  // 1: 8-bit weights come with 8-bit KV
   // Answers of one length do not keep step for long on a real server: the
   // shortest ends after this share of the longest.
   double shortest_answer = 1;
   double reserved_answer = 1;  // share of an answer that needs memory at first
+};
+
+// What the published launch script of a sweep sets, where that is not the
+// engine's default; "*" is any.
+struct LaunchSetting {
+  std::string engine, model, system, precision;
+  std::string from, until;   // days, both of them included
+  double prompt_budget = 0;  // 0: a prompt of the test and a token per client
 };
 
 // One row per shape, one column per size; what was not measured is NaN.
@@ -132,6 +144,11 @@ class GpuProfiles final {
   const EngineHabits& habits(ServingEngine engine) const {
     return habits_[static_cast<int>(engine)];
   }
+  // Of a sweep of `day`, 2025-12-31. Null when nothing is set.
+  const LaunchSetting* FindLaunch(ServingEngine engine, absl::string_view model,
+                                  absl::string_view system,
+                                  absl::string_view precision,
+                                  absl::string_view day) const;
   std::string ModelNames() const;  // for messages
   std::string SystemNames() const;
 
@@ -144,6 +161,7 @@ class GpuProfiles final {
   std::vector<ModelShape> models_;
   std::vector<GpuSystem> systems_;
   std::array<EngineHabits, kServingEngines> habits_;
+  std::vector<LaunchSetting> launches_;
 };
 
 }  // namespace braid::gpu

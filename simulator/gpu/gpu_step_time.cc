@@ -25,6 +25,10 @@ constexpr double kUsableMemory = 0.93;
 constexpr double kOtherMemory = 2e9;
 
 WeightFormat Stored(const std::string& fixed, WeightFormat labelled) {
+  // Which 8-bit weights they are, where they are.
+  if (fixed == "fp8_block" && labelled == WeightFormat::kFp8) {
+    return WeightFormat::kFp8Block;
+  }
   if (fixed == "bf16") return WeightFormat::kBf16;
   if (fixed == "mxfp4") return WeightFormat::kMxfp4;
   return labelled;
@@ -38,6 +42,14 @@ struct Layout {
   GpuServing serving;
   WeightFormat dense, experts;
   int heads, kv_heads;  // of one GPU
+
+  // EngineHabits::block_weights where it applies.
+  double OfBlocks(WeightFormat format) const {
+    return format == WeightFormat::kFp8Block &&
+                   system.fp4_flops > system.fp8_flops
+               ? habits.block_weights
+               : 1;
+  }
 };
 
 double WeightsOfGpu(const Layout& l) {
@@ -121,19 +133,27 @@ double ElementwiseBytes(const Layout& l) {
           3.0 * between);
 }
 
-// What a step pays for its tokens whatever they attend to.
+// All layers' experts, for the tokens of all attention groups together.
+KernelTimes::OfSize ExpertTerm(const Layout& l, const KernelTimes& kernels) {
+  const ModelShape& m = l.model;
+  const auto experts = kernels.Experts(
+      {l.experts, m.hidden, m.expert_ffn, m.topk, m.experts,
+       l.serving.expert_tensor_parallel, l.serving.expert_parallel});
+  return [experts, layers = l.habits.expert * l.OfBlocks(l.experts) *
+                            m.expert_layers()](double x) {
+    return layers * experts(x);
+  };
+}
+
+// What a step pays for the tokens of one attention group whatever they attend
+// to, but for the experts.
 KernelTimes::OfSize DenseTerm(const Layout& l, const KernelTimes& kernels) {
   const ModelShape& m = l.model;
   const int tp = l.serving.tensor_parallel;
   const int dp = l.serving.attention_data_parallel;
   const EngineHabits& h = l.habits;
   const KernelTimes::OfSize gemms = DenseGemms(l, kernels);
-  KernelTimes::OfSize experts = [](double) { return 0.0; };
-  if (m.expert_layers() > 0) {
-    experts = kernels.Experts({l.experts, m.hidden, m.expert_ffn, m.topk,
-                               m.experts, l.serving.expert_tensor_parallel,
-                               l.serving.expert_parallel});
-  }
+  const double gemm = h.gemm * l.OfBlocks(l.dense);
   const auto reduce = kernels.Collect(Collective::kAllReduce, tp);
   const auto gather = kernels.Collect(Collective::kAllGather, tp * dp);
   const auto scatter = kernels.Collect(Collective::kReduceScatter, tp * dp);
@@ -145,10 +165,7 @@ KernelTimes::OfSize DenseTerm(const Layout& l, const KernelTimes& kernels) {
   const double hops = l.serving.pipeline_parallel - 1;
   return [=](double x) {
     const double elements = x * m.hidden;
-    double seconds = h.gemm * gemms(x) + elementwise * x;
-    if (m.expert_layers() > 0) {
-      seconds += h.expert * m.expert_layers() * experts(x * dp);
-    }
+    double seconds = gemm * gemms(x) + elementwise * x;
     double collective = reduces * reduce(elements);
     if (spans) {
       collective +=
@@ -269,10 +286,12 @@ struct GpuStepTime::Grids {
   double prefill = 1;          // EngineHabits::prefill
   uint32_t groups = 1;         // attention groups
   OctaveCurve dense, head;     // by tokens and by drawn rows of a group
-  OctaveCurve aggregation;     // by drawn rows of a group
-  OctaveCurve prompt;          // by tokens from a prompt's beginning
-  double prompt_launch = 0;    // of the smallest chunk
-  OctaveSurface decode;        // by rows and mean context of a group
+  OctaveCurve experts;         // by tokens of all groups
+  bool has_experts = false;
+  OctaveCurve aggregation;   // by drawn rows of a group
+  OctaveCurve prompt;        // by tokens from a prompt's beginning
+  double prompt_launch = 0;  // of the smallest chunk
+  OctaveSurface decode;      // by rows and mean context of a group
   uint64_t kv_bytes_per_token = 0, kv_capacity_tokens = 0;
   int gpus = 1, streams = 1;
 };
@@ -322,6 +341,14 @@ absl::StatusOr<GpuStepTime> GpuStepTime::Load(const GpuProfiles& profiles,
   grids->dense = OctaveCurve(kMaxTokens, [&](uint64_t tokens) {
     return tokens == 0 ? 0 : dense(static_cast<double>(tokens));
   });
+  grids->has_experts = model->expert_layers() > 0;
+  if (grids->has_experts) {
+    const auto experts = ExpertTerm(layout, kernels);
+    grids->experts =
+        OctaveCurve(kMaxTokens * grids->groups, [&](uint64_t tokens) {
+          return tokens == 0 ? 0 : experts(static_cast<double>(tokens));
+        });
+  }
   const auto head =
       kernels.Gemm(WeightFormat::kBf16, model->vocab / tp, model->hidden);
   grids->head = OctaveCurve(kMaxRows, [&](uint64_t rows) {
@@ -376,52 +403,78 @@ absl::StatusOr<GpuStepTime> GpuStepTime::Load(const GpuProfiles& profiles,
   return GpuStepTime(std::move(grids));
 }
 
+struct GpuStepTime::Prompts {
+  uint64_t tokens = 0, longest = 0;             // of all; of the longest chunk
+  double attention = 0, longest_attention = 0;  // seconds, likewise
+  uint64_t chunks = 0;
+
+  void Add(const Grids& g, const PromptChunk& chunk) {
+    ++chunks;
+    if (chunk.count == 0) return;
+    const double own = g.prompt_launch +
+                       g.prompt.At(uint64_t{chunk.before} + chunk.count) -
+                       g.prompt.At(chunk.before);
+    tokens += chunk.count;
+    longest = std::max<uint64_t>(longest, chunk.count);
+    attention += own;
+    longest_attention = std::max(longest_attention, own);
+  }
+};
+
 double GpuStepTime::Seconds(absl::Span<const PromptChunk> chunks,
                             uint32_t decode_rows, uint64_t decode_attended,
                             uint32_t stream_rows) const {
+  Prompts prompts;
+  for (const PromptChunk& chunk : chunks) prompts.Add(*grids_, chunk);
+  return SecondsOf(prompts, decode_rows, decode_attended, stream_rows);
+}
+
+double GpuStepTime::SecondsOf(const Prompts& prompts, uint32_t decode_rows,
+                              uint64_t decode_attended,
+                              uint32_t stream_rows) const {
   const Grids& g = *grids_;
-  uint64_t chunk_tokens = 0;
-  double prompt = 0;
-  for (const PromptChunk& chunk : chunks) {
-    if (chunk.count == 0) continue;
-    chunk_tokens += chunk.count;
-    prompt += g.prompt_launch +
-              g.prompt.At(uint64_t{chunk.before} + chunk.count) -
-              g.prompt.At(chunk.before);
-  }
   BRAID_CHECK(stream_rows == 0 || g.streams > 1);
   const uint32_t single = decode_rows + stream_rows;
-  if (chunk_tokens == 0 && single == 0) return 0;
-  // The groups share alike; the fullest one is waited for.
+  if (prompts.tokens == 0 && single == 0) return 0;
+  // The groups share rows alike, and prompts as whole as they come: the fullest
+  // one is waited for.
   const auto share = [&](uint64_t of) {
     return (of + g.groups - 1) / g.groups;
   };
+  const auto of_tokens = [&](uint64_t fullest, uint64_t all) {
+    return g.dense.At(fullest) + (g.has_experts ? g.experts.At(all) : 0);
+  };
   const uint64_t rows = share(single);
-  double seconds = g.overhead + g.head.At(share(decode_rows + chunks.size()));
-  const double decode_tokens = g.dense.At(rows);
-  double dense = g.dense.At(rows + share(chunk_tokens));
-  if (chunk_tokens > 0) {
-    dense =
-        g.prompt_overhead + decode_tokens + g.prefill * (dense - decode_tokens);
+  const double decode = of_tokens(rows, rows * g.groups);
+  double seconds =
+      g.overhead + g.head.At(share(decode_rows + prompts.chunks)) + decode;
+  if (prompts.tokens > 0) {
+    const uint64_t fullest = std::max(prompts.longest, share(prompts.tokens));
+    const double more =
+        of_tokens(rows + fullest, rows * g.groups + prompts.tokens) - decode;
+    const double attention =
+        std::max(prompts.longest_attention, prompts.attention / g.groups);
+    seconds += g.prompt_overhead + g.prefill * (more + attention);
   }
-  seconds += dense + g.prefill * prompt / g.groups;
   if (single > 0) seconds += g.decode.At(rows, decode_attended / single);
   if (stream_rows > 0) seconds += g.aggregation.At(share(decode_rows));
   return seconds;
 }
 
 double GpuStepTime::Seconds(const StepShape& shape) const {
-  if (shape.chunk_tokens == 0) {
-    return Seconds({}, shape.decode_rows, shape.decode_attended,
-                   shape.stream_rows);
+  Prompts prompts;
+  if (shape.chunk_tokens > 0) {
+    const uint64_t count = shape.chunk_tokens;
+    const uint64_t own = count * (count + 1) / 2;
+    const uint64_t before =
+        shape.chunk_attended > own ? (shape.chunk_attended - own) / count : 0;
+    prompts.Add(*grids_, {static_cast<uint32_t>(before), shape.chunk_tokens});
+    // A shape does not say how many prompts they are of: the groups share.
+    prompts.longest = 0;
+    prompts.longest_attention = 0;
   }
-  const uint64_t count = shape.chunk_tokens;
-  const uint64_t own = count * (count + 1) / 2;
-  const uint64_t before =
-      shape.chunk_attended > own ? (shape.chunk_attended - own) / count : 0;
-  const PromptChunk chunk{static_cast<uint32_t>(before), shape.chunk_tokens};
-  return Seconds({&chunk, 1}, shape.decode_rows, shape.decode_attended,
-                 shape.stream_rows);
+  return SecondsOf(prompts, shape.decode_rows, shape.decode_attended,
+                   shape.stream_rows);
 }
 
 uint64_t GpuStepTime::kv_bytes_per_token() const {

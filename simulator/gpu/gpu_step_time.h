@@ -56,14 +56,16 @@ class GpuStepTime final {
   static absl::StatusOr<GpuStepTime> Load(const GpuProfiles& profiles,
                                           const GpuServing& serving);
 
-  // Seconds of one step of the worker. `decode_attended` is summed over the
+  // Seconds of one step of the worker. A chunk runs on one attention group, and
+  // the fullest group is waited for. `decode_attended` is summed over the
   // rows, as in StepShape. An empty step takes no time. `stream_rows`: of
   // requests' further PARSCALE streams, one token each, with KV of their own,
   // which `decode_attended` counts too; they have no output head. REQUIRES:
   // GpuServing::streams > 1 where there are any.
   double Seconds(absl::Span<const PromptChunk> chunks, uint32_t decode_rows,
                  uint64_t decode_attended, uint32_t stream_rows = 0) const;
-  // The chunk tokens of `shape` as one chunk that attends to as much.
+  // The chunk tokens of `shape` as one chunk that attends to as much, shared by
+  // the attention groups.
   double Seconds(const StepShape& shape) const;
 
   // Of all GPUs of the worker together; replicated KV heads count once.
@@ -78,6 +80,9 @@ class GpuStepTime final {
   struct Grids;
 
  private:
+  struct Prompts;
+  double SecondsOf(const Prompts& prompts, uint32_t decode_rows,
+                   uint64_t decode_attended, uint32_t stream_rows) const;
   explicit GpuStepTime(std::shared_ptr<const Grids> grids);
   // Shared: copies of a worker's model are one set of grids.
   std::shared_ptr<const Grids> grids_;

@@ -241,7 +241,7 @@ KernelTimes::OfSize KernelTimes::Gemm(WeightFormat format, int n, int k) const {
   // engine pays when it replays a graph, so the quickest is believed.
   struct Kernel {
     WeightFormat format;
-    Curve ratio;
+    Curve ratio, padded;
   };
   std::vector<Kernel> kernels;
   for (absl::string_view name : TableNames(format)) {
@@ -250,14 +250,20 @@ KernelTimes::OfSize KernelTimes::Gemm(WeightFormat format, int n, int k) const {
     // Not measured for these weights at all: the next kernel's ratio is all
     // there is.
     const bool carried = kernels.empty() && !SameWeights(format, name);
-    kernels.push_back({carried ? format : FormatOf(name), std::move(ratio)});
+    kernels.push_back({carried ? format : FormatOf(name), std::move(ratio),
+                       carried ? Curve() : PaddedGemm(name, n, k)});
   }
-  return [system = system_, format, n, k,
+  // A padded one is bound by memory or by its launch, rarely by arithmetic.
+  const double slower = measured_.memory_bandwidth / system_.memory_bandwidth;
+  return [system = system_, format, n, k, slower,
           kernels = std::move(kernels)](double m) {
     double best = std::numeric_limits<double>::infinity();
     for (const Kernel& kernel : kernels) {
       best = std::min(best, kernel.ratio.At(m, 0) *
                                 GemmRoofline(system, kernel.format, m, n, k));
+      if (!kernel.padded.empty()) {
+        best = std::min(best, slower * kernel.padded.At(m));
+      }
     }
     return kernels.empty() ? kUnmeasured * GemmRoofline(system, format, m, n, k)
                            : best;
@@ -296,6 +302,24 @@ Curve KernelTimes::GemmRatio(absl::string_view name, int n, int k) const {
     ratio[j] = weight[j] > 0 ? std::exp(ratio[j] / weight[j]) : 0;
   }
   return Curve(sizes, ratio);
+}
+
+Curve KernelTimes::PaddedGemm(absl::string_view name, int n, int k) const {
+  const std::vector<double>& sizes = profiles_.gemm.sizes;
+  std::vector<double> least(sizes.size(), 0);
+  for (const Row& row : profiles_.gemm.rows) {
+    if (row.keys[0] != measured_.name || row.keys[1] != name ||
+        Number(row.keys[2]) < n || Number(row.keys[3]) < k) {
+      continue;
+    }
+    for (size_t j = 0; j < sizes.size(); ++j) {
+      const double seconds = row.seconds[j];
+      if (seconds > 0 && (least[j] == 0 || seconds < least[j])) {
+        least[j] = seconds;
+      }
+    }
+  }
+  return Curve(sizes, least);
 }
 
 KernelTimes::OfSize KernelTimes::PromptAttention(

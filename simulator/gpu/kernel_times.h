@@ -65,6 +65,9 @@ class KernelTimes final {
   };
   // Over the roofline, by m; empty when the table has no such kernel.
   Curve GemmRatio(absl::string_view name, int n, int k) const;
+  // Seconds by m of the quickest measured shape that n x k can be padded to;
+  // empty when none is as large.
+  Curve PaddedGemm(absl::string_view name, int n, int k) const;
   Latent FindLatent(const MeasuredTable& table, WeightFormat format,
                     KvFormat kv, int heads) const;
 

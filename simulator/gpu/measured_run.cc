@@ -123,7 +123,7 @@ MeasuredRun ParseRun(const Fields& f) {
   run.backend = f.Text("backend");
   run.precision = f.Text("precision");
   run.disaggregated = f.Text("mode") == "disagg";
-  run.dated = !f.Text("measured").empty();
+  run.day = f.Text("measured");
   run.prompt_tokens = static_cast<uint32_t>(f.Size("isl"));
   run.answer_tokens = static_cast<uint32_t>(f.Size("osl"));
   run.ttft = f.Number("silicon_ttft_ms") * 1e-3;
@@ -189,6 +189,32 @@ MeasuredRun ParseRun(const Fields& f) {
   return run;
 }
 
+// Some undated rows repeat a dated row's measurement, rounded to hundredths of
+// a millisecond: they are of the dated sweep.
+void DateRepeats(std::vector<MeasuredRun>& runs) {
+  const auto of_test = [](const MeasuredRun& r) {
+    return absl::StrCat(r.backend, "|", r.model, "|", r.system, "|",
+                        r.prompt_tokens, "|", r.answer_tokens, "|", r.clients);
+  };
+  const auto same = [](double a, double b) {
+    return std::abs(a - b) <= 0.0051e-3 + 1e-6 * b;
+  };
+  absl::flat_hash_map<std::string, std::vector<const MeasuredRun*>> dated;
+  for (const MeasuredRun& r : runs) {
+    if (r.dated()) dated[of_test(r)].push_back(&r);
+  }
+  for (MeasuredRun& r : runs) {
+    if (r.dated()) continue;
+    const auto found = dated.find(of_test(r));
+    if (found == dated.end()) continue;
+    for (const MeasuredRun* other : found->second) {
+      if (same(r.ttft, other->ttft) && same(r.tpot, other->tpot)) {
+        r.day = other->day;
+      }
+    }
+  }
+}
+
 }  // namespace
 
 absl::StatusOr<std::vector<MeasuredRun>> ParseRuns(const CsvTable& table) {
@@ -205,6 +231,7 @@ absl::StatusOr<std::vector<MeasuredRun>> ParseRuns(const CsvTable& table) {
   for (const auto& row : table.rows) {
     runs.push_back(ParseRun(Fields(table, row)));
   }
+  DateRepeats(runs);
   return runs;
 }
 

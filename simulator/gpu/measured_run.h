@@ -14,7 +14,9 @@ namespace braid::gpu {
 struct MeasuredRun {
   std::string id, model, system, backend, precision;
   bool disaggregated = false;
-  bool dated = false;  // the day is recorded
+  // The day of it or of a row that it repeats, 2025-12-31; empty if unknown.
+  std::string day;
+  bool dated() const { return !day.empty(); }
   uint32_t prompt_tokens = 0, answer_tokens = 0;
   uint32_t clients = 0;  // of all workers together
   // One of an aggregated run; else one of each kind and how many there were.

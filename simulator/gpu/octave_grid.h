@@ -3,6 +3,7 @@
 // two of these and the replay of a trace asks a million decode steps.
 #pragma once
 
+#include <algorithm>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
@@ -40,15 +41,15 @@ struct OctaveGrid {
 class OctaveCurve final {
  public:
   OctaveCurve() = default;
-  // `f` is asked at every point up to `max`; what falls is raised to what came
-  // before it, so that more never costs less.
+  // `f` is asked at every point up to `max`. More never costs less: what costs
+  // more than a larger size is padded to that size.
   template <typename F>
   OctaveCurve(uint64_t max, const F& f) {
-    double least = 0;
     for (uint32_t i = 0; i < OctaveGrid::PointsFor(max); ++i) {
-      const double value = f(OctaveGrid::Point(i));
-      least = value > least ? value : least;
-      values_.push_back(least);
+      values_.push_back(f(OctaveGrid::Point(i)));
+    }
+    for (size_t i = values_.size() - 1; i > 0; --i) {
+      values_[i - 1] = std::min(values_[i - 1], values_[i]);
     }
   }
 
@@ -71,7 +72,7 @@ class OctaveCurve final {
   std::vector<double> values_;
 };
 
-// The same of two numbers.
+// The same of two numbers, both padded.
 class OctaveSurface final {
  public:
   OctaveSurface() = default;
@@ -82,11 +83,16 @@ class OctaveSurface final {
     values_.resize(std::size_t{x_points_} * y_points_);
     for (uint32_t i = 0; i < x_points_; ++i) {
       for (uint32_t j = 0; j < y_points_; ++j) {
-        double value = f(OctaveGrid::Point(i), OctaveGrid::Point(j));
-        if (i > 0) value = Max(value, values_[(i - 1) * y_points_ + j]);
-        if (j > 0) value = Max(value, values_[i * y_points_ + j - 1]);
-        values_[i * y_points_ + j] = value;
+        values_[i * y_points_ + j] =
+            f(OctaveGrid::Point(i), OctaveGrid::Point(j));
       }
+    }
+    for (std::size_t at = values_.size(); at-- > 0;) {
+      double& value = values_[at];
+      if (at + y_points_ < values_.size()) {
+        value = std::min(value, values_[at + y_points_]);
+      }
+      if ((at + 1) % y_points_ != 0) value = std::min(value, values_[at + 1]);
     }
   }
 
@@ -112,8 +118,6 @@ class OctaveSurface final {
   }
 
  private:
-  static double Max(double a, double b) { return a > b ? a : b; }
-
   uint32_t x_points_ = 0, y_points_ = 0;
   std::vector<double> values_;
 };

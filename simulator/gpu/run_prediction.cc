@@ -12,7 +12,7 @@ namespace {
 // that.
 bool DrawsLengths(const MeasuredRun& run) {
   const auto drawn = [](uint32_t n) { return n == 1024 || n == 8192; };
-  return run.dated && drawn(run.prompt_tokens) && drawn(run.answer_tokens);
+  return run.dated() && drawn(run.prompt_tokens) && drawn(run.answer_tokens);
 }
 
 // The published launch scripts of the dated sweeps let TensorRT-LLM hold back
@@ -27,13 +27,14 @@ double FirstTokenSteps(const MeasuredRun& run, const EngineHabits& habits,
     steps += habits.group_steps;
   }
   const ModelShape* model = profiles.FindModel(run.model);
-  if (run.dated && !run.disaggregated && model != nullptr &&
+  if (run.dated() && !run.disaggregated && model != nullptr &&
       model->experts == 0 && run.prompt_tokens == 1024 &&
       run.answer_tokens == 1024 && run.worker.tensor_parallel < kWholeNode) {
     steps += habits.bundle_steps;
   }
   const GpuSystem* system = profiles.FindSystem(run.system);
-  if (run.dated && system != nullptr && system->fp4_flops > system->fp8_flops) {
+  if (run.dated() && system != nullptr &&
+      system->fp4_flops > system->fp8_flops) {
     // On average half an interval is still to go.
     steps +=
         (run.clients < EngineHabits::kManyClients ? habits.poll_steps_few
@@ -67,6 +68,13 @@ absl::StatusOr<Prediction> RunPredictor::Predict(const MeasuredRun& run) {
   if (model != nullptr && model->latent()) {
     habits.request_overhead += habits.latent_request_overhead;
   }
+  const LaunchSetting* launch = profiles_.FindLaunch(
+      run.worker.engine, run.model, run.system, run.precision, run.day);
+  if (launch != nullptr && !run.disaggregated) {
+    habits.prompt_budget = launch->prompt_budget > 0
+                               ? launch->prompt_budget
+                               : run.prompt_tokens + run.clients;
+  }
   ClosedLoop loop;
   loop.clients = run.clients;
   loop.prompt_tokens = run.prompt_tokens;
@@ -81,7 +89,7 @@ absl::StatusOr<Prediction> RunPredictor::Predict(const MeasuredRun& run) {
   if (!run.disaggregated) {
     BRAID_ASSIGN_OR_RETURN(const GpuStepTime worker, WorkerOf(run.worker));
     result = RunAggregated(worker, habits, loop);
-    if (!run.dated) {
+    if (!run.dated()) {
       const PromptChunk prompt{0, run.prompt_tokens};
       result.ttft +=
           habits.undated_prompts * worker.Seconds({&prompt, 1}, 0, 0);

@@ -60,6 +60,51 @@ TEST(RunAggregated, LongPromptsAreCutByTheBudget) {
   EXPECT_NEAR(result.ttft, seconds, 1e-9);
 }
 
+TEST(RunAggregated, AWholePromptWaitsForAStepOfItsOwn) {
+  // Two clients and room for one prompt and a half.
+  EngineHabits habits;
+  habits.prompt_budget = 1500;
+  habits.mixes = 0;
+  ClosedLoop loop;
+  loop.clients = 2;
+  loop.rounds = 1;
+  loop.prompt_tokens = 1000;
+  loop.answer_tokens = 2;
+  const PromptChunk prompt{0, 1000}, half{0, 500}, rest{500, 500};
+  const auto seconds = [](std::initializer_list<PromptChunk> chunks) {
+    return Worker().Seconds(chunks, 0, 0);
+  };
+  const double split = seconds({prompt, half});
+  EXPECT_NEAR(RunAggregated(Worker(), habits, loop).ttft,
+              split + seconds({rest}) / 2, 1e-9);
+  habits.whole_prompts = 1;
+  EXPECT_NEAR(RunAggregated(Worker(), habits, loop).ttft,
+              1.5 * seconds({prompt}), 1e-9);
+  // It is split where nothing else would let it start.
+  habits.prompt_budget = 600;
+  loop.clients = 1;
+  EXPECT_NEAR(RunAggregated(Worker(), habits, loop).ttft,
+              seconds({{0, 600}}) + seconds({{600, 400}}), 1e-9);
+}
+
+TEST(RunAggregated, RowsThatRideAlongTakeOfTheBudget) {
+  // The first row decodes while the second prompt runs, and takes one token of
+  // its step: the prompt needs another for its last.
+  EngineHabits habits;
+  habits.prompt_budget = 1000;
+  ClosedLoop loop;
+  loop.clients = 2;
+  loop.rounds = 1;
+  loop.prompt_tokens = 1000;
+  loop.answer_tokens = 100;
+  const PromptChunk prompt{0, 1000}, most{0, 999}, last{999, 1};
+  const double first = Worker().Seconds({&prompt, 1}, 0, 0);
+  const double second = Worker().Seconds({&most, 1}, 1, 1001) +
+                        Worker().Seconds({&last, 1}, 1, 1002);
+  EXPECT_NEAR(RunAggregated(Worker(), habits, loop).ttft, first + second / 2,
+              1e-9);
+}
+
 TEST(RunAggregated, ClientsInLockStepQueueForEachOther) {
   // Prompts as long as the budget and decode that waits for prompts: client k
   // of every round has k prompts before its first token.

@@ -41,6 +41,23 @@ TEST(GpuProfiles, FindsSystems) {
   }
 }
 
+TEST(GpuProfiles, FindsTheLaunchOfASweep) {
+  const auto budget = [](ServingEngine engine, const char* model,
+                         const char* day) {
+    const LaunchSetting* launch =
+        TestProfiles().FindLaunch(engine, model, "b200_sxm", "fp8", day);
+    return launch == nullptr ? -1 : launch->prompt_budget;
+  };
+  const auto trtllm = ServingEngine::kTrtLlm;
+  EXPECT_EQ(budget(trtllm, "meta-llama/Llama-3.1-70B", "2025-10-29"), 16384);
+  EXPECT_EQ(budget(trtllm, "deepseek-ai/DeepSeek-V3", "2026-01-15"), 0);
+  EXPECT_EQ(budget(trtllm, "deepseek-ai/DeepSeek-V3", "2026-01-16"), -1);
+  EXPECT_EQ(budget(trtllm, "deepseek-ai/DeepSeek-V3", ""), -1);
+  EXPECT_EQ(
+      budget(ServingEngine::kVllm, "deepseek-ai/DeepSeek-V3", "2025-11-02"),
+      -1);
+}
+
 TEST(GpuProfiles, ADirectoryWithoutThemIsAnErrorWithTheRemedy) {
   const auto read = GpuProfiles::Read("/nowhere");
   ASSERT_FALSE(read.ok());

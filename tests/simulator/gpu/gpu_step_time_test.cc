@@ -77,6 +77,27 @@ TEST(GpuStepTime, AShapeIsOneChunkThatAttendsToAsMuch) {
   EXPECT_DOUBLE_EQ(worker.Seconds(shape), worker.Seconds({&chunk, 1}, 2, 1600));
 }
 
+TEST(GpuStepTime, APromptRunsOnOneAttentionGroup) {
+  GpuServing serving = Serving("deepseek-ai/DeepSeek-V3", 1);
+  serving.attention_data_parallel = 8;
+  serving.expert_parallel = 8;
+  const GpuStepTime worker = Load(serving);
+  const PromptChunk prompt{0, 4096};
+  const auto seconds = [&](size_t prompts) {
+    return worker.Seconds(std::vector<PromptChunk>(prompts, prompt), 0, 0);
+  };
+  // The other groups wait for it, or run one each meanwhile: only the experts
+  // are shared.
+  EXPECT_LT(seconds(8), 3 * seconds(1));
+  EXPECT_GT(seconds(16), 1.7 * seconds(8));
+  // Shared out it would be quicker; eight are shared out as they are.
+  StepShape one, eight;
+  one.AddChunk(0, 4096);
+  EXPECT_LT(worker.Seconds(one), 0.8 * seconds(1));
+  eight.AddChunk(0, 8 * 4096);
+  EXPECT_GE(worker.Seconds(eight), seconds(8));
+}
+
 TEST(GpuStepTime, ADecodeStepReadsAtLeastItsBytes) {
   // Weights of 70 B in 8 bits on two H200, and the KV of 64 x 8,192 tokens:
   // never faster than the memory, and not three times slower.

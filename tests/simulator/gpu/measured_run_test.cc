@@ -2,6 +2,8 @@
 
 #include <map>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include <gtest/gtest.h>
 
@@ -13,7 +15,7 @@ namespace {
 using Row = std::map<std::string, std::string>;
 
 // A row with these fields and all other columns empty.
-MeasuredRun Parse(const Row& fields) {
+Row Filled(const Row& fields) {
   Row row = {{"id", ""},
              {"backend", "vllm"},
              {"model_path", "Qwen/Qwen3-32B"},
@@ -40,16 +42,25 @@ MeasuredRun Parse(const Row& fields) {
     row[column] = "";
   }
   for (const auto& [column, value] : fields) row[column] = value;
-  CsvTable table;
-  table.rows.emplace_back();
-  for (const auto& [column, value] : row) {
-    table.header.push_back(column);
-    table.rows[0].push_back(value);
-  }
-  const auto runs = ParseRuns(table);
-  EXPECT_TRUE(runs.ok()) << runs.status();
-  return runs->front();
+  return row;
 }
+
+std::vector<MeasuredRun> ParseAll(const std::vector<Row>& rows) {
+  CsvTable table;
+  for (const Row& fields : rows) {
+    table.header.clear();
+    table.rows.emplace_back();
+    for (const auto& [column, value] : Filled(fields)) {
+      table.header.push_back(column);
+      table.rows.back().push_back(value);
+    }
+  }
+  auto runs = ParseRuns(table);
+  EXPECT_TRUE(runs.ok()) << runs.status();
+  return *std::move(runs);
+}
+
+MeasuredRun Parse(const Row& fields) { return ParseAll({fields}).front(); }
 
 TEST(ParseRuns, AnAggregatedRow) {
   const MeasuredRun run = Parse({});
@@ -59,7 +70,24 @@ TEST(ParseRuns, AnAggregatedRow) {
   EXPECT_DOUBLE_EQ(run.tpot, 0.0125);
   EXPECT_EQ(run.worker.tensor_parallel, 2);
   EXPECT_EQ(run.worker.attention_data_parallel, 1);
-  EXPECT_FALSE(run.dated);
+  EXPECT_FALSE(run.dated());
+}
+
+TEST(ParseRuns, ARoundedRepeatIsOfTheDayOfItsRow) {
+  const Row dated = {{"measured", "2026-03-27"},
+                     {"silicon_ttft_ms", "169.9412"},
+                     {"silicon_tpot_ms", "8.36301"}};
+  const Row repeat = {{"silicon_ttft_ms", "169.94"},
+                      {"silicon_tpot_ms", "8.36"}};
+  Row other = repeat, longer = repeat;
+  other["silicon_ttft_ms"] = "169.92";
+  longer["osl"] = "8192";
+  const std::vector<MeasuredRun> runs =
+      ParseAll({repeat, dated, other, longer});
+  EXPECT_EQ(runs[0].day, "2026-03-27");
+  EXPECT_EQ(runs[1].day, "2026-03-27");
+  EXPECT_FALSE(runs[2].dated());
+  EXPECT_FALSE(runs[3].dated());
 }
 
 TEST(ParseRuns, SizesThatWereMultipliedOnceTooOften) {

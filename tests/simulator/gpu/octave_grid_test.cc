@@ -42,6 +42,14 @@ TEST(OctaveCurve, NeverFalls) {
   }
 }
 
+TEST(OctaveCurve, ASizeThatIsSlowerThanALargerOneIsPadded) {
+  const OctaveCurve curve(
+      64, [](uint64_t x) { return x == 10 ? 100.0 : static_cast<double>(x); });
+  EXPECT_DOUBLE_EQ(curve.At(9), 9);
+  EXPECT_DOUBLE_EQ(curve.At(10), 11);  // run as eleven
+  EXPECT_DOUBLE_EQ(curve.At(11), 11);
+}
+
 TEST(OctaveSurface, AProductIsExactAtPointsAndCloseBetween) {
   const OctaveSurface surface(
       512, 65536, [](uint64_t x, uint64_t y) { return 2.0 * x * y; });
