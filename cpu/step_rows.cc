@@ -63,7 +63,7 @@ void StepRows::Build(const ForwardBatch& batch, const PackedModel& model,
     }
     if (!may_shed) lasting = static_cast<int32_t>(rows.size());
   }
-  BRAID_CHECK(lasting > 0);
+  BRAID_CHECK(!rows.empty());
   for (size_t s = 0; s < batch.sequences.size(); ++s) {
     AddHeads(batch, s, model);
   }
@@ -127,7 +127,7 @@ void StepRows::AddSequence(const ForwardBatch& batch, size_t index,
   const PrefixPages::Prefix prefix =
       prefixes.Find(sequence.set, sequence.stream);
   const auto first_row = static_cast<int32_t>(rows.size());
-  const bool shares_layer0 = sequence.stream > 0;
+  const bool shares_layer0 = sequence.shares_layer0();
   // Returns where the list begins.
   const auto add_blocks = [&](std::span<const BlockId> own) {
     BRAID_CHECK(own.size() >= block_count);

@@ -33,8 +33,10 @@ struct SequenceRows {
   uint32_t stream = 0;
   // The blocks of stream 0, for another one: what layer 0 writes is the same
   // for all streams, and is written and kept there alone. Stream 0 has the KV
-  // of these positions, or its rows are in this step.
+  // of these positions, or its rows are in this step. Empty where stream 0 is
+  // in another memory: then this one writes layer 0 itself, into `blocks`.
   std::span<const BlockId> stream0_blocks;
+  bool shares_layer0() const { return !stream0_blocks.empty(); }
   // Of stream 0: that many streams answer together. The `gang` - 1 sequences
   // behind this one are streams 1, 2 ... of the same request, with equal ends,
   // and their hidden states are weighed into one before the head. Only stream 0

@@ -65,11 +65,11 @@ class EveryContext {
   }
 
   void Push(TokenId token) {
-    plain_ = Next(plain_, token);
+    const uint64_t record0 = Record0(position_++, token);
+    plain_ = Next(plain_, record0, token);
     for (std::vector<uint64_t>& contexts : by_set_) {
-      const uint64_t record0 = Record(contexts[0], 0, token);
       for (uint64_t& context : contexts) {
-        context = NextOfStream(context, record0, token);
+        context = Next(context, record0, token);
       }
     }
   }
@@ -85,6 +85,7 @@ class EveryContext {
 
  private:
   const std::span<const StreamSet> sets_;
+  uint32_t position_ = 0;
   uint64_t plain_ = kEmptyContext;
   std::vector<std::vector<uint64_t>> by_set_;
 };
@@ -148,15 +149,7 @@ uint64_t KvPlace::ReadContext(uint64_t context, uint32_t begin,
   return context;
 }
 
-uint64_t Next(uint64_t context, TokenId token) {
-  uint64_t next = context;
-  for (uint32_t layer = 0; layer < kLayers; ++layer) {
-    next = Fold(next, Record(context, layer, token));
-  }
-  return next;
-}
-
-uint64_t NextOfStream(uint64_t context, uint64_t record0, TokenId token) {
+uint64_t Next(uint64_t context, uint64_t record0, TokenId token) {
   uint64_t next = Fold(context, record0);
   for (uint32_t layer = 1; layer < kLayers; ++layer) {
     next = Fold(next, Record(context, layer, token));

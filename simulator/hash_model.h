@@ -6,16 +6,17 @@
 //   context(0)      a constant
 //   record(p, l)    mixes context(p), layer l and token p: all the KV there is
 //                   of position p in layer l, half in the key page, half in the
-//                   value page
+//                   value page. In layer 0 position p stands for context(p)
 //   context(p + 1)  folds the records of position p into context(p)
 //
-// A record depends on all tokens before its own, as in a real model: KV that
-// was computed behind a wrong prefix is wrong itself.
+// Behind layer 0 a record depends on all tokens before its own, as in a real
+// model: KV that was computed behind a wrong prefix is wrong itself.
 //
 // PARSCALE: a stream's context begins with the stream, but for stream 0 of a
-// nested set. Its records of layer 0 are stream 0's, which alone keeps them;
-// the others follow from its own context. A token is drawn from the contexts of
-// all streams that answer, folded into one: it tells which they were.
+// nested set. Its records of layer 0 are those of stream 0, which alone keeps
+// them where it is; the others follow from its own context. A token is drawn
+// from the contexts of all streams that answer, folded into one: it tells which
+// they were.
 #pragma once
 
 #include <cstdint>
@@ -50,6 +51,10 @@ inline uint64_t Mix(uint64_t a, uint64_t b) {
 inline uint64_t Record(uint64_t context, uint32_t layer, TokenId token) {
   return Mix(context + layer, static_cast<uint64_t>(token));
 }
+// Before any attention: the same for all streams.
+inline uint64_t Record0(uint32_t position, TokenId token) {
+  return Record(position, 0, token);
+}
 inline uint64_t Fold(uint64_t context, uint64_t record) {
   return Mix(context, record);
 }
@@ -79,10 +84,12 @@ class KvPlace {
   const std::span<const BlockId> blocks_, stream0_blocks_;
 };
 
-// context(p + 1), from context(p) and the token at p.
-uint64_t Next(uint64_t context, TokenId token);
-// Of another stream, whose record of layer 0 is stream 0's.
-uint64_t NextOfStream(uint64_t context, uint64_t record0, TokenId token);
+// context(position + 1), from context(position) and the token there; with the
+// record of layer 0 as it was found.
+uint64_t Next(uint64_t context, uint64_t record0, TokenId token);
+inline uint64_t Next(uint64_t context, uint32_t position, TokenId token) {
+  return Next(context, Record0(position, token), token);
+}
 
 // The token drawn after `context` when `output_size` were drawn before.
 SampledToken Draw(uint64_t context, const SamplingParams& sampling,

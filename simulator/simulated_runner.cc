@@ -61,7 +61,7 @@ void SimulatedRunner::ShedStreams() {
 hash_model::KvPlace SimulatedRunner::PlaceOf(
     const SequenceRows& sequence) const {
   return {*options_.arena, sequence.blocks,
-          sequence.stream > 0 ? sequence.stream0_blocks : sequence.blocks};
+          sequence.shares_layer0() ? sequence.stream0_blocks : sequence.blocks};
 }
 
 uint64_t SimulatedRunner::EmptyContextOf(const SequenceRows& sequence) const {
@@ -79,19 +79,20 @@ void SimulatedRunner::StartRows(size_t index) {
   rows.context_before = context;
   rows.contexts.clear();
   rows.records0.clear();
-  // Of layer 0 there is only stream 0's: it is here, or in this step.
-  const size_t own = index - sequence.stream;
+  // Of layer 0 there is only stream 0's: it is here, or in this step; unless
+  // the stream is here without it.
+  const size_t own = sequence.shares_layer0() ? index - sequence.stream : index;
   const SequenceRows& first = batch_->sequences[own];
   for (uint32_t k = 0; k < sequence.tokens.size(); ++k) {
     const uint32_t position = sequence.start + k;
     const TokenId token = sequence.tokens[k];
     rows.contexts.push_back(context);
-    rows.records0.push_back(
-        sequence.stream == 0     ? hash_model::Record(context, 0, token)
-        : position < first.start ? place.Read(0, position)
-                                 : rows_[own].records0[position - first.start]);
-    context = hash_model::NextOfStream(context, rows.records0.back(), token);
-    for (uint32_t layer = sequence.stream > 0; layer < hash_model::kLayers;
+    rows.records0.push_back(own == index ? hash_model::Record0(position, token)
+                            : position < first.start
+                                ? place.Read(0, position)
+                                : rows_[own].records0[position - first.start]);
+    context = hash_model::Next(context, rows.records0.back(), token);
+    for (uint32_t layer = sequence.shares_layer0(); layer < hash_model::kLayers;
          ++layer) {
       place.Write(layer, position, ~uint64_t{0});
     }
@@ -170,13 +171,16 @@ void SimulatedRunner::WriteLayers(uint32_t end) {
   for (; layers_done_ < end; ++layers_done_) {
     for (size_t i = 0; i < rows_.size(); ++i) {
       const SequenceRows& sequence = batch_->sequences[i];
-      if (layers_done_ == 0 && sequence.stream > 0) continue;
+      if (layers_done_ == 0 && sequence.shares_layer0()) continue;
       if (IsShed(i)) continue;
       const hash_model::KvPlace place = PlaceOf(sequence);
       for (uint32_t k = 0; k < sequence.tokens.size(); ++k) {
+        const TokenId token = sequence.tokens[k];
         place.Write(layers_done_, sequence.start + k,
-                    hash_model::Record(rows_[i].contexts[k], layers_done_,
-                                       sequence.tokens[k]));
+                    layers_done_ == 0
+                        ? rows_[i].records0[k]
+                        : hash_model::Record(rows_[i].contexts[k], layers_done_,
+                                             token));
       }
     }
   }

@@ -13,7 +13,8 @@ namespace braid {
 struct SimulatedTransport::Transfer {
   Transfer(const TransferSpec& spec_in, uint32_t layers)
       : spec(spec_in),
-        coverage(static_cast<uint32_t>(spec.pairs.size()), layers) {}
+        coverage(static_cast<uint32_t>(spec.pairs.size()), layers,
+                 spec.first_layer) {}
 
   const TransferSpec spec;
   TransferCoverage coverage;

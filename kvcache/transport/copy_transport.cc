@@ -20,7 +20,7 @@ struct CopyTransport::Transfer {
         source(source_in),
         destination(destination_in),
         coverage(static_cast<uint32_t>(spec.pairs.size()),
-                 source.layout().layers) {}
+                 source.layout().layers, spec.first_layer) {}
 
   const TransferSpec spec;
   const KvArena& source;

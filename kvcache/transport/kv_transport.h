@@ -41,17 +41,19 @@ struct BlockPair {
 };
 
 // Where a transfer's bytes come from and may land. `pairs` is what is still
-// missing at the destination; shared prefixes do not travel.
+// missing at the destination; shared prefixes do not travel, nor do layers
+// before `first_layer`, which the receiver has elsewhere.
 struct TransferSpec {
   TransferId id;
   PoolId source;
   PoolId destination;
   std::vector<BlockPair> pairs;
+  uint32_t first_layer = 0;
 };
 
 // Some of a transfer: pairs [first_pair, end_pair) x layers [first, end).
 // Pieces of one id may be posted as they become ready, in any order; together
-// they cover every (pair, layer) once.
+// they cover every (pair, layer) that travels once.
 struct TransferPiece {
   TransferId id;
   uint32_t first_pair = 0, end_pair = 0;

@@ -33,7 +33,9 @@ absl::Status LoopbackTransport::Open(const TransferSpec& spec) {
   const uint32_t layers = pools_.arena(spec.source).layout().layers;
   const auto pairs = static_cast<uint32_t>(spec.pairs.size());
   Transfer& transfer =
-      transfers_.emplace(spec.id, Transfer{TransferCoverage(pairs, layers)})
+      transfers_
+          .emplace(spec.id,
+                   Transfer{TransferCoverage(pairs, layers, spec.first_layer)})
           .first->second;
   if (transfer.coverage.complete()) {
     Finish(spec.id, transfer, TransferEvent::Outcome::kComplete);

@@ -4,15 +4,20 @@
 
 namespace braid {
 
-TransferCoverage::TransferCoverage(uint32_t pairs, uint32_t layers)
+TransferCoverage::TransferCoverage(uint32_t pairs, uint32_t layers,
+                                   uint32_t first_layer)
     : pairs_(pairs),
       layers_(layers),
-      missing_(uint64_t{pairs} * layers),
-      covered_(missing_) {}
+      first_layer_(first_layer),
+      missing_(uint64_t{pairs} * (layers - first_layer)),
+      covered_(uint64_t{pairs} * layers) {
+  BRAID_CHECK(first_layer < layers);
+}
 
 bool TransferCoverage::Add(const TransferPiece& piece) {
   BRAID_CHECK(piece.first_pair < piece.end_pair && piece.end_pair <= pairs_);
-  BRAID_CHECK(piece.first_layer < piece.end_layer &&
+  BRAID_CHECK(first_layer_ <= piece.first_layer &&
+              piece.first_layer < piece.end_layer &&
               piece.end_layer <= layers_);
   uint64_t fresh = 0;
   for (uint32_t pair = piece.first_pair; pair < piece.end_pair; ++pair) {

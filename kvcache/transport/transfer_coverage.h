@@ -1,4 +1,5 @@
-// Which (pair, layer) cells of a transfer have been posted.
+// Which (pair, layer) cells of a transfer have been posted. Layers before
+// `first_layer` do not travel.
 #pragma once
 
 #include <cstdint>
@@ -10,17 +11,17 @@ namespace braid {
 
 class TransferCoverage final {
  public:
-  TransferCoverage(uint32_t pairs, uint32_t layers);
+  TransferCoverage(uint32_t pairs, uint32_t layers, uint32_t first_layer = 0);
 
   // False, changing nothing, when every cell of the piece was covered before: a
-  // repetition. CHECKs that the piece is not empty, lies within the transfer
+  // repetition. CHECKs that the piece is not empty, lies within what travels
   // and does not overlap earlier ones in part.
   [[nodiscard]] bool Add(const TransferPiece& piece);
 
   bool complete() const { return missing_ == 0; }
 
  private:
-  uint32_t pairs_, layers_;
+  uint32_t pairs_, layers_, first_layer_;
   uint64_t missing_;
   std::vector<bool> covered_;  // [pair][layer]
 };

@@ -282,6 +282,29 @@ class Request {
     }
   }
 
+  // On a device that has nothing of the request: a chunk a step.
+  std::vector<std::byte> KvComputedApart(size_t stream, uint32_t end,
+                                         uint32_t chunk, bool shed) {
+    Gang apart(gang_.set, kStreams, gang_.tokens);
+    for (uint32_t at = 0; at < end;) {
+      ForwardBatch batch;
+      const RunnerDriver::Sequence before = apart.streams[stream];
+      batch.sequences = {
+          RowsOf(driver_, apart, stream, std::min(end, at + chunk))};
+      batch.sequences[0].stream0_blocks = {};
+      batch.sequences[0].may_shed = true;
+      batch.progress_layers = 1;
+      const bool sheds = std::exchange(shed, false);
+      const ForwardResult result = driver_.Step(batch, 0, [&](uint32_t layers) {
+        if (sheds && layers == 1) driver_.runner().ShedStreams();
+      });
+      EXPECT_EQ(result.shed, sheds);
+      if (result.shed) apart.streams[stream].written = before.written;
+      at = apart.streams[stream].written;
+    }
+    return driver_.KvOf(apart.streams[stream]);
+  }
+
   Trace Finish() {
     trace_.kv = KvOf(driver_, gang_, kStreams);
     return trace_;
@@ -462,6 +485,23 @@ TEST_P(StreamsScheduleTest, Layer0IsStoredByStream0Alone) {
         return b == std::byte{0xff};
       });
       EXPECT_EQ(untouched, s > 0 || i * 16 >= 50) << s << " block " << i;
+    }
+  }
+}
+
+// Where stream 0 is not, a stream has a layer 0 of its own: as stream 0 has it.
+TEST_P(StreamsScheduleTest, ApartFromStream0ItHasItsOwnLayer0) {
+  const Trace all = WholeGang(model_, 4, {}, GetParam());
+  Request request(model_, GetParam());
+  for (const size_t stream : {1, 3}) {
+    for (const uint32_t chunk : {7u, 16u, kTokens}) {
+      const std::vector<std::byte> apart =
+          request.KvComputedApart(stream, kTokens, chunk, chunk == 16);
+      const size_t layer0 = apart.size() - all.kv[stream].size();
+      EXPECT_TRUE(std::equal(apart.begin() + layer0, apart.end(),
+                             all.kv[stream].begin(), all.kv[stream].end()));
+      EXPECT_TRUE(
+          std::equal(apart.begin(), apart.begin() + layer0, all.kv[0].begin()));
     }
   }
 }

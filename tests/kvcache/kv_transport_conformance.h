@@ -164,6 +164,28 @@ TEST_P(KvTransportConformanceTest, BytesArriveInGroupsOfLayers) {
   EXPECT_EQ(transport_->stats().transfers_completed, 4u);
 }
 
+TEST_P(KvTransportConformanceTest, LayersThatStayBehindAreNotTouched) {
+  TransferSpec spec = Spec(1, 3);
+  spec.first_layer = 2;
+  for (const BlockPair& pair : spec.pairs) {
+    std::fill_n(destination().block(pair.destination), kLayout.block_bytes(),
+                std::byte{0xab});
+  }
+  ASSERT_TRUE(transport_->Open(spec).ok());
+  FillAndPost(spec, {spec.id, 0, 3, spec.first_layer, kLayout.layers});
+  const auto events = WaitForEvents(1);
+  ASSERT_EQ(events.size(), 1u);
+  EXPECT_EQ(events[0].outcome, Outcome::kComplete) << events[0].status;
+  const size_t begin = spec.first_layer * kLayout.layer_bytes();
+  for (uint32_t pair = 0; pair < 3; ++pair) {
+    const std::byte* block = destination().block(spec.pairs[pair].destination);
+    for (size_t i = 0; i < kLayout.block_bytes(); ++i) {
+      ASSERT_EQ(block[i],
+                i < begin ? std::byte{0xab} : Expected(spec.id, pair, i));
+    }
+  }
+}
+
 TEST_P(KvTransportConformanceTest, PiecesMayComeInAnyOrder) {
   const TransferSpec spec = Spec(1, 7);
   ASSERT_TRUE(transport_->Open(spec).ok());

@@ -26,6 +26,14 @@ TEST(TransferCoverageTest, RepetitionChangesNothing) {
   EXPECT_FALSE(coverage.complete());
 }
 
+TEST(TransferCoverageTest, LayersThatDoNotTravelAreNotMissed) {
+  TransferCoverage coverage(2, 4, /*first_layer=*/1);
+  EXPECT_TRUE(coverage.Add(Piece(0, 2, 2, 4)));
+  EXPECT_FALSE(coverage.complete());
+  EXPECT_TRUE(coverage.Add(Piece(0, 2, 1, 2)));
+  EXPECT_TRUE(coverage.complete());
+}
+
 TEST(TransferCoverageTest, NoPairsIsComplete) {
   EXPECT_TRUE(TransferCoverage(0, 30).complete());
 }
@@ -40,6 +48,8 @@ TEST(TransferCoverageDeathTest, PiecesFitAndDoNotOverlap) {
   EXPECT_DEATH((void)coverage.Add(Piece(1, 3, 0, 4)), "CHECK");
   EXPECT_DEATH((void)coverage.Add(Piece(1, 2, 0, 5)), "CHECK");
   EXPECT_DEATH((void)coverage.Add(Piece(1, 1, 0, 4)), "CHECK");
+  TransferCoverage without0(2, 4, 1);
+  EXPECT_DEATH((void)without0.Add(Piece(0, 1, 0, 4)), "CHECK");
 }
 
 }  // namespace

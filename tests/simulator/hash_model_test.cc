@@ -18,9 +18,11 @@ class HashModelTest : public ::testing::Test {
     uint64_t context = kEmptyContext;
     for (uint32_t p = 0; p < tokens_.size(); ++p) {
       for (uint32_t layer = 0; layer < kLayers; ++layer) {
-        place_.Write(layer, p, Record(context, layer, tokens_[p]));
+        place_.Write(layer, p,
+                     layer == 0 ? Record0(p, tokens_[p])
+                                : Record(context, layer, tokens_[p]));
       }
-      context = Next(context, tokens_[p]);
+      context = Next(context, p, tokens_[p]);
     }
     context_ = context;
   }
@@ -35,7 +37,7 @@ class HashModelTest : public ::testing::Test {
 
 TEST_F(HashModelTest, WhatIsReadBackIsWhatTheTokensSay) {
   EXPECT_EQ(Read(), context_);
-  EXPECT_EQ(place_.ReadContext(Next(kEmptyContext, tokens_[0]), 1, 10),
+  EXPECT_EQ(place_.ReadContext(Next(kEmptyContext, 0u, tokens_[0]), 1, 10),
             context_);
 }
 
@@ -54,8 +56,9 @@ TEST_F(HashModelTest, EveryByteOfTheTokensCounts) {
 }
 
 TEST_F(HashModelTest, TheSameTokenBehindAnotherPrefixHasOtherKv) {
-  const uint64_t other = Next(kEmptyContext, tokens_[0] + 1);
-  EXPECT_NE(Record(other, 0, 7), Record(Next(kEmptyContext, tokens_[0]), 0, 7));
+  const uint64_t other = Next(kEmptyContext, 0u, tokens_[0] + 1);
+  EXPECT_NE(Record(other, 1, 7),
+            Record(Next(kEmptyContext, 0u, tokens_[0]), 1, 7));
 }
 
 TEST(UndisturbedAnswerTest, EndsAtAStopString) {

@@ -170,7 +170,8 @@ void FakeRunner::Check(const ForwardBatch& batch) const {
         sequence.set == 0 ? 1 : options_.stream_sets[sequence.set - 1].streams;
     BRAID_CHECK(sequence.stream < streams && sequence.gang <= streams);
     if (sequence.stream > 0) {
-      BRAID_CHECK(sequence.stream0_blocks.size() >= sequence.blocks.size());
+      BRAID_CHECK(!sequence.shares_layer0() ||
+                  sequence.stream0_blocks.size() >= sequence.blocks.size());
       BRAID_CHECK(sequence.gang == 1 && sequence.sampling == nullptr &&
                   sequence.score_top_logprobs < 0);
       continue;
@@ -206,7 +207,7 @@ void FakeRunner::Advance(uint32_t layers) {
   BRAID_CHECK(running() && layers <= kLayers);
   for (; layers_done_ < layers; ++layers_done_) {
     for (const SequenceRows& rows : batch_->sequences) {
-      if (layers_done_ == 0 && rows.stream > 0) continue;
+      if (layers_done_ == 0 && rows.shares_layer0()) continue;
       const uint64_t flavour = FlavourOf(rows);
       for (uint32_t i = 0; i < rows.tokens.size(); ++i) {
         const uint32_t position = rows.start + i;
@@ -249,13 +250,13 @@ void FakeRunner::Finish(absl::Status status) {
 }
 
 // What attention would see: every record of positions [0, end), in all layers;
-// that of layer 0 where stream 0 has it.
+// that of layer 0 where stream 0 has it, if that is here.
 uint64_t FakeRunner::ReadContext(const SequenceRows& rows, uint32_t end) const {
   uint64_t context = 0;
   for (uint32_t position = 0; position < end; ++position) {
     for (uint32_t layer = 0; layer < kLayers; ++layer) {
       uint64_t record;
-      const bool shared = layer == 0 && rows.stream > 0;
+      const bool shared = layer == 0 && rows.shares_layer0();
       std::memcpy(
           &record,
           PlaceOf(*options_.arena, shared ? rows.stream0_blocks : rows.blocks,
