@@ -41,6 +41,9 @@ using BlockId = StrongId<struct BlockTag, uint32_t>;
 using PoolId = StrongId<struct PoolTag, uint32_t>;
 // One hand-over of blocks between two pools, unique across the cluster.
 using TransferId = StrongId<struct TransferTag, uint64_t>;
+// A stream that is computed apart from its request (stream_catch_up.h), unique
+// for the life of the process. 0 is none.
+using CatchUpId = StrongId<struct CatchUpTag, uint64_t>;
 // A device of this node: a set of CPU cores, or a GPU.
 using DeviceId = StrongId<struct DeviceTag, uint32_t>;
 

@@ -74,7 +74,7 @@ bool EngineLoop::RestoreDevices(TimePoint now) {
 void EngineLoop::ForgetHandoff(RequestId id) {
   handoff_->Abandon(id);
   std::erase_if(handoff_events_, [id](const HandoffEvent& event) {
-    return event.request == id;
+    return event.request == id && event.catch_up == CatchUpId();
   });
 }
 
@@ -88,14 +88,14 @@ bool EngineLoop::TakeHandoffs(TimePoint now) {
 
 // False: not yet.
 bool EngineLoop::TakeHandoff(const HandoffEvent& event, TimePoint now) {
+  if (event.catch_up != CatchUpId()) {
+    TakeSend(event, now);
+    return true;
+  }
   const Request* request = scheduler_->Find(event.request);
   if (request == nullptr) return true;
   if (!event.status.ok()) {
-    if (absl::IsDataLoss(event.status)) {
-      ++stats_.pairs_avoided;
-      scheduler_->AvoidPair(event.from, event.to,
-                            outages_.PairFailed(event.from, event.to, now));
-    }
+    NoteDamage(event, now);
     scheduler_->FailTransfer(event.request, now);
   } else if (request->state == RequestState::kTransferring) {
     outages_.PairWorked(event.from, event.to, now);
@@ -107,6 +107,44 @@ bool EngineLoop::TakeHandoff(const HandoffEvent& event, TimePoint now) {
   }
   Track(*request, *Record(event.request), now);
   return true;
+}
+
+void EngineLoop::NoteDamage(const HandoffEvent& event, TimePoint now) {
+  if (!absl::IsDataLoss(event.status)) return;
+  ++stats_.pairs_avoided;
+  scheduler_->AvoidPair(event.from, event.to,
+                        outages_.PairFailed(event.from, event.to, now));
+}
+
+// A stream's KV has arrived, or has not. It may have been given up since.
+void EngineLoop::TakeSend(const HandoffEvent& event, TimePoint now) {
+  if (event.status.ok()) {
+    outages_.PairWorked(event.from, event.to, now);
+  } else {
+    NoteDamage(event, now);
+  }
+  if (scheduler_->FindCatchUp(event.catch_up) == nullptr) return;
+  if (event.status.ok()) {
+    scheduler_->CompleteSend(event.catch_up, now);
+  } else {
+    scheduler_->FailSend(event.catch_up, now);
+  }
+}
+
+// Behind all that had to be sent for requests in this turn.
+bool EngineLoop::SendStreams(TimePoint now) {
+  sends_.clear();
+  scheduler_->TakeAbandonedSends(sends_);
+  for (CatchUpId id : sends_) handoff_->AbandonSend(id);
+  const bool abandoned = !sends_.empty();
+  sends_.clear();
+  scheduler_->TakeSends(now, sends_);
+  for (CatchUpId id : sends_) {
+    if (!handoff_->Send(*scheduler_->FindCatchUp(id)).ok()) {
+      scheduler_->FailSend(id, now);
+    }
+  }
+  return abandoned || !sends_.empty();
 }
 
 }  // namespace braid

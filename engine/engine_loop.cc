@@ -243,6 +243,7 @@ bool EngineLoop::RunOnce(TimePoint now) {
   active |= TakeHandoffs(now);
   active |= TakeRefusals(now);
   active |= EndLingering(now);
+  active |= SendStreams(now);
   active |= LaunchIdle(now);
   AskToShed();
   mailbox_.Settle(std::exchange(ended_, 0));

@@ -84,6 +84,7 @@ class EngineLoop final {
   void FailStep(Slot& slot, const absl::Status& why, TimePoint now);
   void FinishRows(const PlannedRows& rows, SequenceResult& result, bool shed,
                   TimePoint now);
+  void AddCatchUp(const PlannedRows& rows, ForwardBatch& batch);
   void StreamLayers(const Slot& slot, uint32_t layers);
   bool ExpireDeadlines(TimePoint now);
   bool TakeRefusals(TimePoint now);
@@ -115,6 +116,9 @@ class EngineLoop final {
   void ForgetHandoff(RequestId id);
   bool TakeHandoffs(TimePoint now);
   bool TakeHandoff(const HandoffEvent& event, TimePoint now);
+  void TakeSend(const HandoffEvent& event, TimePoint now);
+  bool SendStreams(TimePoint now);
+  void NoteDamage(const HandoffEvent& event, TimePoint now);
 
   void CountStep(size_t slot, const ForwardResult& result, TimePoint now);
   void CountToken(const RequestRecord& record, TimePoint now);
@@ -139,6 +143,7 @@ class EngineLoop final {
   Mail mail_;
   std::vector<HandoffEvent> handoff_events_;
   std::vector<Refusal> refused_;
+  std::vector<CatchUpId> sends_;  // scratch of SendStreams
   std::vector<std::optional<TokenId>> drawn_;
   bool stopping_ = false;
   Outages outages_;

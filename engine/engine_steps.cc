@@ -75,6 +75,10 @@ void EngineLoop::Launch(size_t index, TimePoint now) {
   const std::span<const TokenId> end_of_generation =
       config_.tokenizer->spec().end_of_generation;
   for (const PlannedRows& rows : slot.plan.rows) {
+    if (rows.kind == RowKind::kCatchUp) {
+      AddCatchUp(rows, batch);
+      continue;
+    }
     const Request& request = *scheduler_->Find(rows.request);
     RequestRecord& record = *Record(rows.request);
     Track(request, record, now);
@@ -132,6 +136,22 @@ void EngineLoop::Launch(size_t index, TimePoint now) {
                   [this, device](ForwardResult result) {
                     mailbox_.ReportDone(device, std::move(result));
                   }});
+}
+
+// Of a stream whose request is elsewhere, and may end while the step runs.
+void EngineLoop::AddCatchUp(const PlannedRows& rows, ForwardBatch& batch) {
+  const Request& request = *scheduler_->Find(rows.request);
+  const StreamCatchUp& one =
+      *scheduler_->FindCatchUp(request.streams[rows.stream - 1].catch_up);
+  const size_t blocks =
+      config_.arenas[0]->layout().BlocksFor(rows.first + rows.count);
+  batch.sequences.push_back(
+      {.tokens = std::span(one.tokens).subspan(rows.first, rows.count),
+       .start = rows.first,
+       .blocks = one.blocks.blocks().first(blocks),
+       .set = request.set->id,
+       .stream = rows.stream,
+       .may_shed = true});
 }
 
 void EngineLoop::StreamLayers(const Slot& slot, uint32_t layers) {

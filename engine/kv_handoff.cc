@@ -32,8 +32,8 @@ absl::Status KvHandoff::Open(const Request& request, BlockPool& source,
     landing.push_back(to);
   }
   if (spec.pairs.empty()) {  // All of the prompt is cached where it decodes.
-    nothing_to_move_.push_back(
-        {request.id, source.id(), destination.id(), absl::OkStatus()});
+    nothing_to_move_.push_back({request.id, CatchUpId(), source.id(),
+                                destination.id(), absl::OkStatus()});
     return absl::OkStatus();
   }
   if (!same_pool) transfer.receiving = destination.BeginReceive(landing);
@@ -72,6 +72,46 @@ void KvHandoff::Progress(const Request& request, uint32_t layers) {
   if (layers == layout_.layers) transfer->posted = end_pair;
 }
 
+absl::Status KvHandoff::Send(const StreamCatchUp& catch_up) {
+  BlockPool& source = *catch_up.blocks.pool();
+  BlockPool& destination = *catch_up.landing.pool();
+  const TransferId id(next_id_++);
+  TransferSpec spec{.id = id,
+                    .source = source.id(),
+                    .destination = destination.id(),
+                    .first_layer = 1};
+  for (uint32_t i = 0; i < catch_up.sending; ++i) {
+    spec.pairs.push_back({catch_up.source()[i], catch_up.destination()[i]});
+  }
+  Transfer transfer{
+      .request = catch_up.request,
+      .catch_up = catch_up.id,
+      .moves_bytes = true,
+      .source = &source,
+      .destination = destination.id(),
+      .sending = source.BeginSend(catch_up.source()),
+      .receiving = destination.BeginReceive(catch_up.destination())};
+  BRAID_RETURN_IF_ERROR(transport_->Open(spec));
+  const bool fresh = by_catch_up_.emplace(catch_up.id, id).second;
+  BRAID_CHECK(fresh);
+  transfers_.emplace(id, std::move(transfer));
+  transport_->Post({.id = id,
+                    .first_pair = 0,
+                    .end_pair = catch_up.sending,
+                    .first_layer = spec.first_layer,
+                    .end_layer = layout_.layers});
+  return absl::OkStatus();
+}
+
+void KvHandoff::AbandonSend(CatchUpId catch_up) {
+  const auto it = by_catch_up_.find(catch_up);
+  if (it == by_catch_up_.end()) return;
+  const TransferId id = it->second;
+  transfers_.at(id).abandoned = true;
+  by_catch_up_.erase(it);
+  transport_->Cancel(id);
+}
+
 bool KvHandoff::streams(RequestId request) const {
   const auto it = by_request_.find(request);
   return it != by_request_.end() && transfers_.at(it->second).moves_bytes;
@@ -101,15 +141,20 @@ void KvHandoff::Poll(std::vector<HandoffEvent>& events) {
     BRAID_CHECK_MSG(it != transfers_.end(), "a second terminal event");
     const Transfer& transfer = it->second;
     if (!transfer.abandoned) {
-      by_request_.erase(transfer.request);
+      if (transfer.catch_up == CatchUpId()) {
+        by_request_.erase(transfer.request);
+      } else {
+        by_catch_up_.erase(transfer.catch_up);
+      }
       absl::Status status = std::move(event.status);
       if (event.outcome == TransferEvent::Outcome::kComplete) {
         status = absl::OkStatus();
       } else if (status.ok()) {
         status = absl::UnavailableError("the KV transfer was given up");
       }
-      events.push_back({transfer.request, transfer.source->id(),
-                        transfer.destination, std::move(status)});
+      events.push_back({transfer.request, transfer.catch_up,
+                        transfer.source->id(), transfer.destination,
+                        std::move(status)});
     }
     transfers_.erase(it);  // The leases end here.
   }

@@ -9,6 +9,10 @@
 //   Poll       terminal event: the leases end, the request may decode
 //   Abandon    the request is over: no further work, leases stay till the event
 //
+// Streams that were computed apart from their request (stream_catch_up.h) go by
+// transfers of their own, whole blocks at a time and without layer 0: Send, and
+// AbandonSend.
+//
 // Thread safety: engine thread only.
 #pragma once
 
@@ -24,11 +28,13 @@
 #include "kvcache/kv_layout.h"
 #include "kvcache/transport/kv_transport.h"
 #include "scheduler/request.h"
+#include "scheduler/stream_catch_up.h"
 
 namespace braid {
 
 struct HandoffEvent {
   RequestId request;
+  CatchUpId catch_up;  // 0: it is the request's own
   PoolId from, to;
   // OK: the blocks are where decode wants them. DATA_LOSS: a checksum differed.
   absl::Status status;
@@ -52,6 +58,11 @@ class KvHandoff final {
   // The last chunk's KV is complete in layers [0, layers).
   void Progress(const Request& request, uint32_t layers);
 
+  // The stream's next blocks, which are complete. An error means that there is
+  // no transfer, and no event comes. REQUIRES: none of it is open.
+  absl::Status Send(const StreamCatchUp& catch_up);
+  void AbandonSend(CatchUpId catch_up);
+
   // Whether Progress is of use: bytes have to move.
   bool streams(RequestId request) const;
 
@@ -66,6 +77,7 @@ class KvHandoff final {
  private:
   struct Transfer {
     RequestId request;
+    CatchUpId catch_up;  // 0: it is the request's own
     bool abandoned = false;
     bool moves_bytes = false;
     BlockPool* source = nullptr;
@@ -89,6 +101,7 @@ class KvHandoff final {
   uint64_t next_id_ = 1;
   absl::flat_hash_map<TransferId, Transfer> transfers_;
   absl::flat_hash_map<RequestId, TransferId> by_request_;
+  absl::flat_hash_map<CatchUpId, TransferId> by_catch_up_;
   std::vector<HandoffEvent> nothing_to_move_;
   std::vector<TransferEvent> events_;
 };

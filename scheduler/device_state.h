@@ -15,6 +15,7 @@
 #include "scheduler/request.h"
 #include "scheduler/split.h"
 #include "scheduler/step_time_model.h"
+#include "scheduler/stream_catch_up.h"
 
 namespace braid {
 
@@ -164,6 +165,7 @@ struct DeviceState {
   double saved = 0;  // seconds that they may make steps longer by: StepPlan
   // Steps that had some while somebody waited, up to the last one.
   uint32_t pressed = 0;
+  StreamCatchUp* catch_up = nullptr;  // that it computes; Scheduler's
 
   std::vector<Request*> prefilling;  // here, in order of service
   PromptWork prefill_left;           // of them
@@ -179,6 +181,9 @@ struct DeviceState {
   // Steps since one had rows of elastic streams, though there were requests
   // that might have them.
   uint32_t without_streams = 0;
+  // Rows that its steps lately offered to streams, and that none had the KV
+  // for: a mean. There may be one, as long as nobody knows.
+  double unfilled = 1;
 };
 
 }  // namespace braid

@@ -71,6 +71,9 @@ struct RequestStream {
   uint32_t computed = 0;
   bool in_flight = false;  // a step reads and writes `blocks` right now
   PrefixKeys keys;         // none is equal to that of another stream
+  // Computed on another device meanwhile, and left alone here; 0: it is not.
+  CatchUpId catch_up;
+  bool catch_up_failed = false;  // once: not again
 };
 
 // A further answer to a request's prompt, for best-of-n; candidate 0 is the
@@ -168,8 +171,8 @@ struct alignas(64) Request {
   const StreamSet* set = nullptr;
   uint32_t gang = 1;      // streams in lock-step from the first position on
   uint32_t answered = 1;  // streams that answered its last token
-  // Stream s at [s - 1]. Of a gang, while it is admitted: its tables are as
-  // long as `blocks`. Elastic ones: in kDecoding only.
+  // Stream s at [s - 1]. Of a gang, its tables are as long as `blocks`. Elastic
+  // ones: while it is admitted, and with blocks in kDecoding only.
   std::vector<RequestStream> streams;
   // Candidate i at [i - 1]. They run while it is in kDecoding or kLingering,
   // and hold nothing else.

@@ -52,6 +52,7 @@
 #include "scheduler/split_planner.h"
 #include "scheduler/step_plan.h"
 #include "scheduler/stream_allowance.h"
+#include "scheduler/stream_catch_up.h"
 #include "scheduler/stream_filler.h"
 #include "scheduler/stream_terms.h"
 
@@ -128,6 +129,23 @@ class Scheduler final {
   void CompleteTransfer(RequestId id, TimePoint now);
   void FailTransfer(RequestId id, TimePoint now);
 
+  // Streams that were computed elsewhere (stream_catch_up.h). Once a turn:
+  // those of which `source` may be sent to `destination` now, layer 0 excepted.
+  // They are on their way until CompleteSend or FailSend, or until the
+  // scheduler has no more use for that: the caller gives up the transfers of
+  // those that TakeAbandonedSends appends.
+  void TakeSends(TimePoint now, std::vector<CatchUpId>& out);
+  void TakeAbandonedSends(std::vector<CatchUpId>& out);
+  // The transfer's terminal event. REQUIRES: the stream is on its way; no lease
+  // is on its blocks any more.
+  void CompleteSend(CatchUpId id, TimePoint now);
+  void FailSend(CatchUpId id, TimePoint now);
+  // Null: it has arrived, or was given up.
+  const StreamCatchUp* FindCatchUp(CatchUpId id) const;
+  std::span<const std::unique_ptr<StreamCatchUp>> catch_ups() const {
+    return catch_ups_;
+  }
+
   // Of best-of-n: the candidate's answer is complete, or nobody wants it.
   // `leads`: it is better than those complete before it, so its blocks are kept
   // while nobody else needs them, and theirs are not.
@@ -193,6 +211,7 @@ class Scheduler final {
   // From one pool to another.
   struct Link {
     LinkTimeModel time;
+    LinkTimeModel streams;  // of streams' KV, which is sent at once
     TimePoint avoided_until = TimePoint::min();
   };
   struct BestOfPlace {
@@ -213,7 +232,8 @@ class Scheduler final {
     uint32_t decode = 0;  // 0: both devices have one pool
   };
   // Of a request: a stream that may give its blocks back, and what keeping it
-  // is worth, nats per block.
+  // is worth, nats per block; or that another device may compute, and what that
+  // is worth, nats per second.
   struct Spare {
     const Request* request = nullptr;
     uint32_t stream = 0;
@@ -338,7 +358,8 @@ class Scheduler final {
   void GiveUpGang(Request& request);
   bool GangFits(const Request& request, uint32_t gang) const;
   bool IsOptionalGang(const Request& request) const;
-  PrefixKeys KeysOf(const Request& request, uint32_t stream) const;
+  PrefixKeys KeysOf(const Request& request, uint32_t stream,
+                    bool apart = false) const;
   void ExtendKeys(Request& request) const;
 
   // scheduler_streams.cc
@@ -403,6 +424,48 @@ class Scheduler final {
   void HoldElastic(Pool& pool, std::span<const BlockId> blocks);
   void ReleaseElastic(Pool& pool, std::span<const BlockId> blocks);
 
+  void PublishElastic(const PrefixKeys& keys, std::span<const TokenId> computed,
+                      BlockTable& table);
+
+  // scheduler_catch_up.cc
+  // Of a device's rows, the first ones, whose streams others may compute.
+  static constexpr uint32_t kCatchUpRows = 64;
+  bool MayCatchUp(const DeviceState& device) const;
+  double CatchUpSeconds(const DeviceState& device, PoolId to, uint32_t first,
+                        uint32_t end) const;
+  double CatchUpWorth(const DeviceState& device, const Request& request,
+                      uint32_t stream, uint32_t first) const;
+  bool LagsFar(const Request& request, uint32_t computed) const;
+  const DeviceState* HelperFor(const DeviceState& decode) const;
+  bool MayHelp(const DeviceState& device, const DeviceState& decode) const;
+  bool IsLeftTo(const DeviceState& helper, const Request& request,
+                uint32_t stream, uint32_t computed) const;
+  double CatchUpStep(const DeviceState& device) const;
+  void PlanCatchUp(const DeviceState& device, StepPlan& plan) const;
+  void AddCatchUp(const DeviceState& device, const Request& request,
+                  uint32_t stream, uint32_t first, uint32_t end,
+                  StepPlan& plan) const;
+  void BeginCatchUp(const DeviceState& device, StepPlan& plan) const;
+  void FindCatchUp(const DeviceState& device, const Request& request) const;
+  bool BeginCatchUp(const DeviceState& device, const Request& request,
+                    uint32_t stream, StepPlan& plan) const;
+  uint64_t DropCatchUps(PoolId pool, uint64_t blocks, StepPlan& plan) const;
+  bool MaySend(const StreamCatchUp& catch_up) const;
+
+  // scheduler_catch_up_commit.cc
+  void StartCatchUp(DeviceState& device, const CatchUpStart& start);
+  void ApplyCatchUpDrops(const StepPlan& plan);
+  void ApplyCatchUps(DeviceState& device, const StepPlan& plan);
+  void CommitCatchUp(DeviceState& device, const PlannedRows& rows, bool failed,
+                     bool shed);
+  StreamCatchUp& CatchUp(CatchUpId id);
+  void CutShort(StreamCatchUp& catch_up);
+  void Land(StreamCatchUp& catch_up);
+  void GiveUp(StreamCatchUp& catch_up, const char* reason);
+  void Forget(StreamCatchUp& catch_up);
+  void GiveUpAllOf(Request& request);
+  void GiveUpAllOf(const DeviceState& device);
+
   // scheduler_preemption.cc
   void PlanPreemption(const DeviceState& device, TimePoint now,
                       StepPlan& plan) const;
@@ -441,6 +504,7 @@ class Scheduler final {
   void CheckRunning(const Request& request) const;
   void CheckStreams(const Request& request) const;
   void CheckBestOf(const Request& request) const;
+  void CheckCatchUps() const;
   void CheckElasticBlocks() const;
 
   DeviceState& StateOf(DeviceId id) {
@@ -460,6 +524,14 @@ class Scheduler final {
   uint32_t BlocksFor(uint64_t tokens) const {
     return static_cast<uint32_t>((tokens + config_.block_tokens - 1) /
                                  config_.block_tokens);
+  }
+  // Of its tokens that have KV, or will when its prompt is computed, those in
+  // full blocks.
+  uint32_t WholeBlocks(const Request& request) const {
+    const uint32_t tokens = request.state == RequestState::kPrefilling
+                                ? request.size()
+                                : request.computed;
+    return tokens - tokens % config_.block_tokens;
   }
   // All that it can ever need where it decodes.
   uint32_t BlocksOf(const Request& request) const {
@@ -506,10 +578,14 @@ class Scheduler final {
   StreamStats stream_stats_;
   BestOfStats best_of_stats_;
   StreamAllowance allowance_;
+  // A few per device; the oldest first.
+  std::vector<std::unique_ptr<StreamCatchUp>> catch_ups_;
+  uint64_t last_catch_up_ = 0;
+  std::vector<CatchUpId> abandoned_sends_;  // not yet taken by the caller
   // Scratch of plans, so that they allocate nothing: of ForEachAdmissible,
   mutable Admission admission_;
   mutable PrefixMatch stream_match_;
-  // and of PlanStreams and DropFor.
+  // and of PlanStreams, BeginCatchUp and DropFor.
   mutable StreamFiller filler_;
   mutable std::vector<StreamCandidate> candidates_;
   mutable std::vector<uint32_t> places_;  // their rows in the plan

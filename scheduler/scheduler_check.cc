@@ -100,6 +100,7 @@ void Scheduler::CheckInvariants() const {
     }
   }
   BRAID_CHECK(stream_stats_.active == active);
+  CheckCatchUps();
   CheckElasticBlocks();
   for (const auto& pool : pools_) {
     pool->blocks.CheckInvariants();
@@ -153,7 +154,7 @@ void Scheduler::CheckStreams(const Request& request) const {
   const uint32_t most = request.elastic() ? request.most_streams() : 1;
   BRAID_CHECK(
       request.streams.size() ==
-      (request.elastic() ? (decodes ? most - 1 : 0) : request.gang - 1));
+      (request.elastic() ? most - 1 : request.gang - 1));
   BRAID_CHECK(request.answered == 1 || request.set != nullptr);
   BRAID_CHECK(request.gang == 1 || !request.handed_over());
   for (const RequestStream& stream : request.streams) {
@@ -167,6 +168,7 @@ void Scheduler::CheckStreams(const Request& request) const {
     }
     BRAID_CHECK(stream.computed <= request.computed);
     BRAID_CHECK(table.reserved() == 0);
+    BRAID_CHECK(decodes || table.pool() == nullptr);
     if (table.pool() == nullptr) {
       BRAID_CHECK(stream.computed == 0 && !stream.in_flight);
     } else {
@@ -202,6 +204,49 @@ void Scheduler::CheckBestOf(const Request& request) const {
   BRAID_CHECK(kept <= 1);
 }
 
+// Each is of a stream that knows it, unless it is over and a step works on it.
+void Scheduler::CheckCatchUps() const {
+  using State = StreamCatchUp::State;
+  size_t known = 0, computed = 0;
+  for (const auto& one : catch_ups_) {
+    const DeviceState& own = StateOf(one->device);
+    const bool computes = own.catch_up == one.get();
+    computed += computes;
+    BRAID_CHECK(one->blocks.pool()->id() == own.config.pool);
+    BRAID_CHECK(one->blocks.used() >= BlocksFor(one->computed));
+    BRAID_CHECK(!one->in_flight || (computes && own.running));
+    if (one->state == State::kOver) {
+      BRAID_CHECK(one->in_flight && one->landing.pool() == nullptr);
+      continue;
+    }
+    ++known;
+    BRAID_CHECK(own.up && computes == (one->state == State::kComputing));
+    BRAID_CHECK(computes == (one->computed < one->size()));
+    BRAID_CHECK((one->sending > 0) == (one->state == State::kSending));
+    const Request& request = requests_.at(one->slot);
+    BRAID_CHECK(request.id == one->request &&
+                request.state != RequestState::kWaiting);
+    BRAID_CHECK(one->state != State::kSending ||
+                request.state == RequestState::kDecoding);
+    const RequestStream& stream = request.streams[one->stream - 1];
+    BRAID_CHECK(stream.catch_up == one->id && !stream.in_flight);
+    BRAID_CHECK(one->landing.pool()->id() == pool_of(request.decode_device));
+    BRAID_CHECK(one->landing.blocks().size() == one->blocks.blocks().size());
+    BRAID_CHECK(one->landed + one->sending <= one->landing.blocks().size());
+  }
+  for (uint32_t slot = 0; slot < requests_.slots(); ++slot) {
+    const Request* request = requests_.Peek(slot);
+    if (request == nullptr) continue;
+    for (const RequestStream& stream : request->streams) {
+      known -= stream.catch_up != CatchUpId();
+    }
+  }
+  for (const DeviceState& device : devices_) {
+    computed -= device.catch_up != nullptr;
+  }
+  BRAID_CHECK(known == 0 && computed == 0);
+}
+
 void Scheduler::CheckElasticBlocks() const {
   size_t of_candidates = 0;
   for (const auto& pool : pools_) {
@@ -218,6 +263,12 @@ void Scheduler::CheckElasticBlocks() const {
       for (const RequestStream& stream : request->streams) {
         if (stream.blocks.pool() != &pool->blocks) continue;
         for (BlockId block : stream.blocks.blocks()) ++holders[block.value()];
+      }
+    }
+    for (const auto& one : catch_ups_) {
+      for (const BlockTable* table : {&one->blocks, &one->landing}) {
+        if (table->pool() != &pool->blocks) continue;
+        for (BlockId block : table->blocks()) ++holders[block.value()];
       }
     }
     BRAID_CHECK(holders == pool->elastic_holders);

@@ -14,6 +14,8 @@ namespace {
 constexpr int kMostTpots = 4;
 // Weight of the newest answer's length.
 constexpr double kForecastGain = 0.05;
+// Weight of the newest step in the rows that streams leave unfilled.
+constexpr double kUnfilledGain = 1.0 / 8;
 // Seconds of every device over which the share of prompts is averaged.
 constexpr double kShareMemory = 30;
 
@@ -37,15 +39,21 @@ void Scheduler::Apply(const StepPlan& plan, TimePoint now) {
   }
   ApplyDrops(plan);
   ApplyBestOfDrops(plan);
+  ApplyCatchUpDrops(plan);
   if (plan.rows.empty()) return;
   DeviceState& own = StateOf(plan.device);
   BRAID_CHECK(own.idle());
   own.running = true;
   Admit(plan.admissions);
   if (own.elastic > 0) StartStreams(plan);
+  ApplyCatchUps(own, plan);
   StepShape shape;
   own.prompts_in_flight = PromptWork();
   for (const PlannedRows& rows : plan.rows) {
+    if (rows.kind == RowKind::kCatchUp) {
+      AddRows(rows, shape);
+      continue;
+    }
     Request& request = requests_.at(rows.slot);
     if (rows.kind == RowKind::kChunk) {
       own.prompts_in_flight +=
@@ -77,6 +85,9 @@ void Scheduler::Apply(const StepPlan& plan, TimePoint now) {
   own.in_flight = shape;
   stream_stats_.offered += plan.offered;
   best_of_stats_.offered += plan.best_of_offered;
+  if (own.elastic > 0 && own.prompts_in_flight.tokens == 0) {
+    own.unfilled += kUnfilledGain * (plan.unfilled - own.unfilled);
+  }
   own.saved = plan.saved;
   own.step_begin = now;
   own.step_end =
@@ -119,6 +130,7 @@ void Scheduler::Admit(const std::vector<Admission>& admissions) {
       request.landing_cached =
           static_cast<uint32_t>(admission.landing_shared.size());
     }
+    if (request.elastic()) OpenStreams(request);
     DeviceState& decode = StateOf(admission.decode);
     ++decode.bound;
     decode.bound_streams += request.gang - 1;
@@ -212,6 +224,11 @@ void Scheduler::Commit(const StepPlan& plan,
   for (size_t i = 0; i < planned.size();) {
     const PlannedRows& rows = planned[i];
     const size_t own_place = i;
+    if (rows.kind == RowKind::kCatchUp) {
+      CommitCatchUp(own, rows, failed, shed);
+      ++i;
+      continue;
+    }
     Request& request = requests_.at(rows.slot);
     BRAID_CHECK(request.id == rows.request && request.in_flight);
     // Its other streams and candidates first: what ends a prompt looks at all
@@ -246,9 +263,9 @@ void Scheduler::Commit(const StepPlan& plan,
   }
   if (!failed && seconds > 0) {
     // A step that has shed did not do what its shape says. A stream's append is
-    // far smaller than a prompt's chunk: what a step with chunks pays once
-    // would be taken for the price of their tokens. But a device that computes
-    // no prompts has nothing else to learn that from.
+    // far smaller than a prompt's chunk: what a step with chunks pays once would
+    // be taken for the price of their tokens. But a device that computes no
+    // prompts has nothing else to learn that from.
     const bool misleads = appends && own.prefilled_at != TimePoint::min();
     if (!shed && !misleads) {
       if (config_.lend_cores) {
@@ -320,7 +337,7 @@ void Scheduler::JoinDecode(Request& request) {
                    .slot = request.slot,
                    .computed = request.computed,
                    .due = DueOf(request, request.prefill_ended)});
-  if (request.elastic()) OpenStreams(request);
+  if (request.elastic()) ++StateOf(request.decode_device).elastic;
   OpenBestOf(request);
 }
 
@@ -434,6 +451,7 @@ void Scheduler::NoteAnswer(const Request& request) {
 
 // Takes the request off the lists and sums that running it put it on.
 void Scheduler::Unlist(Request& request) {
+  if (request.elastic()) GiveUpAllOf(request);
   DeviceState& decode = StateOf(request.decode_device);
   --decode.bound;
   decode.bound_streams -= request.gang - 1;

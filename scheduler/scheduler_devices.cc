@@ -33,6 +33,7 @@ std::vector<RequestId> Scheduler::LoseDevice(DeviceId id, bool memory_lost,
   memory_lost &= !shared;
   if (memory_lost) pools_[lost.config.pool.value()]->index.Clear();
 
+  GiveUpAllOf(lost);
   // Before anybody is bound anew, nobody may be bound to it.
   std::vector<Request*> waiting, put_back;
   for (uint32_t slot = 0; slot < requests_.slots(); ++slot) {

@@ -26,13 +26,18 @@ const StreamSet* Scheduler::GangSet(const StreamTerms& terms) const {
 
 // Whether a prefix may be shared: KV depends on the set and the stream. Elastic
 // streams share among themselves alone, so that what they hold can always be
-// taken from them.
-PrefixKeys Scheduler::KeysOf(const Request& request, uint32_t stream) const {
+// taken from them; and those with a layer 0 of their own (`apart`) again among
+// themselves, as the others' blocks lack it.
+PrefixKeys Scheduler::KeysOf(const Request& request, uint32_t stream,
+                             bool apart) const {
   uint64_t seed = request.prefix_seed;
   const StreamSet* set = request.set;
   if (set != nullptr && (stream > 0 || !set->elastic)) {
     seed = Hash64Of(std::span<const uint64_t>(
-        {seed, set->fingerprint, stream, request.gang > 1 ? 1u : 0u}));
+        {seed, set->fingerprint, stream,
+         apart              ? 2u
+         : request.gang > 1 ? 1u
+                            : 0u}));
   }
   return PrefixKeys(seed, config_.block_tokens,
                     /*spare=*/stream > 0 && request.elastic());

@@ -64,15 +64,18 @@ StepPlan Scheduler::Plan(DeviceId id, TimePoint now, StepPlan plan) const {
   plan.preempted.clear();
   plan.dropped.clear();
   plan.candidates_dropped.clear();
+  plan.catch_ups_dropped.clear();
+  plan.catch_up.reset();
   plan.admissions.clear();
   plan.rows.clear();
   plan.lent.clear();
-  plan.offered = plan.best_of_offered = 0;
+  plan.offered = plan.unfilled = plan.best_of_offered = 0;
   plan.saved = own.saved;
   PlanPreemption(own, now, plan);
   PlanRows(own, now, plan);
   PlanDrops(plan);
   if (own.elastic > 0) PlanStreams(own, now, plan);
+  PlanCatchUp(own, plan);
   if (config_.lend_cores && !plan.rows.empty()) PlanLending(own, plan);
   return plan;
 }

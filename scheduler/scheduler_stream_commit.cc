@@ -72,9 +72,9 @@ uint32_t Scheduler::DropStreams(Request& request, uint32_t keep) {
   return dropped;
 }
 
-// It decodes from now on.
+// It is admitted: other devices may compute its streams. They are of use when
+// it decodes.
 void Scheduler::OpenStreams(Request& request) {
-  ++StateOf(request.decode_device).elastic;
   BRAID_CHECK(request.streams.empty());
   for (uint32_t s = 1; s < request.most_streams(); ++s) {
     request.streams.emplace_back().keys = KeysOf(request, s);
@@ -160,17 +160,25 @@ void Scheduler::CommitStream(DeviceState& own, Request& request,
 // An equal block that is known already takes the place of its own.
 void Scheduler::PublishStream(Request& request, RequestStream& stream) {
   if (!config_.prefix_cache) return;
-  Pool& pool = PoolOf(stream.blocks);
   const std::span computed = std::span(request.tokens).first(stream.computed);
   stream.keys.Extend(computed);
-  const std::span<const BlockId> blocks = stream.blocks.blocks();
-  const bool elastic = request.elastic();
-  if (elastic) before_.assign(blocks.begin(), blocks.end());
-  pool.index.Publish(stream.keys, computed, stream.blocks);
-  if (!elastic) return;
+  if (request.elastic()) {
+    PublishElastic(stream.keys, computed, stream.blocks);
+  } else {
+    PoolOf(stream.blocks).index.Publish(stream.keys, computed, stream.blocks);
+  }
+}
+
+void Scheduler::PublishElastic(const PrefixKeys& keys,
+                               std::span<const TokenId> computed,
+                               BlockTable& table) {
+  if (!config_.prefix_cache) return;
+  Pool& pool = PoolOf(table);
+  before_.assign(table.blocks().begin(), table.blocks().end());
+  pool.index.Publish(keys, computed, table);
   // Publishing changes what the table holds, never how much.
   for (size_t i = 0; i < before_.size(); ++i) {
-    const BlockId now = stream.blocks.blocks()[i];
+    const BlockId now = table.blocks()[i];
     if (now == before_[i]) continue;
     ReleaseElastic(pool, std::span(&before_[i], 1));
     HoldElastic(pool, std::span(&now, 1));

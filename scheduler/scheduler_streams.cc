@@ -52,13 +52,22 @@ uint32_t Share(uint32_t capacity, double share) {
 
 }  // namespace
 
-// Of what elastic streams hold, what no step in flight works on; at least.
+// Of what elastic streams hold, what no step in flight works on, and no
+// transfer; at least.
 uint32_t Scheduler::ReclaimableNow(PoolId id) const {
   const uint32_t held = pools_[id.value()]->elastic_blocks;
   if (held == 0) return 0;
   uint32_t pinned = 0;
   for (const DeviceState& device : devices_) {
     if (device.config.pool == id) pinned += device.pinned;
+  }
+  for (const auto& one : catch_ups_) {
+    if (one->state != StreamCatchUp::State::kSending) continue;
+    for (const BlockTable* table : {&one->blocks, &one->landing}) {
+      if (table->pool()->id() == id) {
+        pinned += static_cast<uint32_t>(table->blocks().size());
+      }
+    }
   }
   return held - std::min(held, pinned);
 }
@@ -70,6 +79,9 @@ void Scheduler::DropFor(PoolId id, uint64_t blocks, StepPlan& plan) const {
   const uint64_t of_candidates = DropBestOf(id, blocks, plan);
   if (of_candidates >= blocks) return;
   blocks -= of_candidates;
+  const uint64_t of_catch_ups = DropCatchUps(id, blocks, plan);
+  if (of_catch_ups >= blocks) return;
+  blocks -= of_catch_ups;
   const Pool& pool = *pools_[id.value()];
   spares_.clear();
   for (const DeviceState& device : devices_) {
@@ -222,6 +234,7 @@ void Scheduler::PlanStreams(const DeviceState& own, TimePoint now,
                     .slice = config_.prefill_chunk,
                     .blocks = BlocksForStreams(own.config.pool),
                     .block_tokens = config_.block_tokens});
+  plan.unfilled = plan.offered;
   if (fill.rows == 0) return;
   const std::span streams = all.first(with_streams);
   InsertStreams(streams, places_, plan);
@@ -229,6 +242,7 @@ void Scheduler::PlanStreams(const DeviceState& own, TimePoint now,
   uint32_t answering = 0;
   for (const StreamCandidate& one : streams) answering += one.gang - 1;
   plan.offered = std::max(plan.offered, answering);
+  plan.unfilled = plan.offered - answering;
   plan.saved =
       std::max(0.0, plan.saved - (time.Predict(ShapeOf(plan)) - plain));
 }
@@ -245,6 +259,7 @@ void Scheduler::FindCandidates(const DeviceState& own,
   candidates_.clear();
   places_.clear();
   uint32_t lookups = config_.prefix_cache ? kLookups : 0;
+  const DeviceState* const helper = HelperFor(own);
   for (uint32_t place = 0; place < plan.rows.size(); ++place) {
     const PlannedRows& rows = plan.rows[place];
     const Request& request = requests_.at(rows.slot);
@@ -261,16 +276,29 @@ void Scheduler::FindCandidates(const DeviceState& own,
       candidate.computed[s] = stream.computed;
       candidate.blocks[s] =
           static_cast<uint32_t>(stream.blocks.blocks().size());
-      if (candidate.blocks[s] > 0 || lookups == 0) continue;
-      // What the index knows of it need not be computed; its blocks are counted
-      // as if they were taken.
-      --lookups;
-      const uint32_t known =
-          std::min(rows.first, stream.keys.size() * config_.block_tokens);
-      candidate.computed[s] =
-          config_.block_tokens *
-          index(own.config.pool)
-              .CountMatch(stream.keys, std::span(request.tokens).first(known));
+      if (stream.catch_up != CatchUpId()) {
+        candidate.elsewhere = s;
+        break;
+      }
+      if (candidate.blocks[s] > 0) continue;
+      if (lookups > 0) {
+        // What the index knows of it need not be computed; its blocks are
+        // counted as if they were taken.
+        --lookups;
+        const uint32_t known =
+            std::min(rows.first, stream.keys.size() * config_.block_tokens);
+        candidate.computed[s] =
+            config_.block_tokens *
+            index(own.config.pool)
+                .CountMatch(stream.keys,
+                            std::span(request.tokens).first(known));
+      }
+      // Who has nothing else to do has it done sooner.
+      if (helper != nullptr && place < kCatchUpRows &&
+          IsLeftTo(*helper, request, s, candidate.computed[s])) {
+        candidate.elsewhere = s;
+        break;
+      }
     }
   }
 }

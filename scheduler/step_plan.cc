@@ -20,6 +20,9 @@ std::string ToString(const StepPlan& plan) {
     absl::StrAppend(&out, " | drop r", drop.request.value(), ".",
                     drop.candidate);
   }
+  for (const CatchUpId id : plan.catch_ups_dropped) {
+    absl::StrAppend(&out, " | drop catch-up ", id.value());
+  }
   for (const Admission& admission : plan.admissions) {
     absl::StrAppend(&out, " | admit r", admission.request.value(), " d",
                     admission.prefill.value(), ">d", admission.decode.value(),
@@ -33,11 +36,18 @@ std::string ToString(const StepPlan& plan) {
     }
     absl::StrAppend(&out, " ", ToString(admission.reason));
   }
+  if (plan.catch_up) {
+    absl::StrAppend(
+        &out, " | begin r", plan.catch_up->request.value(), ".",
+        plan.catch_up->stream, " cached ", plan.catch_up->shared.size(), "+",
+        plan.catch_up->landing_shared.size(), " of ", plan.catch_up->blocks);
+  }
   for (const PlannedRows& rows : plan.rows) {
-    const char* kind = rows.kind == RowKind::kChunk    ? "chunk"
-                       : rows.kind == RowKind::kDecode ? "decode"
-                       : rows.kind == RowKind::kStream ? "stream"
-                                                       : "candidate";
+    const char* kind = rows.kind == RowKind::kChunk     ? "chunk"
+                       : rows.kind == RowKind::kDecode  ? "decode"
+                       : rows.kind == RowKind::kStream  ? "stream"
+                       : rows.kind == RowKind::kCatchUp ? "catch-up"
+                                                        : "candidate";
     absl::StrAppend(&out, " | ", kind, " r", rows.request.value());
     if (rows.stream > 0) absl::StrAppend(&out, ".", uint32_t{rows.stream});
     absl::StrAppend(&out, " ", rows.first);

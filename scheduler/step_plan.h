@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -19,6 +20,7 @@ enum class RowKind : uint8_t {
   // Of a further candidate of best-of-n: likewise, and behind the last a token
   // is drawn.
   kCandidate,
+  kCatchUp,  // of another stream, of a request that decodes elsewhere
 };
 
 // Consecutive tokens [first, first + count) of one stream of a request. A step
@@ -43,6 +45,7 @@ inline void AddRows(const PlannedRows& rows, StepShape& shape) {
     case RowKind::kDecode:
       return shape.AddDecodeRow(rows.first + 1);
     case RowKind::kChunk:
+    case RowKind::kCatchUp:
       return shape.AddChunk(rows.first, rows.count);
     case RowKind::kStream:
     case RowKind::kCandidate:
@@ -98,6 +101,17 @@ struct CandidateDrop {
   friend bool operator==(const CandidateDrop&, const CandidateDrop&) = default;
 };
 
+// A stream is to be computed here, and sent to where its request decodes.
+struct CatchUpStart {
+  RequestId request;
+  uint32_t slot = 0;
+  uint32_t stream = 1;
+  uint32_t blocks = 0;  // of its tokens, all of them full
+  // The first of them: known in the device's pool, and had where it decodes.
+  std::vector<BlockId> shared, landing_shared;
+  friend bool operator==(const CatchUpStart&, const CatchUpStart&) = default;
+};
+
 struct StepPlan {
   DeviceId device;
   // Back to the queue before anything else: a better class needs their blocks
@@ -105,18 +119,24 @@ struct StepPlan {
   std::vector<Preemption> preempted;
   std::vector<StreamDrop> dropped;  // then these
   std::vector<CandidateDrop> candidates_dropped;
+  std::vector<CatchUpId> catch_ups_dropped;
   std::vector<Admission> admissions;
+  std::optional<CatchUpStart> catch_up;
   std::vector<PlannedRows> rows;  // empty: nothing to launch
   std::vector<DeviceId> lent;     // idle devices whose cores it uses
   // Rows that streams could have had, and beside them candidates: StreamStats,
   // BestOfStats.
   uint32_t offered = 0, best_of_offered = 0;
+  uint32_t unfilled = 0;  // of the former, for want of their KV
   // Seconds that streams may still make later steps longer by.
   double saved = 0;
   // Nothing to apply.
   bool empty() const { return rows.empty() && preempted.empty() && !drops(); }
-  // Somebody waits for blocks.
-  bool drops() const { return !dropped.empty() || !candidates_dropped.empty(); }
+  // Somebody waits for blocks, or they are of no use.
+  bool drops() const {
+    return !dropped.empty() || !candidates_dropped.empty() ||
+           !catch_ups_dropped.empty();
+  }
   friend bool operator==(const StepPlan&, const StepPlan&) = default;
 };
 

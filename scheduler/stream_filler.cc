@@ -61,7 +61,7 @@ void StreamFiller::Push(std::span<const StreamCandidate> candidates,
                         uint32_t index, const Step& step) {
   const StreamCandidate& candidate = candidates[index];
   const uint32_t stream = candidate.gang;
-  if (stream >= candidate.most) return;
+  if (stream >= std::min(candidate.most, candidate.elsewhere)) return;
   const double gain = candidate.gain[stream] - candidate.gain[stream - 1];
   const bool wanted = stream < candidate.wanted;
   if (gain <= 0 && !wanted) return;

@@ -55,6 +55,10 @@ struct StreamStats {
   uint64_t offered = 0;
   uint64_t filled = 0;     // rows of streams that answered
   uint64_t caught_up = 0;  // other rows: of tokens that a stream had missed
+  // Of them, those on a device that had nothing else to do (stream_catch_up.h);
+  // and what became of these streams.
+  uint64_t caught_up_elsewhere = 0;
+  uint64_t catch_ups = 0, catch_ups_landed = 0, catch_ups_given_up = 0;
   uint64_t shed = 0;       // streams that answered one token and not the next
   uint64_t dropped = 0;    // streams whose blocks somebody else needed
   uint64_t gang_rows = 0;  // of gangs' further streams, in decode steps

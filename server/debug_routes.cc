@@ -164,6 +164,8 @@ void Write(const StreamStats& streams, JsonWriter& json) {
       .Field("rows_offered", uint64_t{streams.offered})
       .Field("rows_filled", uint64_t{streams.filled})
       .Field("tokens_caught_up", uint64_t{streams.caught_up})
+      .Field("tokens_caught_up_elsewhere",
+             uint64_t{streams.caught_up_elsewhere})
       .Field("shed", uint64_t{streams.shed})
       .Field("dropped", uint64_t{streams.dropped})
       .Field("gang_rows", uint64_t{streams.gang_rows})

@@ -292,6 +292,15 @@ void AddParscale(Families& families, const EngineStats& stats) {
   add("shed", streams.shed);
   add("caught_up", streams.caught_up);
   add("gang", streams.gang_rows);
+  MetricFamily& catch_ups = families.Add(
+      "braid_parscale_catch_ups_total",
+      "Streams that a device with nothing else to do began to compute for a "
+      "request elsewhere: landed, or given_up.",
+      MetricType::Counter);
+  Families::AddCounter(catch_ups, {{"outcome", "landed"}},
+                       static_cast<double>(streams.catch_ups_landed));
+  Families::AddCounter(catch_ups, {{"outcome", "given_up"}},
+                       static_cast<double>(streams.catch_ups_given_up));
   families.Counter("braid_parscale_pressures_total",
                    "Times that somebody came to wait for cores or blocks that "
                    "idle rows' streams had.",

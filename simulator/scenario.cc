@@ -177,6 +177,38 @@ std::vector<StreamSet> DrawSets(Rng rng) {
   return sets;
 }
 
+// Devices with memories of their own that often have nothing to do, and lend
+// nobody their cores: where streams of requests elsewhere are computed.
+void MakeQuiet(Rng rng, NodeScenario& node) {
+  if (node.devices.size() == 1) node.devices.push_back(node.devices[0]);
+  const uint32_t first = node.pool_blocks[0];
+  node.pool_blocks.clear();
+  for (uint32_t i = 0; i < node.devices.size(); ++i) {
+    DeviceScenario& device = node.devices[i];
+    device.arena = i;
+    if (rng.Below(2) == 0) device.role = DeviceRole::kBoth;
+    device.max_rows = std::max(device.max_rows, 12u);
+    // Rows of streams cost little beside the step, and a prompt not much more.
+    device.time.base = std::max(device.time.base, 0.004);
+    device.time.chunk_token =
+        std::clamp(device.time.chunk_token, 0.0003, 0.0005);
+    device.time.decode_row = 0.00001;
+    device.time.decode_attended = 1e-8;
+    node.pool_blocks.push_back(rng.Below(3) == 0 ? first
+                                                 : first * Between(rng, 3, 8));
+  }
+  // Someone must do either.
+  node.devices.front().role = DeviceRole::kBoth;
+  node.lend_cores = node.loopback = false;
+  node.max_running = std::max(node.max_running, 8u);
+  node.prefill_chunk = std::max(node.prefill_chunk, 24u);
+  node.bytes_per_second = Scale(rng, 1e5, 3e6);
+  for (ServiceClass& each : node.classes) {
+    each.ttft = std::max(each.ttft, Micros(2e6));
+    each.tpot = std::max(each.tpot, Micros(2e5));
+  }
+}
+
 // Most streams that every node can run in lock-step.
 uint32_t MostStreams(const Scenario& scenario, const GenerateRequest& request) {
   const auto blocks = static_cast<uint32_t>(
@@ -255,7 +287,10 @@ Scenario DrawScenario(uint64_t seed, const SimulationOptions& options,
   Scenario scenario;
   const uint32_t block_tokens[] = {4, 8, 16};
   scenario.block_tokens = block_tokens[rng.Below(3)];
-  const uint32_t context_blocks = Between(rng, 4, 12);
+  Rng quiet(seed * 49979687 + 7);
+  const bool is_quiet = quiet.Below(4) == 0;
+  uint32_t context_blocks = Between(rng, 4, 12);
+  if (is_quiet) context_blocks *= 3;
   scenario.max_context = context_blocks * scenario.block_tokens;
   const uint32_t classes = Between(rng, 1, 3);
   const uint32_t drawn_nodes = Between(rng, 1, 3);
@@ -265,7 +300,11 @@ Scenario DrawScenario(uint64_t seed, const SimulationOptions& options,
     scenario.nodes.push_back(DrawNode(own, context_blocks, classes, faults));
   }
   scenario.stream_sets = DrawSets(Rng(seed * 7919 + 5));
-  const double gap = Scale(rng, 300, 30'000);  // microseconds
+  double gap = Scale(rng, 300, 30'000);  // microseconds
+  if (is_quiet) {
+    for (NodeScenario& node : scenario.nodes) MakeQuiet(Rng(quiet()), node);
+    gap = std::max(gap, Scale(quiet, 5'000, 100'000));
+  }
   const uint64_t texts = 1 + rng.Below(4);
   scenario.placed_by_policy = rng.Below(2) == 0;
   const uint32_t drawn_requests = Between(rng, 10, 50);
@@ -283,6 +322,11 @@ Scenario DrawScenario(uint64_t seed, const SimulationOptions& options,
     request.arrival = arrival;
     DrawStreams(Rng(seed * 15485863 + i + 5), scenario, request.request);
     DrawBestOf(Rng(seed * 32452843 + i + 9), request.request);
+    if (is_quiet && request.request.streams.mode == StreamMode::kAuto &&
+        request.request.max_tokens > 0) {
+      request.request.max_tokens += 60;
+      request.request.sampling.ignore_eos = true;
+    }
     const bool wanted =
         options.only.empty() || std::ranges::count(options.only, i) > 0;
     DrawTrouble(faults, request);

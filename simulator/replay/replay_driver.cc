@@ -29,6 +29,9 @@ TimePoint AtOrAfter(double seconds) {
 double Seconds(TimePoint time) { return ToSeconds(time.time_since_epoch()); }
 
 RequestId IdOf(size_t index) { return RequestId(index + 1); }
+// On links, a stream that was computed elsewhere is a flow behind all requests.
+constexpr uint64_t kFirstSend = uint64_t{1} << 32;
+RequestId FlowOf(CatchUpId id) { return RequestId(kFirstSend + id.value()); }
 
 SchedulerConfig ConfigOf(const ClusterSpec& cluster, const WorkerTimes& times,
                          const PlacementPolicy& policy) {
@@ -187,7 +190,13 @@ class Driver {
     }
     landed_.clear();
     links_.TakeEnded(Seconds(now), landed_);
-    for (RequestId id : landed_) Land(id);
+    for (RequestId id : landed_) {
+      if (id.value() < kFirstSend) {
+        Land(id);
+      } else {
+        LandStream(CatchUpId(id.value() - kFirstSend));
+      }
+    }
     while (arrived_ < trace_.requests.size() &&
            At(trace_.requests[arrived_].arrival) <= now) {
       Arrive(arrived_++);
@@ -198,9 +207,31 @@ class Driver {
       scheduler_.Finish(refusal.request);
       End(refusal.request.value() - 1, RequestEnd::kShed);
     }
+    SendStreams();
     for (uint32_t worker : planning_order_) {
       if (!workers_[worker].running) Launch(worker);
     }
+  }
+
+  void SendStreams() {
+    sends_.clear();
+    scheduler_.TakeAbandonedSends(sends_);
+    for (CatchUpId id : sends_) links_.Cancel(FlowOf(id), Seconds(now_));
+    sends_.clear();
+    scheduler_.TakeSends(now_, sends_);
+    for (CatchUpId id : sends_) {
+      const StreamCatchUp& one = *scheduler_.FindCatchUp(id);
+      const double tokens = one.sending * cluster_.block_tokens;
+      links_.Post(FlowOf(id), one.blocks.pool()->id().value(),
+                  one.landing.pool()->id().value(),
+                  tokens * static_cast<double>(times_.kv_bytes_per_token),
+                  /*last=*/true, Seconds(now_));
+    }
+  }
+
+  void LandStream(CatchUpId id) {
+    if (scheduler_.FindCatchUp(id) == nullptr) return;
+    scheduler_.CompleteSend(id, now_);
   }
 
   void Arrive(size_t index) {
@@ -294,7 +325,7 @@ class Driver {
       } else {
         // Catching up is an append like that of a prompt.
         chunks_.push_back({before, rows.count});
-        if (rows.kind == RowKind::kStream) continue;
+        if (rows.stream > 0) continue;
         prompts = true;
         chunk_tokens += rows.count;
       }
@@ -530,6 +561,7 @@ class Driver {
   std::vector<ChunkRows> chunks_;
   std::vector<std::optional<TokenId>> drawn_;
   std::vector<RequestId> landed_;
+  std::vector<CatchUpId> sends_;
   std::vector<Refusal> refused_;
 };
 

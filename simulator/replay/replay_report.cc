@@ -96,6 +96,10 @@ void WriteStreams(JsonWriter& json, const ReplayResult& result,
   json.Field("offered", counts.stats.offered);
   json.Field("filled", counts.stats.filled);
   json.Field("caught_up", counts.stats.caught_up);
+  json.Field("caught_up_elsewhere", counts.stats.caught_up_elsewhere);
+  json.Field("catch_ups", counts.stats.catch_ups);
+  json.Field("catch_ups_landed", counts.stats.catch_ups_landed);
+  json.Field("catch_ups_given_up", counts.stats.catch_ups_given_up);
   json.Field("shed", counts.stats.shed);
   json.Field("dropped", counts.stats.dropped);
   json.Field("pressures", counts.stats.pressures);

@@ -22,6 +22,9 @@
 //                                        (and the time moves on by them)
 //   failed d0                            its step ends without a result
 //   arrived r1 / lost r1                 its transfer ends
+//   sends                                streams computed elsewhere, c1 and so
+//                                        on, that are sent now, or not any more
+//   landed c1 / damaged c1               their transfers end
 //   finish r1
 //   complete r1 2                        its candidate 2 is
 //   linger r1                            its own answer is; candidates go on
@@ -35,6 +38,7 @@
 // With BRAID_REWRITE_SCENARIOS=1 in the environment the files are rewritten
 // with what is printed now; read the difference before you believe it.
 #include <algorithm>
+#include <cctype>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -52,10 +56,10 @@
 namespace braid {
 namespace {
 
-// "d1" and "r1" too.
+// "d1", "r1" and "c1" too.
 uint32_t Number(const std::string& text) {
   return static_cast<uint32_t>(
-      std::stoul(text[0] == 'd' || text[0] == 'r' ? text.substr(1) : text));
+      std::stoul(std::isdigit(text[0]) ? text : text.substr(1)));
 }
 
 Duration Seconds(const std::string& text) {
@@ -93,6 +97,12 @@ class Scenario {
       scheduler_->CompleteTransfer(request(), now_);
     } else if (verb == "lost") {
       scheduler_->FailTransfer(request(), now_);
+    } else if (verb == "sends") {
+      out = Sends();
+    } else if (verb == "landed") {
+      scheduler_->CompleteSend(CatchUpId(Number(words[1])), now_);
+    } else if (verb == "damaged") {
+      scheduler_->FailSend(CatchUpId(Number(words[1])), now_);
     } else if (verb == "finish") {
       scheduler_->Finish(request());
     } else if (verb == "down") {
@@ -300,6 +310,22 @@ class Scenario {
     if (w[0] == "failed") drawn.clear();
     // Where it is said what steps take, they teach nothing else.
     scheduler_->Commit(plan, drawn, steps_ ? 0 : seconds, now_);
+  }
+
+  std::vector<std::string> Sends() {
+    std::vector<std::string> out;
+    std::vector<CatchUpId> ids;
+    scheduler_->TakeAbandonedSends(ids);
+    for (CatchUpId id : ids) out.push_back(absl::StrCat("stop c", id.value()));
+    ids.clear();
+    scheduler_->TakeSends(now_, ids);
+    for (CatchUpId id : ids) {
+      const StreamCatchUp& one = *scheduler_->FindCatchUp(id);
+      out.push_back(absl::StrFormat(
+          "send c%d r%d.%d %d+%d of %d blocks", id.value(), one.request.value(),
+          one.stream, one.landed, one.sending, one.blocks.blocks().size()));
+    }
+    return out;
   }
 
   std::vector<std::string> Books() const {

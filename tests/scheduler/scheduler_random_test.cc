@@ -90,6 +90,41 @@ SchedulerConfig RandomConfig(Rng& rng) {
   return config;
 }
 
+// Devices that often have nothing to do, each with a memory of its own, and
+// requests with streams.
+SchedulerConfig QuietConfig(Rng& rng) {
+  SchedulerConfig config = RandomConfig(rng);
+  config.devices.clear();
+  config.pool_blocks.clear();
+  const auto devices = 2 + static_cast<uint32_t>(rng.Below(3));
+  for (uint32_t i = 0; i < devices; ++i) {
+    const bool full = rng.Below(3) == 0;
+    config.pool_blocks.push_back(
+        36 + static_cast<uint32_t>(rng.Below(full ? 30 : 200)));
+    config.devices.push_back({.id = DeviceId(i),
+                              .role = DeviceRole::kBoth,
+                              .pool = PoolId(i),
+                              .max_rows = 20,
+                              .prior_measured = true,
+                              .sheds_in_flight = rng.Below(2) == 0});
+  }
+  config.static_roles = false;
+  config.block_tokens = 4;
+  config.max_context = 120;
+  config.max_running = 8;
+  config.lend_cores = false;
+  config.classes = {{.name = "class",
+                     .ttft = std::chrono::seconds(2),
+                     .tpot = milliseconds(500),
+                     .max_queued = 20}};
+  config.stream_sets = {{.id = 1,
+                         .streams = 4,
+                         .elastic = true,
+                         .gain = {0, 0.02, 0.03, 0.035},
+                         .fingerprint = 7}};
+  return config;
+}
+
 constexpr StreamMode kModes[] = {StreamMode::kOff, StreamMode::kFixed,
                                  StreamMode::kAuto, StreamMode::kAuto,
                                  StreamMode::kAuto};
@@ -97,17 +132,21 @@ constexpr StreamMode kModes[] = {StreamMode::kOff, StreamMode::kFixed,
 class World {
  public:
   explicit World(uint64_t seed)
-      : rng_(seed), config_(RandomConfig(rng_)), scheduler_(config_) {
+      : rng_(seed),
+        quiet_(rng_.Below(4) == 0),
+        config_(quiet_ ? QuietConfig(rng_) : RandomConfig(rng_)),
+        scheduler_(config_) {
     faults_ = rng_.Below(3) != 0;
   }
 
   void Run() {
-    for (int turn = 0; turn < 8000 && !(Done() && turn > 80); ++turn) {
+    const int arrivals = quiet_ ? 300 : 80;
+    for (int turn = 0; turn < 8000 && !(Done() && turn > arrivals); ++turn) {
       now_ += microseconds(rng_.Below(30000));
-      if (turn < 80) {
-        if (rng_.Below(2) == 0) Arrive();
-        if (faults_) Fault();
-      } else if (turn == 80) {
+      if (turn < arrivals) {
+        if (rng_.Below(quiet_ ? 12 : 2) == 0) Arrive();
+        if (faults_ && rng_.Below(quiet_ ? 4 : 1) == 0) Fault();
+      } else if (turn == arrivals) {
         for (const SchedulerDevice& device : config_.devices) {
           if (!scheduler_.up(device.id)) {
             scheduler_.RestoreDevice(device.id, now_);
@@ -135,6 +174,9 @@ class World {
   uint64_t refusals() const { return refusals_; }
   uint64_t rebound() const { return rebound_; }
   uint64_t filled() const { return filled_; }
+  uint64_t landed() const { return landed_; }
+  uint64_t sends_abandoned() const { return sends_abandoned_; }
+  uint64_t catch_ups_dropped() const { return catch_ups_dropped_; }
   uint64_t dropped() const { return dropped_; }
   uint64_t answered_by_more() const { return answered_by_more_; }
   uint64_t candidates_complete() const { return candidates_complete_; }
@@ -150,7 +192,9 @@ class World {
     std::map<uint32_t, uint32_t> candidates;  // tokens each has been given
   };
 
-  bool Done() const { return clients_.empty() && running_.empty(); }
+  bool Done() const {
+    return clients_.empty() && running_.empty() && sends_.empty();
+  }
 
   bool AnyUp() const {
     return std::ranges::any_of(config_.devices, [&](const auto& device) {
@@ -248,6 +292,7 @@ class World {
       running_.erase(it);
       Commit(plan);
     }
+    SendStreams();
     std::vector<RequestId> ids;
     for (const auto& [id, client] : clients_) ids.push_back(id);
     for (RequestId id : ids) {
@@ -264,6 +309,56 @@ class World {
                      : rng_.Below(150) == 0) {
         Finish(id);
       }
+    }
+  }
+
+  // A transfer keeps both ends' blocks to its end, whoever has given it up.
+  struct Send {
+    CatchUpId id;
+    bool abandoned = false;
+    PoolId from, to;
+    uint32_t blocks = 0;
+    SendLease sending;
+    ReceiveLease receiving;
+  };
+
+  void SendStreams() {
+    std::vector<CatchUpId> ids;
+    scheduler_.TakeAbandonedSends(ids);
+    for (CatchUpId id : ids) {
+      const auto send = std::ranges::find(sends_, id, &Send::id);
+      ASSERT_NE(send, sends_.end());
+      send->abandoned = true;
+      ++sends_abandoned_;
+    }
+    std::erase_if(sends_, [&](Send& send) {
+      if (rng_.Below(3) != 0) return false;
+      send.sending = SendLease();
+      send.receiving = ReceiveLease();
+      if (send.abandoned) return true;
+      if (rng_.Below(5) == 0) {
+        scheduler_.FailSend(send.id, now_);
+      } else {
+        scheduler_.CompleteSend(send.id, now_);
+        landed_ += scheduler_.FindCatchUp(send.id) == nullptr;
+      }
+      return true;
+    });
+    ids.clear();
+    scheduler_.TakeSends(now_, ids);
+    for (CatchUpId id : ids) {
+      const StreamCatchUp& one = *scheduler_.FindCatchUp(id);
+      EXPECT_GT(one.sending, 0u);
+      EXPECT_EQ(scheduler_.Find(one.request)->state, RequestState::kDecoding);
+      const PoolId from = one.blocks.pool()->id();
+      const PoolId to = one.landing.pool()->id();
+      sends_.push_back(
+          {.id = id,
+           .from = from,
+           .to = to,
+           .blocks = one.sending,
+           .sending = scheduler_.pool(from).BeginSend(one.source()),
+           .receiving = scheduler_.pool(to).BeginReceive(one.destination())});
     }
   }
 
@@ -365,7 +460,7 @@ class World {
     uint32_t most = config_.prefill_chunk;
     for (size_t i = 0; i < plan.rows.size(); ++i) {
       const PlannedRows& row = plan.rows[i];
-      if (row.stream > 0) continue;
+      if (row.stream > 0) continue;  // CheckGang, CheckCatchUp
       EXPECT_TRUE(once.insert(row.request).second);
       CheckGang(std::span(plan.rows).subspan(i));
       const Request& request = *scheduler_.Find(row.request);
@@ -391,10 +486,31 @@ class World {
           << "a prompt pays for a stream";
       filled_ += elastic;
     }
+    if (!plan.rows.empty() && plan.rows[0].kind == RowKind::kCatchUp) {
+      CheckCatchUp(device, plan);
+    }
+    catch_ups_dropped_ += plan.catch_ups_dropped.size();
     CheckCandidates(plan);
     dropped_ += plan.dropped.size();
     candidates_dropped_ += plan.candidates_dropped.size();
     EXPECT_TRUE(config_.lend_cores || plan.lent.empty());
+  }
+
+  // On a device that nobody else has a use for, of a request in another memory.
+  void CheckCatchUp(const SchedulerDevice& device, const StepPlan& plan) {
+    const PlannedRows& row = plan.rows[0];
+    EXPECT_EQ(plan.rows.size(), 1u);
+    EXPECT_FALSE(config_.lend_cores);
+    EXPECT_EQ(scheduler_.queue().size(), 0u);
+    const Request& request = *scheduler_.Find(row.request);
+    EXPECT_TRUE(request.elastic());
+    EXPECT_NE(scheduler_.pool_of(request.decode_device), device.pool);
+    for (const auto& [id, client] : clients_) {
+      const Request& other = *scheduler_.Find(id);
+      EXPECT_TRUE(other.decode_device != device.id &&
+                  (other.prefill_device != device.id ||
+                   other.state != RequestState::kPrefilling));
+    }
   }
 
   // Each has one entry, behind that of its request, or of one that lingers
@@ -517,8 +633,24 @@ class World {
                          stream.blocks.blocks().end());
         }
       }
+      for (const auto& one : scheduler_.catch_ups()) {
+        for (const BlockTable* table : {&one->blocks, &one->landing}) {
+          if (table->pool() != &pool) continue;
+          streams.insert(table->blocks().begin(), table->blocks().end());
+        }
+      }
       EXPECT_LE(streams.size(), pool.capacity() / 2);
       needed[i] += static_cast<uint32_t>(streams.size() + prompts.size());
+      uint32_t sent = 0;  // those that a transfer reads are in neither state
+      for (const Send& send : sends_) {
+        const bool given_up = scheduler_.FindCatchUp(send.id) == nullptr;
+        if (given_up && send.to == PoolId(i)) needed[i] += send.blocks;
+        if (send.from == PoolId(i)) sent += send.blocks;
+      }
+      if (sent > 0) {
+        EXPECT_LE(held[i], needed[i]);
+        continue;
+      }
       if (config_.prefix_cache) {
         EXPECT_LE(held[i], needed[i]);
       } else {
@@ -528,12 +660,15 @@ class World {
   }
 
   Rng rng_;
+  const bool quiet_;
   const SchedulerConfig config_;
   Scheduler scheduler_;
   bool faults_ = false;
   TimePoint now_ = TimePoint(std::chrono::seconds(1));
   std::map<DeviceId, StepPlan> running_;
   std::map<RequestId, Client> clients_;
+  std::vector<Send> sends_;
+  uint64_t landed_ = 0, sends_abandoned_ = 0, catch_ups_dropped_ = 0;
   uint64_t last_id_ = 0;
   uint64_t preemptions_ = 0, refusals_ = 0, rebound_ = 0;
   uint64_t filled_ = 0, dropped_ = 0, answered_by_more_ = 0;
@@ -554,6 +689,7 @@ TEST(SchedulerRandomTest, BooksBalanceAndEverybodyFinishes) {
   uint64_t filled = 0, dropped = 0, answered_by_more = 0;
   uint64_t candidates_complete = 0, candidates_dropped = 0, lingered = 0;
   uint64_t published = 0;
+  uint64_t landed = 0, sends_abandoned = 0, catch_ups_dropped = 0;
   for (uint64_t seed = from; seed <= to; ++seed) {
     SCOPED_TRACE(testing::Message() << "replay with BRAID_SEEDS=" << seed);
     World world(seed);
@@ -569,6 +705,9 @@ TEST(SchedulerRandomTest, BooksBalanceAndEverybodyFinishes) {
     candidates_dropped += world.candidates_dropped();
     published += world.published();
     lingered += world.lingered();
+    landed += world.landed();
+    sends_abandoned += world.sends_abandoned();
+    catch_ups_dropped += world.catch_ups_dropped();
   }
   if (to - from < 100) return;
   EXPECT_GT(preemptions, 0u);
@@ -581,6 +720,9 @@ TEST(SchedulerRandomTest, BooksBalanceAndEverybodyFinishes) {
   EXPECT_GT(candidates_dropped, 0u);
   EXPECT_GT(published, 0u);
   EXPECT_GT(lingered, 0u);
+  EXPECT_GT(landed, 0u);
+  EXPECT_GT(sends_abandoned, 0u);
+  EXPECT_GT(catch_ups_dropped, 0u);
 }
 
 TEST(SchedulerRandomTest, EqualSeedsEqualPlans) {

@@ -45,6 +45,8 @@ EngineStats SomeStats() {
   stats.streams = {.offered = 90,
                    .filled = 80,
                    .caught_up = 30,
+                   .catch_ups_landed = 3,
+                   .catch_ups_given_up = 1,
                    .shed = 5,
                    .dropped = 2,
                    .gang_rows = 17,
@@ -135,6 +137,8 @@ TEST(MetricsExporterTest, Parscale) {
   EXPECT_EQ(samples["braid_parscale_rows_total{outcome=\"shed\"}"], 5);
   EXPECT_EQ(samples["braid_parscale_rows_total{outcome=\"caught_up\"}"], 30);
   EXPECT_EQ(samples["braid_parscale_rows_total{outcome=\"gang\"}"], 17);
+  EXPECT_EQ(samples["braid_parscale_catch_ups_total{outcome=\"landed\"}"], 3);
+  EXPECT_EQ(samples["braid_parscale_catch_ups_total{outcome=\"given_up\"}"], 1);
   EXPECT_EQ(samples["braid_parscale_pressures_total"], 3);
   EXPECT_EQ(samples["braid_parscale_shed_steps_total"], 4);
   EXPECT_EQ(samples["braid_parscale_shed_in_flight_total"], 6);

@@ -18,7 +18,8 @@ absl::Status HandTransport::Open(const TransferSpec& spec) {
     --refuse_opens_;
     return absl::ResourceExhaustedError("refused by the test");
   }
-  const uint64_t layers = arenas_.at(spec.source)->layout().layers;
+  const uint64_t layers =
+      arenas_.at(spec.source)->layout().layers - spec.first_layer;
   open_.push_back({.spec = spec, .missing = spec.pairs.size() * layers});
   return absl::OkStatus();
 }

@@ -1,0 +1,292 @@
+// Which stream a device that has nothing to do computes for a request that
+// decodes on another (stream_catch_up.h). All const.
+//
+// A stream is chosen by what it is worth: what it gains over the tokens that
+// are still to come when it has arrived, per second that this takes. It is not
+// begun where the answer is expected to end soon after, nor where the steps
+// that it is for have no rows left for it.
+//
+// Prompts owe it nothing: it is begun, and goes on, only while the queue is
+// empty and nobody is bound to the device, by steps that a newcomer hardly
+// notices; and it is sent while no request's KV is on its way at either end.
+//
+// A device whose cores are lent is not idle: they make the steps of those that
+// decode shorter, and streams catch up there.
+#include <algorithm>
+
+#include "scheduler/scheduler.h"
+
+namespace braid {
+namespace {
+
+// What lacks no more blocks than these, or less than half of its tokens, is
+// appended in idle rows where it is to answer.
+constexpr uint32_t kAppendBlocks = 4;
+// Of a first token, as they are lately or must be, that a newcomer may wait for
+// a step; one that sheds ends at once.
+constexpr double kWaitShare = 0.1, kShedding = 8;
+// Of the time that a stream takes to come, that it is to answer for, at least:
+// those of less use keep the device from newcomers all the same.
+constexpr double kLeastUse = 1;
+// Computed by one device, and not sent yet.
+constexpr uint32_t kMostUnsent = 2;
+// Streams that are looked up in the prefix indexes for one plan.
+constexpr size_t kLookups = 4;
+
+}  // namespace
+
+bool Scheduler::MayCatchUp(const DeviceState& own) const {
+  return !config_.lend_cores && own.unused() && own.lingering.empty() &&
+         queue_.size() == 0 && IsWarm(own);
+}
+
+// Seconds until it would answer: computed on `own`, sent, with nothing in the
+// way.
+double Scheduler::CatchUpSeconds(const DeviceState& own, PoolId to,
+                                 uint32_t first, uint32_t end) const {
+  return PromptSeconds(own, PromptWork::Of(first, end)) +
+         LinkOf(own.config.pool, to).streams.Predict(end);
+}
+
+// Nats per second that a stream of the request gains, when `own` computes it
+// from `first` on; not above 0: it does not pay.
+double Scheduler::CatchUpWorth(const DeviceState& own, const Request& request,
+                               uint32_t stream, uint32_t first) const {
+  const DeviceState& decode = StateOf(request.decode_device);
+  const uint32_t end = WholeBlocks(request);
+  const double seconds = CatchUpSeconds(own, decode.config.pool, first, end);
+  const double token = TimeOf(decode).Predict(decode.DecodeShape());
+  const double left = TokensLeft(request) * token - seconds;
+  if (left <= kLeastUse * seconds) return 0;
+  const std::vector<double>& gain = request.set->gain;
+  return (gain[stream] - gain[stream - 1]) * (left / token) / seconds;
+}
+
+// Whether it is better computed elsewhere than where it is to answer.
+// `computed` is what is there of it.
+bool Scheduler::LagsFar(const Request& request, uint32_t computed) const {
+  const uint32_t end = WholeBlocks(request);
+  return computed + kAppendBlocks * config_.block_tokens < end &&
+         2 * uint64_t{computed} < end;
+}
+
+// Who would compute a stream that is to decode on `decode` now; null: nobody.
+// Newcomers go to the first of equal devices, so it is the last.
+const DeviceState* Scheduler::HelperFor(const DeviceState& decode) const {
+  if (config_.lend_cores) return nullptr;
+  for (size_t i = devices_.size(); i-- > 0;) {
+    const DeviceState& own = devices_[i];
+    if (own.idle() && own.catch_up == nullptr && MayHelp(own, decode)) {
+      return &own;
+    }
+  }
+  return nullptr;
+}
+
+bool Scheduler::MayHelp(const DeviceState& own,
+                        const DeviceState& decode) const {
+  const PoolId from = own.config.pool, to = decode.config.pool;
+  if (from == to || !IsWarm(decode) || !MayCatchUp(own) ||
+      LinkOf(from, to).avoided_until > now_) {
+    return false;
+  }
+  uint32_t unsent = 0, coming = 0;
+  for (const auto& one : catch_ups_) {
+    if (one->state == StreamCatchUp::State::kOver) continue;
+    unsent += one->device == own.config.id;
+    coming += one->landing.pool()->id() == to;
+  }
+  // Rows that steps had left for streams, if only these had been there. Of a
+  // device that is about to decode it is not known, so there may be.
+  const double room =
+      decode.decoding.empty() ? kMostStreams : decode.unfilled - 0.5;
+  return unsent <= kMostUnsent && room >= coming;
+}
+
+// Whether the helper should compute a stream of the request, of which
+// `computed` tokens are there.
+bool Scheduler::IsLeftTo(const DeviceState& helper, const Request& request,
+                         uint32_t stream, uint32_t computed) const {
+  const uint32_t blocks = BlocksFor(WholeBlocks(request));
+  return !request.streams[stream - 1].catch_up_failed &&
+         LagsFar(request, computed) &&
+         blocks <= BlocksForStreams(helper.config.pool) &&
+         blocks <= BlocksForStreams(pool_of(request.decode_device)) &&
+         CatchUpWorth(helper, request, stream, 0) > 0;
+}
+
+void Scheduler::PlanCatchUp(const DeviceState& own, StepPlan& plan) const {
+  if (!plan.rows.empty() || !plan.preempted.empty() || plan.drops() ||
+      config_.stream_sets.empty() || !MayCatchUp(own)) {
+    return;
+  }
+  if (own.catch_up == nullptr) return BeginCatchUp(own, plan);
+  const StreamCatchUp& one = *own.catch_up;
+  const Request& request = requests_.at(one.slot);
+  if (CatchUpWorth(own, request, one.stream, one.computed) <= 0) {
+    plan.catch_ups_dropped.push_back(one.id);
+    return;
+  }
+  AddCatchUp(own, request, one.stream, one.computed, one.size(), plan);
+}
+
+// How long a newcomer may wait for one of its steps.
+double Scheduler::CatchUpStep(const DeviceState& own) const {
+  double first_token = allowance_.first_token();
+  for (const ServiceClass& each : config_.classes) {
+    first_token = std::min(first_token, ToSeconds(each.ttft));
+  }
+  return kWaitShare * (own.config.sheds_in_flight ? kShedding : 1) *
+         first_token;
+}
+
+void Scheduler::AddCatchUp(const DeviceState& own, const Request& request,
+                           uint32_t stream, uint32_t first, uint32_t end,
+                           StepPlan& plan) const {
+  const uint32_t most =
+      std::min({end - first, config_.prefill_chunk, own.config.max_rows});
+  const uint32_t least = std::min(most, config_.block_tokens);
+  const uint32_t fits =
+      TimeOf(own).LargestChunk(StepShape(), first, most, CatchUpStep(own));
+  plan.rows.push_back({.request = request.id,
+                       .kind = RowKind::kCatchUp,
+                       .slot = request.slot,
+                       .first = first,
+                       .count = std::max(fits, least),
+                       .draws = false,
+                       .stream = static_cast<uint8_t>(stream)});
+}
+
+// The most worthwhile stream that there is room for, if any: of requests whose
+// prompts are computed, too, so that it may be there when they decode.
+void Scheduler::BeginCatchUp(const DeviceState& own, StepPlan& plan) const {
+  spares_.clear();
+  for (const DeviceState& other : devices_) {
+    for (const Request* request : other.prefilling) {
+      if (spares_.size() >= kCatchUpRows) break;
+      if (request->elastic() &&
+          HelperFor(StateOf(request->decode_device)) == &own) {
+        FindCatchUp(own, *request);
+      }
+    }
+    if (other.elastic == 0 || HelperFor(other) != &own) continue;
+    const size_t rows = std::min<size_t>(other.decoding.size(), kCatchUpRows);
+    for (const DecodeRow& row : std::span(other.decoding).first(rows)) {
+      FindCatchUp(own, requests_.at(row.slot));
+    }
+  }
+  std::ranges::sort(spares_, [](const Spare& a, const Spare& b) {
+    if (a.worth != b.worth) return a.worth > b.worth;
+    if (a.request != b.request) return a.request->id < b.request->id;
+    return a.stream < b.stream;
+  });
+  if (spares_.size() > kLookups) spares_.resize(kLookups);
+  for (const Spare& spare : spares_) {
+    if (BeginCatchUp(own, *spare.request, spare.stream, plan)) return;
+  }
+}
+
+// Its streams that are better computed on `own`, into spares_.
+void Scheduler::FindCatchUp(const DeviceState& own,
+                            const Request& request) const {
+  if (!request.elastic() || request.displaced) return;
+  for (uint32_t s = 1; s < request.most_streams(); ++s) {
+    const RequestStream& stream = request.streams[s - 1];
+    if (stream.catch_up != CatchUpId() || stream.in_flight ||
+        !IsLeftTo(own, request, s, stream.computed)) {
+      continue;
+    }
+    spares_.push_back({.request = &request,
+                       .stream = s,
+                       .worth = CatchUpWorth(own, request, s, 0)});
+  }
+}
+
+bool Scheduler::BeginCatchUp(const DeviceState& own, const Request& request,
+                             uint32_t s, StepPlan& plan) const {
+  const RequestStream& stream = request.streams[s - 1];
+  const PoolId from = own.config.pool, to = pool_of(request.decode_device);
+  const uint32_t end = WholeBlocks(request);
+  const auto tokens = std::span(request.tokens).first(end);
+  const size_t keyed = size_t{stream.keys.size()} * config_.block_tokens;
+  const auto known = tokens.first(std::min(keyed, tokens.size()));
+  const bool begun = !stream.blocks.blocks().empty();
+  if (!begun && config_.prefix_cache &&
+      !LagsFar(request, config_.block_tokens *
+                            index(to).CountMatch(stream.keys, known))) {
+    return false;  // It is there as good as computed.
+  }
+  CatchUpStart start{.request = request.id,
+                     .slot = request.slot,
+                     .stream = s,
+                     .blocks = BlocksFor(end)};
+  if (begun) {
+    const auto whole =
+        stream.blocks.blocks().first(stream.computed / config_.block_tokens);
+    start.landing_shared.assign(whole.begin(), whole.end());
+  } else if (config_.prefix_cache) {
+    start.landing_shared = index(to).Match(stream.keys, known).blocks;
+  }
+  if (config_.prefix_cache) {
+    PrefixKeys keys = KeysOf(request, s, /*apart=*/true);
+    keys.Extend(tokens);
+    start.shared = index(from).Match(keys, tokens).blocks;
+    // A step has a row at least.
+    if (start.shared.size() == start.blocks) start.shared.pop_back();
+  }
+  AddCatchUp(own, request, s,
+             static_cast<uint32_t>(start.shared.size()) * config_.block_tokens,
+             end, plan);
+  plan.catch_up = std::move(start);
+  return true;
+}
+
+// Frees blocks of streams that are computed elsewhere: they answer nobody yet.
+// Returns how many.
+uint64_t Scheduler::DropCatchUps(PoolId id, uint64_t blocks,
+                                 StepPlan& plan) const {
+  const Pool& pool = *pools_[id.value()];
+  uint64_t found = 0;
+  for (const auto& one : catch_ups_) {
+    if (found >= blocks) break;
+    if (one->state == StreamCatchUp::State::kOver ||
+        one->state == StreamCatchUp::State::kSending) {
+      continue;
+    }
+    const bool here = one->blocks.pool() == &pool.blocks && !one->in_flight;
+    const bool there = one->landing.pool() == &pool.blocks;
+    if ((!here && !there) ||
+        std::ranges::count(plan.catch_ups_dropped, one->id) > 0) {
+      continue;
+    }
+    plan.catch_ups_dropped.push_back(one->id);
+    found += std::ranges::count_if(
+        (here ? one->blocks : one->landing).blocks(), [&](BlockId block) {
+          return pool.elastic_holders[block.value()] == 1;
+        });
+  }
+  return found;
+}
+
+// Whether it may be sent now: no request's KV is on its way at either end, nor
+// another stream's.
+bool Scheduler::MaySend(const StreamCatchUp& one) const {
+  if (requests_.at(one.slot).state != RequestState::kDecoding) return false;
+  const PoolId from = one.blocks.pool()->id(), to = one.landing.pool()->id();
+  for (const auto& other : catch_ups_) {
+    if (other->state == StreamCatchUp::State::kSending &&
+        (other->blocks.pool()->id() == from ||
+         other->landing.pool()->id() == to)) {
+      return false;
+    }
+  }
+  return std::ranges::none_of(devices_, [&](const DeviceState& device) {
+    const PoolId pool = device.config.pool;
+    const bool hands_over =
+        pool == from &&
+        std::ranges::any_of(device.prefilling, &Request::handed_over);
+    return hands_over || (pool == to && device.transferring > 0);
+  });
+}
+
+}  // namespace braid

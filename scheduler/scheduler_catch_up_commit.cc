@@ -1,0 +1,225 @@
+// What streams that are computed elsewhere (stream_catch_up.h) take, and how
+// they arrive or are given up.
+#include <algorithm>
+
+#include "base/check.h"
+#include "scheduler/scheduler.h"
+
+namespace braid {
+
+void Scheduler::StartCatchUp(DeviceState& own, const CatchUpStart& start) {
+  Request& request = requests_.at(start.slot);
+  RequestStream& stream = request.streams[start.stream - 1];
+  BRAID_CHECK(request.id == start.request && own.catch_up == nullptr);
+  BRAID_CHECK(stream.catch_up == CatchUpId() && !stream.in_flight);
+  auto owned = std::make_unique<StreamCatchUp>();
+  StreamCatchUp& one = *owned;
+  one.id = CatchUpId(++last_catch_up_);
+  one.request = request.id;
+  one.slot = request.slot;
+  one.stream = start.stream;
+  one.device = own.config.id;
+  const size_t size = size_t{start.blocks} * config_.block_tokens;
+  one.tokens.assign(request.tokens.begin(),
+                    request.tokens.begin() + static_cast<std::ptrdiff_t>(size));
+  one.keys = KeysOf(request, start.stream, /*apart=*/true);
+  if (config_.prefix_cache) one.keys.Extend(one.tokens);
+  Pool& from = *pools_[own.config.pool.value()];
+  Pool& to = *pools_[pool_of(request.decode_device).value()];
+  one.blocks = from.blocks.Share(start.shared);
+  one.landing = to.blocks.Share(start.landing_shared);
+  const auto take = [&](Pool& pool, BlockTable& table) {
+    const auto missing =
+        start.blocks - static_cast<uint32_t>(table.blocks().size());
+    BRAID_CHECK(pool.index.MakeRoom(missing));
+    BRAID_CHECK(pool.blocks.Reserve(table, missing));
+    HoldElastic(pool, table.blocks());
+  };
+  take(from, one.blocks);
+  take(to, one.landing);
+  one.computed =
+      static_cast<uint32_t>(start.shared.size()) * config_.block_tokens;
+  one.landed = static_cast<uint32_t>(start.landing_shared.size());
+  stream.catch_up = one.id;
+  own.catch_up = &one;
+  catch_ups_.push_back(std::move(owned));
+  ++stream_stats_.catch_ups;
+  Log(DecisionKind::kStreams, "computed-elsewhere", request, one.stream,
+      own.config.id.value());
+}
+
+void Scheduler::ApplyCatchUpDrops(const StepPlan& plan) {
+  for (const CatchUpId id : plan.catch_ups_dropped) {
+    GiveUp(CatchUp(id), "dropped");
+  }
+}
+
+// What the plan begins, goes on with, or has no time for.
+void Scheduler::ApplyCatchUps(DeviceState& own, const StepPlan& plan) {
+  if (plan.catch_up) StartCatchUp(own, *plan.catch_up);
+  if (own.catch_up == nullptr) return;
+  StreamCatchUp& one = *own.catch_up;
+  const PlannedRows& rows = plan.rows[0];
+  if (rows.kind != RowKind::kCatchUp) return CutShort(one);
+  BRAID_CHECK(one.request == rows.request && one.stream == rows.stream &&
+              one.computed == rows.first && !one.in_flight);
+  one.in_flight = true;
+  one.blocks.UseUpTo(BlocksFor(uint64_t{rows.first} + rows.count));
+  own.pinned += static_cast<uint32_t>(one.blocks.blocks().size());
+  own.elastic_rows += rows.count;
+}
+
+void Scheduler::CommitCatchUp(DeviceState& own, const PlannedRows& rows,
+                              bool failed, bool shed) {
+  BRAID_CHECK(own.catch_up != nullptr);
+  StreamCatchUp& one = *own.catch_up;
+  BRAID_CHECK(one.in_flight && one.computed == rows.first);
+  one.in_flight = false;
+  if (one.state == StreamCatchUp::State::kOver) return Forget(one);
+  if (failed) return GiveUp(one, "step-failed");
+  if (shed) return;
+  one.computed += rows.count;
+  stream_stats_.caught_up += rows.count;
+  stream_stats_.caught_up_elsewhere += rows.count;
+  PublishElastic(one.keys, std::span(one.tokens).first(one.computed),
+                 one.blocks);
+  if (one.computed < one.size()) return;
+  one.state = StreamCatchUp::State::kReady;
+  own.catch_up = nullptr;
+}
+
+// The device has other work: what there is of it is sent, and where it lands it
+// catches up on the rest.
+void Scheduler::CutShort(StreamCatchUp& one) {
+  BRAID_CHECK(one.state == StreamCatchUp::State::kComputing && !one.in_flight);
+  const uint32_t whole = one.computed / config_.block_tokens;
+  if (whole <= one.landed) return GiveUp(one, "no-time");
+  one.computed = whole * config_.block_tokens;
+  one.tokens.resize(one.computed);
+  for (BlockTable* table : {&one.blocks, &one.landing}) {
+    ReleaseElastic(PoolOf(*table), table->blocks().subspan(whole));
+    table->Truncate(whole);
+  }
+  one.state = StreamCatchUp::State::kReady;
+  StateOf(one.device).catch_up = nullptr;
+}
+
+const StreamCatchUp* Scheduler::FindCatchUp(CatchUpId id) const {
+  const auto it = std::ranges::find(catch_ups_, id, &StreamCatchUp::id);
+  return it == catch_ups_.end() ? nullptr : it->get();
+}
+
+StreamCatchUp& Scheduler::CatchUp(CatchUpId id) {
+  return const_cast<StreamCatchUp&>(*FindCatchUp(id));
+}
+
+void Scheduler::TakeSends(TimePoint now, std::vector<CatchUpId>& out) {
+  now_ = now;
+  for (const auto& one : catch_ups_) {
+    if (one->state != StreamCatchUp::State::kReady || !MaySend(*one)) continue;
+    const auto left =
+        static_cast<uint32_t>(one->blocks.blocks().size()) - one->landed;
+    one->state = StreamCatchUp::State::kSending;
+    one->sending = std::min(
+        left, std::max(1u, config_.prefill_chunk / config_.block_tokens));
+    one->sent_at = now;
+    out.push_back(one->id);
+  }
+}
+
+void Scheduler::TakeAbandonedSends(std::vector<CatchUpId>& out) {
+  out.insert(out.end(), abandoned_sends_.begin(), abandoned_sends_.end());
+  abandoned_sends_.clear();
+}
+
+void Scheduler::CompleteSend(CatchUpId id, TimePoint now) {
+  now_ = now;
+  StreamCatchUp& one = CatchUp(id);
+  BRAID_CHECK(one.state == StreamCatchUp::State::kSending);
+  LinkOf(one.blocks.pool()->id(), one.landing.pool()->id())
+      .streams.Observe(one.sending * config_.block_tokens,
+                       ToSeconds(now - one.sent_at));
+  one.landed += one.sending;
+  one.sending = 0;
+  one.state = StreamCatchUp::State::kReady;
+  if (one.landed == one.landing.blocks().size()) Land(one);
+}
+
+void Scheduler::FailSend(CatchUpId id, TimePoint now) {
+  now_ = now;
+  StreamCatchUp& one = CatchUp(id);
+  BRAID_CHECK(one.state == StreamCatchUp::State::kSending);
+  one.state = StreamCatchUp::State::kReady;  // Nothing is on its way any more.
+  GiveUp(one, "transfer-failed");
+}
+
+// The request has it from now on, and appends what was said meanwhile.
+void Scheduler::Land(StreamCatchUp& one) {
+  Request& request = requests_.at(one.slot);
+  RequestStream& stream = request.streams[one.stream - 1];
+  BRAID_CHECK(request.id == one.request && stream.catch_up == one.id);
+  BRAID_CHECK(!stream.in_flight && stream.computed < one.size());
+  ReleaseElastic(PoolOf(one.landing), stream.blocks.blocks());
+  one.landing.UseUpTo(static_cast<uint32_t>(one.landing.blocks().size()));
+  stream.blocks = std::move(one.landing);
+  one.landing = BlockTable();
+  stream.blocks.Expect(BlocksFor(request.positions()));
+  stream.computed = one.size();
+  stream.catch_up = CatchUpId();
+  PublishStream(request, stream);
+  ++stream_stats_.catch_ups_landed;
+  Log(DecisionKind::kStreams, "came-from-elsewhere", request, one.stream,
+      request.computed - stream.computed);
+  Forget(one);
+}
+
+// Its request has ended, somebody needs its blocks, or it does not pay. What a
+// step works on follows with its Commit.
+void Scheduler::GiveUp(StreamCatchUp& one, const char* reason) {
+  BRAID_CHECK(one.state != StreamCatchUp::State::kOver);
+  Request& request = requests_.at(one.slot);
+  RequestStream& stream = request.streams[one.stream - 1];
+  BRAID_CHECK(request.id == one.request && stream.catch_up == one.id);
+  stream.catch_up = CatchUpId();
+  stream.catch_up_failed = true;
+  ++stream_stats_.catch_ups_given_up;
+  Log(DecisionKind::kStreams, reason, request, one.stream,
+      one.size() - one.computed);
+  // What is on its way is held by the transfer.
+  if (one.state == StreamCatchUp::State::kSending) {
+    abandoned_sends_.push_back(one.id);
+  }
+  ReleaseElastic(PoolOf(one.landing), one.landing.blocks());
+  one.landing = BlockTable();
+  one.state = StreamCatchUp::State::kOver;
+  if (!one.in_flight) Forget(one);
+}
+
+void Scheduler::Forget(StreamCatchUp& one) {
+  ReleaseElastic(PoolOf(one.blocks), one.blocks.blocks());
+  DeviceState& own = StateOf(one.device);
+  if (own.catch_up == &one) own.catch_up = nullptr;
+  const auto it = std::ranges::find(catch_ups_, one.id, &StreamCatchUp::id);
+  catch_ups_.erase(it);
+}
+
+void Scheduler::GiveUpAllOf(Request& request) {
+  for (const RequestStream& stream : request.streams) {
+    if (stream.catch_up == CatchUpId()) continue;
+    GiveUp(CatchUp(stream.catch_up), "its-request-is-over");
+  }
+}
+
+// The device is lost: what it computes, and what is on its way from it.
+void Scheduler::GiveUpAllOf(const DeviceState& device) {
+  const auto lost = [&](const std::unique_ptr<StreamCatchUp>& one) {
+    return one->device == device.config.id;
+  };
+  for (;;) {
+    const auto it = std::ranges::find_if(catch_ups_, lost);
+    if (it == catch_ups_.end()) return;
+    GiveUp(**it, "device-lost");
+  }
+}
+
+}  // namespace braid
