@@ -376,6 +376,7 @@ class Scheduler final {
                    StepPlan& plan) const;
   static void CountWithoutStreams(DeviceState& device, bool streams);
   void FindCandidates(const DeviceState& device, const StepPlan& plan) const;
+  double PromptLoad(TimePoint now) const;
   uint32_t BlocksForStreams(PoolId pool) const;
   static void InsertStreams(std::span<const StreamCandidate> candidates,
                             std::span<const uint32_t> places, StepPlan& plan);
@@ -418,6 +419,7 @@ class Scheduler final {
   void NoteFirstToken(const Request& request);
   bool IsPressed(const DeviceState& device,
                  std::span<const DeviceId> lent) const;
+  void NotePromptLoad(DeviceState& device, double seconds);
   void NotePressure(DeviceState& device, std::span<const DeviceId> lent,
                     bool shed);
   uint32_t GrowElastic(BlockTable& table, uint32_t needed);

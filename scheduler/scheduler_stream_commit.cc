@@ -236,6 +236,12 @@ bool Scheduler::WantsShed(const StepPlan& in_flight) const {
   return own.running && own.elastic_rows > 0 && IsPressed(own, in_flight.lent);
 }
 
+// A step with prompts has ended.
+void Scheduler::NotePromptLoad(DeviceState& own, double seconds) {
+  own.prompt_seconds = own.PromptSecondsAt(now_) + seconds;
+  own.prompted_at = now_;
+}
+
 // A step has ended.
 void Scheduler::NotePressure(DeviceState& device,
                              std::span<const DeviceId> lent, bool shed) {

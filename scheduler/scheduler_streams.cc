@@ -28,6 +28,10 @@ constexpr double kSavedSteps = 64;
 // Of the tightest token target, that a step with streams may take: the time
 // that rows are ahead of their dues is for prompts, and must still grow.
 constexpr double kTargetShare = 0.8;
+// What rows are ahead of their dues is the time that prompts beside them have.
+// Where steps with prompts take so much of all devices' time, streams have none
+// of it, and proportionally more where they take less.
+constexpr double kMostPromptLoad = 0.4;
 // Of a pool, that streams may hold; and up to which they evict for it.
 constexpr double kMostShare = 0.5, kEvictingShare = 0.25;
 // What streams cost is only learned from steps that have them, and a model that
@@ -206,7 +210,8 @@ void Scheduler::PlanStreams(const DeviceState& own, TimePoint now,
   plan.saved = own.config.sheds_in_flight
                    ? std::min(own.saved + each, kSavedSteps * each)
                    : each;
-  const double extra = std::min(kMostStretch * plain, plan.saved);
+  const double share = std::max(0.0, 1 - PromptLoad(now) / kMostPromptLoad);
+  const double extra = share * std::min(kMostStretch * plain, plan.saved);
   const bool trial = extra > 0 && IsTrial(own.without_streams);
   const double bound = std::min(longest, plain + extra);
   const double seconds = trial ? longest : bound;
@@ -301,6 +306,16 @@ void Scheduler::FindCandidates(const DeviceState& own,
       }
     }
   }
+}
+
+// Share of the devices' time lately that steps with prompts took.
+double Scheduler::PromptLoad(TimePoint now) const {
+  double seconds = 0;
+  for (const DeviceState& device : devices_) {
+    seconds += device.PromptSecondsAt(now);
+  }
+  return seconds /
+         (DeviceState::kPromptMemory * static_cast<double>(devices_.size()));
 }
 
 uint32_t Scheduler::BlocksForStreams(PoolId id) const {
