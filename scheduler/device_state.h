@@ -162,7 +162,7 @@ struct DeviceState {
   // blocks that it works on.
   uint32_t elastic_rows = 0;
   uint32_t pinned = 0;
-  double saved = 0;  // seconds that they may make steps longer by: StepPlan
+  double saved = 0;  // steps that they leave their share of: StepPlan
   // Steps that had some while somebody waited, up to the last one.
   uint32_t pressed = 0;
   StreamCatchUp* catch_up = nullptr;  // that it computes; Scheduler's

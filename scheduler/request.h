@@ -151,9 +151,14 @@ struct alignas(64) Request {
   TimePoint bound_at;
   double ttft = 0;          // predicted from then on
   TimePoint prefill_ended;  // its last chunk's end
-  // When it came: rows decoded where its prompt is computed; prompts were there
-  // before it.
-  bool met_rows = false, in_line = false;
+  // When it came: rows that decoded where its prompt is computed, and whether
+  // prompts were there before it.
+  uint32_t met_rows = 0;
+  bool in_line = false;
+  // Its first chunk's step, and what the steps of its prompt were predicted to
+  // take for it and the rows in them: seconds.
+  TimePoint prompt_begun = kNever;
+  double prompt_seconds = 0;
 
   // Of its full blocks: all of the prompt's, and of what follows as it is
   // computed.

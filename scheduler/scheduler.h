@@ -415,7 +415,9 @@ class Scheduler final {
   uint32_t DropStreams(Request& request, uint32_t keep);
   void PublishStream(Request& request, RequestStream& stream);
   void SetAnswered(Request& request, uint32_t streams);
+  uint32_t RowsNear(const DeviceState& own) const;
   void NoteArrival(Request& request);
+  void NotePrompts(const StepPlan& plan, const StepShape& shape);
   void NoteFirstToken(const Request& request);
   bool IsPressed(const DeviceState& device,
                  std::span<const DeviceId> lent) const;

@@ -80,7 +80,10 @@ void Scheduler::Apply(const StepPlan& plan, TimePoint now) {
     request.blocks.UseUpTo(BlocksFor(uint64_t{rows.first} + rows.count));
   }
   CountWithoutStreams(own, own.elastic_rows > 0);
-  if (own.prompts_in_flight.tokens > 0) own.prefilled_at = now;
+  if (own.prompts_in_flight.tokens > 0) {
+    own.prefilled_at = now;
+    NotePrompts(plan, shape);
+  }
   if (shape.decode_rows > 0) own.decoded_at = now;
   own.in_flight = shape;
   stream_stats_.offered += plan.offered;

@@ -196,25 +196,54 @@ void Scheduler::SetAnswered(Request& request, uint32_t streams) {
   if (streams > 1) stream_stats_.gain += request.set->gain[streams - 1];
 }
 
-// A request has come, and is bound.
-void Scheduler::NoteArrival(Request& request) {
-  request.in_line = queue_.size() > 1;
-  for (const DeviceState& device : devices_) {
-    request.in_line |= !device.prefilling.empty();
-    // Its cores are the newcomer's too, where devices lend them.
-    const bool shares =
-        config_.lend_cores || device.config.id == request.prefill_device;
-    request.met_rows |= shares && !device.decoding.empty();
-  }
-  allowance_.Arrived(request.met_rows);
+// Whom a prompt computed there would meet: who has its cores, where devices
+// lend them.
+uint32_t Scheduler::RowsNear(const DeviceState& own) const {
+  if (!config_.lend_cores) return static_cast<uint32_t>(own.decoding.size());
+  size_t rows = 0;
+  for (const DeviceState& device : devices_) rows += device.decoding.size();
+  return static_cast<uint32_t>(rows);
 }
 
+// A request has come, and is bound.
+void Scheduler::NoteArrival(Request& request) {
+  request.in_line =
+      queue_.size() > 1 ||
+      std::ranges::any_of(devices_, [](const DeviceState& device) {
+        return !device.prefilling.empty();
+      });
+  request.met_rows = RowsNear(StateOf(request.prefill_device));
+  allowance_.Arrived(request.met_rows > 0);
+}
+
+// A step of that shape begins, with chunks.
+void Scheduler::NotePrompts(const StepPlan& plan, const StepShape& shape) {
+  const StepTimeModel& time = TimeOf(StateOf(plan.device), plan.lent.size());
+  for (const PlannedRows& rows : plan.rows) {
+    if (rows.kind != RowKind::kChunk || rows.stream > 0) continue;
+    Request& request = requests_.at(rows.slot);
+    if (request.first_token != kNever) continue;
+    request.prompt_begun = std::min(request.prompt_begun, now_);
+    StepShape step{.decode_rows = shape.decode_rows,
+                   .decode_attended = shape.decode_attended,
+                   .stream_rows = shape.stream_rows};
+    step.AddChunk(rows.first, rows.count);
+    request.prompt_seconds += time.Predict(step);
+  }
+}
+
+// What meeting rows has cost it is told by the wait for its first step, and by
+// the same model of its steps with the rows and without: to compare what steps
+// took would tell more of other prompts and of noise.
 void Scheduler::NoteFirstToken(const Request& request) {
   if (request.gang > 1) return;
-  // Beside a guess, what it took would say nothing of rows that it met.
+  const double alone = PromptAlone(request);
+  allowance_.FirstToken(ToSeconds(now_ - request.arrival), alone);
   const bool told = IsWarm(StateOf(request.prefill_device)) && !request.in_line;
-  allowance_.FirstToken(ToSeconds(now_ - request.arrival), PromptAlone(request),
-                        request.met_rows, told);
+  if (!told) return;
+  const double wait = ToSeconds(request.prompt_begun - request.arrival);
+  allowance_.Met(request.met_rows, wait + request.prompt_seconds - alone,
+                 alone);
 }
 
 // Somebody waits for what a step of the device takes: its cores, or those lent

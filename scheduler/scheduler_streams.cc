@@ -23,7 +23,8 @@ namespace {
 constexpr double kMostStretch = 8;
 // Where a step that is in the way sheds, it is their sum that costs, and not
 // how even they are: what streams leave of so many steps is theirs later, to
-// catch up at once and answer the longer.
+// catch up at once and answer the longer. It is counted in steps, whatever each
+// may add: what a lone row has saved costs more in a crowd.
 constexpr double kSavedSteps = 64;
 // Of the tightest token target, that a step with streams may take: the time
 // that rows are ahead of their dues is for prompts, and must still grow.
@@ -206,12 +207,13 @@ void Scheduler::PlanStreams(const DeviceState& own, TimePoint now,
   const double plain = time.Predict(shape);
   const double longest =
       std::min(ToSeconds(due - now), kTargetShare * TightestTpot(own));
-  const double each = allowance_.Extra(plain, own.config.sheds_in_flight);
-  plan.saved = own.config.sheds_in_flight
-                   ? std::min(own.saved + each, kSavedSteps * each)
-                   : each;
+  const double each =
+      allowance_.Extra(plain, RowsNear(own), own.config.sheds_in_flight);
+  plan.saved =
+      own.config.sheds_in_flight ? std::min(own.saved + 1, kSavedSteps) : 1;
+  const double saved = plan.saved * each;
   const double share = std::max(0.0, 1 - PromptLoad(now) / kMostPromptLoad);
-  const double extra = share * std::min(kMostStretch * plain, plan.saved);
+  const double extra = share * std::min(kMostStretch * plain, saved);
   const bool trial = extra > 0 && IsTrial(own.without_streams);
   const double bound = std::min(longest, plain + extra);
   const double seconds = trial ? longest : bound;
@@ -233,7 +235,7 @@ void Scheduler::PlanStreams(const DeviceState& own, TimePoint now,
   const StreamFill fill =
       filler_.Fill(candidates_, shape, time,
                    {.seconds = seconds,
-                    .saved = trial ? seconds : plan.saved,
+                    .saved = trial ? seconds : saved,
                     .each = each,
                     .rows = rows,
                     .slice = config_.prefill_chunk,
@@ -248,8 +250,8 @@ void Scheduler::PlanStreams(const DeviceState& own, TimePoint now,
   for (const StreamCandidate& one : streams) answering += one.gang - 1;
   plan.offered = std::max(plan.offered, answering);
   plan.unfilled = plan.offered - answering;
-  plan.saved =
-      std::max(0.0, plan.saved - (time.Predict(ShapeOf(plan)) - plain));
+  const double added = time.Predict(ShapeOf(plan)) - plain;
+  plan.saved = std::max(0.0, plan.saved - added / each);
 }
 
 void Scheduler::CountWithoutStreams(DeviceState& own, bool streams) {

@@ -128,7 +128,7 @@ struct StepPlan {
   // BestOfStats.
   uint32_t offered = 0, best_of_offered = 0;
   uint32_t unfilled = 0;  // of the former, for want of their KV
-  // Seconds that streams may still make later steps longer by.
+  // Steps whose share of what streams may add is left to later ones.
   double saved = 0;
   // Nothing to apply.
   bool empty() const { return rows.empty() && preempted.empty() && !drops(); }

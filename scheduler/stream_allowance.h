@@ -15,12 +15,15 @@
 // steps take as much as newcomers meet somebody, so per second of steps it is
 // that share over the chance to meet.
 //
-// How often newcomers meet rows, and what that costs, is measured: it depends
-// on how devices are shared and prompts placed, and need not be known here.
+// How often newcomers meet rows, and what that costs, is told: it depends on
+// how devices are shared and prompts placed, and need not be known here. It is
+// kept apart by how many they meet: a step of one row may grow by more than
+// that of a crowd, beside which prompts take long.
 //
 // Thread safety: not thread-safe; engine thread only.
 #pragma once
 
+#include <array>
 #include <cstdint>
 
 namespace braid {
@@ -30,28 +33,38 @@ class StreamAllowance final {
   // A request came, and found rows decoding where its prompt is computed.
   void Arrived(bool met_rows);
   // Its first token, `seconds` after it came. On an idle machine its prompt is
-  // predicted to take `alone`. `compare`: the two may be, as that is no guess,
-  // and no other prompts were there before it.
-  void FirstToken(double seconds, double alone, bool met_rows, bool compare);
+  // predicted to take `alone`.
+  void FirstToken(double seconds, double alone);
+  // It met so many rows, and no other prompts; they made it take `beside`
+  // longer.
+  void Met(uint32_t rows, double beside, double alone);
 
-  // Seconds; 0 before the first token of all.
-  double Extra(double plain, bool sheds_in_flight) const;
+  // Seconds by which a step may be longer where a newcomer would meet so many
+  // rows; 0 before the first token of all.
+  double Extra(double plain, uint32_t rows, bool sheds_in_flight) const;
 
   double chance_to_meet() const;
   double first_token() const;  // seconds, as they are lately: geometric mean
-  double beside() const;       // seconds
+  double beside() const;       // seconds, of such a first token
 
  private:
-  // Seconds that prompts took, and were predicted to take alone.
-  struct Taken {
-    double seen = 0, predicted = 0;
-    void Add(double seconds, double alone);
-    double ratio() const { return predicted > 0 ? seen / predicted : 0; }
+  // Of one row, of two and three, of four to seven, and larger ones.
+  static constexpr int kCrowds = 4;
+  // A weighted mean.
+  struct Beside {
+    uint64_t seen = 0;
+    double seconds = 0, weight = 0;
+    void Add(double sample, double of);
+    double mean() const { return weight > 0 ? seconds / weight : 0; }
   };
+  static int CrowdOf(uint32_t rows);
+  double BesideCrowd(int crowd) const;
+
   uint64_t arrived_ = 0, first_tokens_ = 0;
   double met_ = 0;          // share of the arrivals
   double log_seconds_ = 0;  // of first tokens
-  Taken alone_, beside_;
+  Beside all_;
+  std::array<Beside, kCrowds> crowds_;
 };
 
 }  // namespace braid

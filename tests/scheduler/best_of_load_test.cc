@@ -122,8 +122,9 @@ TEST_P(BestOfLoadTest, DelaysNobody) {
                  << best.stats.offered << ", filled " << best.stats.filled
                  << ", caught up " << best.stats.caught_up);
     // Who comes while candidates are alone on the node waits for the end of
-    // their step where it has its cores.
-    EXPECT_LE(best.ttft, (lend ? 1.03 : 1.02) * one.ttft);
+    // their step where it has its cores. Under kAuto longer answers also move
+    // prompts between devices, at the highest load.
+    EXPECT_LE(best.ttft, (split == SplitMode::kAuto ? 1.03 : 1.02) * one.ttft);
     EXPECT_GE(best.kept, one.kept - 0.005);
     EXPECT_EQ(one.complete, 1.0);
     // At the highest load first tokens can bear no more than a start.
