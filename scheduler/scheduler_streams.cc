@@ -205,15 +205,16 @@ void Scheduler::PlanStreams(const DeviceState& own, TimePoint now,
   TimePoint due = kNever;
   for (const DecodeRow& row : own.decoding) due = std::min(due, row.due);
   const double plain = time.Predict(shape);
-  const double longest =
-      std::min(ToSeconds(due - now), kTargetShare * TightestTpot(own));
+  const double slack =
+      std::min(ToSeconds(due - now), kTargetShare * TightestTpot(own)) - plain;
+  const double share = std::max(0.0, 1 - PromptLoad(now) / kMostPromptLoad);
+  const double longest = plain + (slack > 0 ? share * slack : slack);
   const double each =
       allowance_.Extra(plain, RowsNear(own), own.config.sheds_in_flight);
   plan.saved =
       own.config.sheds_in_flight ? std::min(own.saved + 1, kSavedSteps) : 1;
   const double saved = plan.saved * each;
-  const double share = std::max(0.0, 1 - PromptLoad(now) / kMostPromptLoad);
-  const double extra = share * std::min(kMostStretch * plain, saved);
+  const double extra = std::min(kMostStretch * plain, saved);
   const bool trial = extra > 0 && IsTrial(own.without_streams);
   const double bound = std::min(longest, plain + extra);
   const double seconds = trial ? longest : bound;
