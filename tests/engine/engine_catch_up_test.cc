@@ -19,11 +19,7 @@ HarnessOptions Options(uint32_t blocks = 256) {
           .chunk = 48,
           .max_context = kContext,
           .lend_cores = false,
-          .stream_sets = {{.id = 1,
-                           .streams = 4,
-                           .elastic = true,
-                           .gain = {0, 0.1, 0.15, 0.18},
-                           .fingerprint = 9}}};
+          .stream_sets = {NestedSet()}};
 }
 
 GenerateRequest Request(uint32_t text, uint32_t tokens, StreamTerms streams) {

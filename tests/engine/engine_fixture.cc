@@ -263,6 +263,14 @@ void Harness::ExpectNothingHeld() const {
   }
 }
 
+StreamSet NestedSet() {
+  return {.id = 1,
+          .streams = 4,
+          .elastic = true,
+          .gain = {0, 0.1, 0.15, 0.18},
+          .fingerprint = 9};
+}
+
 std::vector<TokenId> FakePrompt(uint32_t text, uint32_t size) {
   std::vector<TokenId> prompt;
   for (uint32_t i = 0; i < size; ++i) {

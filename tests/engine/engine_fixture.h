@@ -126,6 +126,9 @@ class Harness {
 EngineConfig FakeEngineConfig(const HarnessOptions& options, const Clock* clock,
                               bool threads, std::vector<FakeRunner*>* runners);
 
+// Elastic streams, up to four, of which each gains something.
+StreamSet NestedSet();
+
 // A prompt of `size` tokens of the text number `text`: prompts of one text
 // begin alike.
 std::vector<TokenId> FakePrompt(uint32_t text, uint32_t size);

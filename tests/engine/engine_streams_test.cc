@@ -16,11 +16,7 @@ HarnessOptions Nested(SplitMode split, bool two_pools) {
   return {.split = split,
           .two_pools = two_pools,
           .blocks = 128,
-          .stream_sets = {{.id = 1,
-                           .streams = 4,
-                           .elastic = true,
-                           .gain = {0, 0.1, 0.15, 0.18},
-                           .fingerprint = 9}}};
+          .stream_sets = {NestedSet()}};
 }
 
 GenerateRequest Request(uint32_t text, uint32_t tokens, StreamTerms streams) {
