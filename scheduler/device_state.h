@@ -184,14 +184,6 @@ struct DeviceState {
   // Rows that its steps lately offered to streams, and that none had the KV
   // for: a mean. There may be one, as long as nobody knows.
   double unfilled = 1;
-  // Seconds of steps with prompts, when the last one ended; they fade.
-  static constexpr double kPromptMemory = 30;
-  double prompt_seconds = 0;
-  TimePoint prompted_at;
-  double PromptSecondsAt(TimePoint now) const {
-    return prompt_seconds *
-           std::exp(-ToSeconds(now - prompted_at) / kPromptMemory);
-  }
 };
 
 }  // namespace braid

@@ -421,7 +421,7 @@ class Scheduler final {
   void NoteFirstToken(const Request& request);
   bool IsPressed(const DeviceState& device,
                  std::span<const DeviceId> lent) const;
-  void NotePromptLoad(DeviceState& device, double seconds);
+  void NotePromptLoad(double seconds);
   void NotePressure(DeviceState& device, std::span<const DeviceId> lent,
                     bool shed);
   uint32_t GrowElastic(BlockTable& table, uint32_t needed);
@@ -568,7 +568,12 @@ class Scheduler final {
   // is planned, not configured.
   bool plans_split_ = false;
   SplitPlanner planner_;
-  uint32_t decode_devices_ = 0;    // as planned
+  uint32_t decode_devices_ = 0;  // as planned
+  // Share of all devices' time that steps with prompts took, when the last one
+  // ended; it fades.
+  static constexpr double kPromptMemory = 30;  // seconds
+  double prompt_load_ = 0;
+  TimePoint prompted_at_;
   double prompt_share_ = 0.35;     // of all devices' time lately
   std::vector<double> forecast_;   // output tokens, by class; 0: none seen
   TimePoint now_;                  // as the last verb was told

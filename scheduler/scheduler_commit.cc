@@ -279,7 +279,7 @@ void Scheduler::Commit(const StepPlan& plan,
     }
     // Steps of candidates alone say nothing of what is asked for.
     if (shape.decode_rows > 0 || prompts) {
-      if (prompts) NotePromptLoad(own, seconds);
+      if (prompts) NotePromptLoad(seconds);
       NotePromptShare(TimeOf(own, plan.lent.size()), shape, prompts, seconds);
       planner_.Draw(shape.decode_rows);
     }

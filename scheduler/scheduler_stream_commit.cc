@@ -266,9 +266,11 @@ bool Scheduler::WantsShed(const StepPlan& in_flight) const {
 }
 
 // A step with prompts has ended.
-void Scheduler::NotePromptLoad(DeviceState& own, double seconds) {
-  own.prompt_seconds = own.PromptSecondsAt(now_) + seconds;
-  own.prompted_at = now_;
+void Scheduler::NotePromptLoad(double seconds) {
+  prompt_load_ =
+      PromptLoad(now_) +
+      seconds / (kPromptMemory * static_cast<double>(devices_.size()));
+  prompted_at_ = now_;
 }
 
 // A step has ended.

@@ -12,6 +12,7 @@
 //           Admission counts what streams hold as free, and takes it back.
 #include <algorithm>
 #include <bit>
+#include <cmath>
 
 #include "scheduler/scheduler.h"
 
@@ -313,12 +314,8 @@ void Scheduler::FindCandidates(const DeviceState& own,
 
 // Share of the devices' time lately that steps with prompts took.
 double Scheduler::PromptLoad(TimePoint now) const {
-  double seconds = 0;
-  for (const DeviceState& device : devices_) {
-    seconds += device.PromptSecondsAt(now);
-  }
-  return seconds /
-         (DeviceState::kPromptMemory * static_cast<double>(devices_.size()));
+  return prompt_load_ *
+         std::exp(-ToSeconds(now - prompted_at_) / kPromptMemory);
 }
 
 uint32_t Scheduler::BlocksForStreams(PoolId id) const {
