@@ -28,6 +28,7 @@
 #include "scheduler/decision_log.h"
 #include "scheduler/service_class.h"
 #include "scheduler/split.h"
+#include "scheduler/step_time_model.h"
 #include "scheduler/stream_terms.h"
 
 namespace braid {
@@ -66,6 +67,8 @@ struct EngineDevice {
   // Devices with the same arena reach each other's blocks at no cost. Index
   // into EngineConfig::arenas.
   uint32_t arena = 0;
+  // Steps that it has run before there were requests: step_probe.h.
+  std::vector<MeasuredStep> measured;
 };
 
 struct EngineConfig {

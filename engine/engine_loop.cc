@@ -46,7 +46,8 @@ SchedulerConfig SchedulerConfigOf(const EngineConfig& config) {
          .role = device.role,
          .pool = PoolId(device.arena),
          .max_rows = device.runner->max_rows(),
-         .sheds_in_flight = device.runner->sheds_in_flight()});
+         .sheds_in_flight = device.runner->sheds_in_flight(),
+         .measured = device.measured});
     scheduler.block_tokens = device.runner->kv_layout().block_tokens;
   }
   for (const auto& arena : config.arenas) {

@@ -28,6 +28,8 @@ struct SchedulerDevice {
   // The prior is no guess: requests may be refused on it from the start.
   bool prior_measured = false;
   bool sheds_in_flight = false;  // ModelRunner
+  // Steps that it ran before the first request.
+  std::vector<MeasuredStep> measured;
 };
 
 // A request's row in a decode batch: all that a plan needs of it, side by side.
@@ -104,7 +106,11 @@ struct DeviceState {
         role(device.role),
         time(devices, StepTimeModel(device.prior)),
         guess(time),
-        bound_by_class(classes) {}
+        bound_by_class(classes) {
+    for (const MeasuredStep& step : device.measured) {
+      Learn(step.lent, step.shape, step.seconds);
+    }
+  }
 
   // A step on the cores of `lent` others took so long.
   void Learn(size_t lent, const StepShape& shape, double seconds) {

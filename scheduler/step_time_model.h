@@ -67,6 +67,13 @@ struct StepShape {
   }
 };
 
+// A step that was run on the cores of `lent` other devices besides its own.
+struct MeasuredStep {
+  StepShape shape;
+  double seconds = 0;
+  uint32_t lent = 0;
+};
+
 class StepTimeModel final {
  public:
   // What is believed before anything was seen; seconds each.

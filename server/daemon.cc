@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/status_macros.h"
 #include "engine/engine.h"
+#include "engine/step_probe.h"
 #include "model/chat_template.h"
 #include "model/model_file.h"
 #include "server/backend.h"
@@ -150,6 +151,7 @@ absl::Status LoadModel(const ServeOptions& options, Node& node) {
   EngineConfig config =
       MakeEngineConfig(options, std::move(backend), *node.model, node.clock,
                        (*file)->fingerprint());
+  MeasureSteps(config);
   BRAID_ASSIGN_OR_RETURN(node.engine, Engine::Create(std::move(config)));
   return absl::OkStatus();
 }
