@@ -184,6 +184,9 @@ struct DeviceState {
   TimePoint prefilled_at = TimePoint::min(), decoded_at = TimePoint::min();
   // Works for the other pool too, since its role was last looked at.
   bool visiting = false;
+  // Where cores are lent: seconds by which prompts have its rows behind the pace
+  // that they should keep (NoteRowPace). Bounded.
+  double rows_behind = 0;
   // Steps since one had rows of elastic streams, though there were requests
   // that might have them.
   uint32_t without_streams = 0;

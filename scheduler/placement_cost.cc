@@ -8,6 +8,10 @@
 namespace braid {
 namespace {
 
+// Of the TTFT target, what a prompt may wait on another device so that rows
+// that are behind are left alone.
+constexpr double kSoon = 0.3;
+
 StepShape DecodeShape(const DeviceView& device) {
   return {.decode_rows = device.decode_rows,
           .decode_attended = device.decode_attended};
@@ -57,10 +61,24 @@ double BeyondTarget(const DeviceView& device, double seconds, double before) {
   return std::max(0.0, seconds - std::max(device.tightest_tpot, before));
 }
 
+// Whether prompts should go elsewhere, its rows having waited for them long
+// enough: as long as another device can begin with them soon. Where prompts are
+// many all cores together have more of them done in time.
+bool LeavesRowsAlone(const PlacementQuery& query, const DeviceView& device) {
+  if (!device.rows_behind) return false;
+  const double soon = kSoon * query.ttft_target;
+  return std::ranges::any_of(query.devices, [&](const DeviceView& other) {
+    return &other != &device && other.up && other.node == device.node &&
+           other.prefill_wait <= soon;
+  });
+}
+
 // What a second counts by which a prompt there makes rows come later.
 double StallWeight(const PlacementQuery& query, const PlacementWeights& weights,
                    const DeviceView& device) {
-  if (device.lends()) return weights.stall;
+  if (device.lends()) {
+    return LeavesRowsAlone(query, device) ? weights.guard : weights.stall;
+  }
   const bool guarded =
       query.split == SplitMode::kAuto && device.role == DeviceRole::kDecode;
   return guarded ? weights.guard : weights.slack;

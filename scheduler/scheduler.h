@@ -422,6 +422,9 @@ class Scheduler final {
   bool IsPressed(const DeviceState& device,
                  std::span<const DeviceId> lent) const;
   void NotePromptLoad(double seconds);
+  void NoteRowPace(DeviceState& own, const StepTimeModel& time,
+                   const StepShape& shape, double seconds);
+  bool RowsAreBehind(const DeviceState& device) const;
   void NotePressure(DeviceState& device, std::span<const DeviceId> lent,
                     bool shed);
   uint32_t GrowElastic(BlockTable& table, uint32_t needed);

@@ -131,6 +131,7 @@ DeviceView Scheduler::ViewOf(const DeviceState& device, const Request& request,
     times_.push_back(&TimeOf(device, lent));
   }
   view.by_lenders = std::span(times_).last(devices_.size());
+  view.rows_behind = RowsAreBehind(device);
   view.prompts = static_cast<uint32_t>(device.prefilling.size()) +
                  ahead[device.index].prompts.requests;
   return view;

@@ -16,8 +16,6 @@ constexpr int kMostTpots = 4;
 constexpr double kForecastGain = 0.05;
 // Weight of the newest step in the rows that streams leave unfilled.
 constexpr double kUnfilledGain = 1.0 / 8;
-// Seconds of every device over which the share of prompts is averaged.
-constexpr double kShareMemory = 30;
 
 Duration FromSeconds(double seconds) {
   return std::chrono::duration_cast<Duration>(
@@ -266,9 +264,9 @@ void Scheduler::Commit(const StepPlan& plan,
   }
   if (!failed && seconds > 0) {
     // A step that has shed did not do what its shape says. A stream's append is
-    // far smaller than a prompt's chunk: what a step with chunks pays once would
-    // be taken for the price of their tokens. But a device that computes no
-    // prompts has nothing else to learn that from.
+    // far smaller than a prompt's chunk: what a step with chunks pays once
+    // would be taken for the price of their tokens. But a device that computes
+    // no prompts has nothing else to learn that from.
     const bool misleads = appends && own.prefilled_at != TimePoint::min();
     if (!shed && !misleads) {
       if (config_.lend_cores) {
@@ -277,6 +275,9 @@ void Scheduler::Commit(const StepPlan& plan,
         own.time[0].Observe(shape, seconds);
       }
     }
+    if (config_.lend_cores && shape.decode_rows > 0) {
+      NoteRowPace(own, TimeOf(own, plan.lent.size()), shape, seconds);
+    }
     // Steps of candidates alone say nothing of what is asked for.
     if (shape.decode_rows > 0 || prompts) {
       if (prompts) NotePromptLoad(seconds);
@@ -284,23 +285,6 @@ void Scheduler::Commit(const StepPlan& plan,
       planner_.Draw(shape.decode_rows);
     }
   }
-}
-
-// What of the step went to prompts: all that its rows alone would not have
-// taken.
-void Scheduler::NotePromptShare(const StepTimeModel& time,
-                                const StepShape& shape, bool prompts,
-                                double seconds) {
-  double rows = 0;
-  if (shape.decode_rows > 0) {
-    rows = !prompts ? seconds
-                    : time.Predict({.decode_rows = shape.decode_rows,
-                                    .decode_attended = shape.decode_attended,
-                                    .stream_rows = shape.stream_rows});
-  }
-  const double weight = std::min(
-      1.0, seconds / (kShareMemory * static_cast<double>(devices_.size())));
-  prompt_share_ += weight * (std::max(0.0, 1 - rows / seconds) - prompt_share_);
 }
 
 void Scheduler::StartPrefill(Request& request, DeviceState& device) {

@@ -68,6 +68,22 @@ struct Outcome {
 };
 using Outcomes = std::array<Outcome, kLayouts>;
 
+// What a server measures before its first request.
+std::vector<MeasuredStep> Measured(const std::vector<StepTimeModel>& times) {
+  std::vector<MeasuredStep> steps;
+  for (uint32_t lent = 0; lent < times.size(); ++lent) {
+    for (const uint32_t rows : {0, 1, 4, 8}) {
+      for (const uint32_t chunk : {0, 16, 96}) {
+        StepShape shape{.decode_rows = rows, .decode_attended = rows * 100};
+        if (chunk > 0) shape.AddChunk(rows * 40, chunk);
+        if (shape == StepShape()) continue;
+        steps.push_back({shape, times[lent].Predict(shape), lent});
+      }
+    }
+  }
+  return steps;
+}
+
 TimedDriver Driver(Layout layout) {
   SchedulerConfig config{
       .pool_blocks = {2200},
@@ -77,16 +93,17 @@ TimedDriver Driver(Layout layout) {
       .max_context = 8192,
       .classes = {{"interactive", seconds(2), milliseconds(100), 1024}}};
   const uint32_t devices = layout == kOneDevice ? 1 : 2;
+  std::vector<StepTimeModel> times;
+  if (layout != kOneDevice) times.push_back(OneCore());
+  times.push_back(BothCores());
   for (uint32_t i = 0; i < devices; ++i) {
     config.devices.push_back({.id = DeviceId(i),
                               .role = layout == kOneDevice ? DeviceRole::kBoth
                                       : i == 0 ? DeviceRole::kPrefill
                                                : DeviceRole::kDecode,
-                              .max_rows = 512});
+                              .max_rows = 512,
+                              .measured = Measured(times)});
   }
-  std::vector<StepTimeModel> times;
-  if (layout != kOneDevice) times.push_back(OneCore());
-  times.push_back(BothCores());
   return TimedDriver(config, times, Duration(0), /*noise=*/0.1);
 }
 
@@ -208,6 +225,42 @@ TEST(LendingMixTest, NobodyHasBothBetterAtOtherLoads) {
         Show(mix, rate, seen);
         ExpectNobodyHasBothBetter(mix, rate, seen);
       }
+    }
+  }
+}
+
+// Rows that decode while prompts come at that rate: mean seconds between the
+// tokens of each.
+std::vector<double> PlayBeside(uint32_t rows, double rate) {
+  constexpr uint32_t kTokens = 1000, kPromptTokens = 1500;
+  TimedDriver driver = Driver(kAuto);
+  for (uint32_t i = 0; i < rows; ++i) driver.Offer(driver.Input(32, kTokens));
+  const auto decodes = [&] {
+    return driver.client(RequestId(rows)).finished == kNever;
+  };
+  for (double at = 1; decodes() && at < 60; at += 1 / rate) {
+    driver.Run(TimePoint(std::chrono::duration_cast<Duration>(
+        std::chrono::duration<double>(at))));
+    driver.Offer(driver.Input(kPromptTokens, 1));
+  }
+  driver.Run();
+  std::vector<double> between;
+  for (uint32_t i = 1; i <= rows; ++i) {
+    const auto& client = driver.client(RequestId(i));
+    between.push_back(ToSeconds(client.finished - client.first_token) /
+                      (kTokens - 1));
+  }
+  return between;
+}
+
+// As long as prompts are no more than the other device's cores and a little of
+// theirs can carry.
+TEST(LendingMixTest, RowsBesidePromptsAreNearlyAsFastAsOnTheirOwnCores) {
+  const double own =
+      OneCore().Predict({.decode_rows = 8, .decode_attended = 8 * (32 + 500)});
+  for (const double rate : {0.3, 0.5, 0.7}) {
+    for (const double seconds : PlayBeside(8, rate)) {
+      EXPECT_LT(seconds, 1.3 * own) << rate << " prompts/s";
     }
   }
 }

@@ -115,6 +115,24 @@ TEST_F(PlacementLendingTest, RowsGather) {
   }
 }
 
+// A prompt takes both devices' cores while rows wait; once they have waited for
+// long, it takes those of the other device alone, if it can soon.
+TEST_F(PlacementLendingTest, RowsThatAreBehindAreLeftAlone) {
+  Make(2);
+  Decoding(1, 6);
+  query_.expected_output = 1;
+  EXPECT_EQ(Choose().prefill, devices_[1].id);
+  devices_[1].rows_behind = true;
+  EXPECT_EQ(Choose().prefill, devices_[0].id);
+  Prompts(0, 1, 0.5);
+  EXPECT_EQ(Choose().prefill, devices_[0].id);
+  Prompts(0, 3, 1.2);
+  EXPECT_EQ(Choose().prefill, devices_[1].id);
+  Prompts(0, 0, 0);
+  devices_[0].up = false;
+  EXPECT_EQ(Choose().prefill, devices_[1].id);
+}
+
 // Rows that are on two devices find together again: a newcomer goes where there
 // are more, though its first steps would be shorter with the fewer.
 TEST_F(PlacementLendingTest, RowsFindTogether) {

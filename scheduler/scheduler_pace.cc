@@ -1,0 +1,58 @@
+// What prompts and decode rows take from each other.
+#include <algorithm>
+
+#include "scheduler/scheduler.h"
+
+namespace braid {
+namespace {
+
+// Of what rows would take on their device's own cores, what they should take
+// beside prompts.
+constexpr double kRowPace = 1.2;
+// Seconds that rows may fall behind that: a prompt or two, as short answers
+// would else make every prompt slow. And the most that is remembered, of what
+// they have to make up for and of what they are ahead.
+constexpr double kMayFallBehind = 0.5, kMostBehind = 1, kMostAhead = 0.1;
+// Seconds of every device over which the share of prompts is averaged.
+constexpr double kShareMemory = 30;
+
+}  // namespace
+
+// Where prompts and rows share every core, rows should lose no more by that
+// than they would by decoding on their device's own, and a fifth. What streams
+// take of a step is not prompts' doing. `time`: of the step.
+void Scheduler::NoteRowPace(DeviceState& own, const StepTimeModel& time,
+                            const StepShape& shape, double seconds) {
+  const StepShape requests{.decode_rows = shape.decode_rows,
+                           .decode_attended = shape.decode_attended};
+  StepShape rows = requests;
+  rows.stream_rows = shape.stream_rows;
+  const double streams = time.Predict(rows) - time.Predict(requests);
+  const double pace = kRowPace * TimeOf(own, 0).Predict(requests);
+  own.rows_behind = std::clamp(own.rows_behind + seconds - streams - pace,
+                               -kMostAhead, kMostBehind);
+  if (own.decoding.empty()) own.rows_behind = 0;
+}
+
+bool Scheduler::RowsAreBehind(const DeviceState& device) const {
+  return split() == SplitMode::kAuto && device.rows_behind > kMayFallBehind;
+}
+
+// What of the step went to prompts: all that its rows alone would not have
+// taken.
+void Scheduler::NotePromptShare(const StepTimeModel& time,
+                                const StepShape& shape, bool prompts,
+                                double seconds) {
+  double rows = 0;
+  if (shape.decode_rows > 0) {
+    rows = !prompts ? seconds
+                    : time.Predict({.decode_rows = shape.decode_rows,
+                                    .decode_attended = shape.decode_attended,
+                                    .stream_rows = shape.stream_rows});
+  }
+  const double weight = std::min(
+      1.0, seconds / (kShareMemory * static_cast<double>(devices_.size())));
+  prompt_share_ += weight * (std::max(0.0, 1 - rows / seconds) - prompt_share_);
+}
+
+}  // namespace braid
