@@ -1,7 +1,9 @@
 #include "server/metrics_exporter.h"
 
 #include <array>
+#include <initializer_list>
 #include <limits>
+#include <utility>
 #include <vector>
 
 #include <prometheus/client_metric.h>
@@ -28,6 +30,22 @@ class Families {
   void Counter(std::string name, std::string help, double value) {
     AddCounter(Add(std::move(name), std::move(help), MetricType::Counter), {},
                value);
+  }
+  // A counter per value of `label`; each also has the labels `common`.
+  void Counters(std::string name, std::string help, const char* label,
+                std::initializer_list<std::pair<const char*, uint64_t>> counts,
+                const Labels& common = {}) {
+    MetricFamily& family =
+        Add(std::move(name), std::move(help), MetricType::Counter);
+    for (const auto& [value, count] : counts) {
+      Labels labels = common;
+      labels.push_back({label, value});
+      AddCounter(family, std::move(labels), static_cast<double>(count));
+    }
+  }
+  void Gauge(std::string name, std::string help, double value) {
+    AddGauge(Add(std::move(name), std::move(help), MetricType::Gauge), {},
+             value);
   }
   static void AddCounter(MetricFamily& family, Labels labels, double value) {
     ClientMetric metric;
@@ -83,14 +101,11 @@ void AddRequests(Families& families, const EngineStats& stats) {
   Families::AddGauge(states, {{"state", "prefilling"}}, stats.prefilling);
   Families::AddGauge(states, {{"state", "transferring"}}, stats.transferring);
   Families::AddGauge(states, {{"state", "decoding"}}, stats.decoding);
-  MetricFamily& paths = families.Add(
+  families.Counters(
       "braid_request_paths_total",
       "Requests by whether prefill and decode ran on different devices.",
-      MetricType::Counter);
-  Families::AddCounter(paths, {{"path", "split"}},
-                       static_cast<double>(stats.requests_split));
-  Families::AddCounter(paths, {{"path", "bypassed"}},
-                       static_cast<double>(stats.requests_bypassed));
+      "path",
+      {{"split", stats.requests_split}, {"bypassed", stats.requests_bypassed}});
   families.Counter("braid_recomputed_requests_total",
                    "Requests computed again because a device was lost.",
                    static_cast<double>(stats.requests_recomputed));
@@ -225,11 +240,9 @@ void AddOutages(Families& families, const EngineStats& stats) {
     Families::AddCounter(lost, {{"device", device.name}},
                          static_cast<double>(device.times_lost));
   }
-  Families::AddGauge(
-      families.Add("braid_avoided_pairs",
-                   "Pairs of pools avoided now, as a checksum differed.",
-                   MetricType::Gauge),
-      {}, static_cast<double>(stats.avoided.size()));
+  families.Gauge("braid_avoided_pairs",
+                 "Pairs of pools avoided now, as a checksum differed.",
+                 static_cast<double>(stats.avoided.size()));
   families.Counter("braid_pair_avoidances_total",
                    "Times that a pair of pools began to be avoided.",
                    static_cast<double>(stats.pairs_avoided));
@@ -274,33 +287,25 @@ void AddKvCache(Families& families, const EngineStats& stats) {
 
 void AddParscale(Families& families, const EngineStats& stats) {
   const StreamStats& streams = stats.streams;
-  MetricFamily& rows = families.Add(
+  families.Counters(
       "braid_parscale_rows_total",
       "Idle rows of steps. offered: that requests could have used; filled: "
-      "rows "
-      "of streams that answered; caught_up: rows of tokens that a stream had "
-      "missed; shed: streams that answered one token and not the next. gang: "
-      "no "
-      "idle rows, but those of streams in lock-step.",
-      MetricType::Counter);
-  const auto add = [&](const char* outcome, uint64_t value) {
-    Families::AddCounter(rows, {{"outcome", outcome}},
-                         static_cast<double>(value));
-  };
-  add("offered", streams.offered);
-  add("filled", streams.filled);
-  add("shed", streams.shed);
-  add("caught_up", streams.caught_up);
-  add("gang", streams.gang_rows);
-  MetricFamily& catch_ups = families.Add(
+      "rows of streams that answered; caught_up: rows of tokens that a stream "
+      "had missed; shed: streams that answered one token and not the next. "
+      "gang: no idle rows, but those of streams in lock-step.",
+      "outcome",
+      {{"offered", streams.offered},
+       {"filled", streams.filled},
+       {"shed", streams.shed},
+       {"caught_up", streams.caught_up},
+       {"gang", streams.gang_rows}});
+  families.Counters(
       "braid_parscale_catch_ups_total",
       "Streams that a device with nothing else to do began to compute for a "
       "request elsewhere: landed, or given_up.",
-      MetricType::Counter);
-  Families::AddCounter(catch_ups, {{"outcome", "landed"}},
-                       static_cast<double>(streams.catch_ups_landed));
-  Families::AddCounter(catch_ups, {{"outcome", "given_up"}},
-                       static_cast<double>(streams.catch_ups_given_up));
+      "outcome",
+      {{"landed", streams.catch_ups_landed},
+       {"given_up", streams.catch_ups_given_up}});
   families.Counter("braid_parscale_pressures_total",
                    "Times that somebody came to wait for cores or blocks that "
                    "idle rows' streams had.",
@@ -319,86 +324,64 @@ void AddParscale(Families& families, const EngineStats& stats) {
                    "What streams are predicted to have gained over one, nats "
                    "summed over tokens.",
                    streams.gain);
-  Families::AddGauge(
-      families.Add("braid_parscale_streams",
-                   "Streams beyond the first that answered the last token of a "
-                   "request that runs.",
-                   MetricType::Gauge),
-      {}, streams.active);
-  Families::AddGauge(families.Add("braid_parscale_kv_blocks",
-                                  "KV blocks held by streams that can be shed.",
-                                  MetricType::Gauge),
-                     {}, streams.blocks);
+  families.Gauge("braid_parscale_streams",
+                 "Streams beyond the first that answered the last token of a "
+                 "request that runs.",
+                 streams.active);
+  families.Gauge("braid_parscale_kv_blocks",
+                 "KV blocks held by streams that can be shed.", streams.blocks);
 }
 
 void AddBestOf(Families& families, const EngineStats& stats) {
   const BestOfCounts& best_of = stats.best_of;
-  MetricFamily& candidates = families.Add(
+  families.Counters(
       "braid_best_of_candidates_total",
       "Candidates of best-of-n besides each request's first. started: drew a "
       "token; completed: in time to compete; dropped: started, not completed.",
-      MetricType::Counter);
-  const auto add = [&](const char* outcome, uint64_t value) {
-    Families::AddCounter(candidates, {{"outcome", outcome}},
-                         static_cast<double>(value));
-  };
-  add("started", best_of.started);
-  add("completed", best_of.completed);
-  add("dropped", best_of.dropped);
-  MetricFamily& answers =
-      families.Add("braid_best_of_answers_total",
-                   "Answers of best-of-n, by whether the first candidate was "
-                   "chosen or another.",
-                   MetricType::Counter);
-  Families::AddCounter(answers, {{"chosen", "first"}},
-                       static_cast<double>(best_of.requests - best_of.chosen));
-  Families::AddCounter(answers, {{"chosen", "other"}},
-                       static_cast<double>(best_of.chosen));
-  MetricFamily& rows = families.Add(
+      "outcome",
+      {{"started", best_of.started},
+       {"completed", best_of.completed},
+       {"dropped", best_of.dropped}});
+  families.Counters("braid_best_of_answers_total",
+                    "Answers of best-of-n, by whether the first candidate was "
+                    "chosen or another.",
+                    "chosen",
+                    {{"first", best_of.requests - best_of.chosen},
+                     {"other", best_of.chosen}});
+  families.Counters(
       "braid_best_of_rows_total",
       "Idle rows of steps. offered: that further candidates could have used, "
       "besides streams; filled: that drew a token of one; caught_up: of tokens "
       "whose KV one had not.",
-      MetricType::Counter);
-  const auto add_rows = [&](const char* outcome, uint64_t value) {
-    Families::AddCounter(rows, {{"outcome", outcome}},
-                         static_cast<double>(value));
-  };
-  add_rows("offered", stats.candidates.offered);
-  add_rows("filled", stats.candidates.filled);
-  add_rows("caught_up", stats.candidates.caught_up);
+      "outcome",
+      {{"offered", stats.candidates.offered},
+       {"filled", stats.candidates.filled},
+       {"caught_up", stats.candidates.caught_up}});
   families.Counter("braid_best_of_evictions_total",
                    "Times that somebody else needed a candidate's KV blocks.",
                    static_cast<double>(stats.candidates.evicted));
-  Families::AddGauge(families.Add("braid_best_of_kv_blocks",
-                                  "KV blocks held by further candidates alone.",
-                                  MetricType::Gauge),
-                     {}, stats.candidates.blocks);
+  families.Gauge("braid_best_of_kv_blocks",
+                 "KV blocks held by further candidates alone.",
+                 stats.candidates.blocks);
 }
 
 void AddTransport(Families& families, const EngineStats& stats) {
-  const std::string& transport = stats.transport_name;
-  MetricFamily& transfers =
-      families.Add("braid_kv_transfers_total", "Hand-overs of KV by outcome.",
-                   MetricType::Counter);
-  const auto add = [&](const char* outcome, uint64_t value) {
-    Families::AddCounter(transfers,
-                         {{"transport", transport}, {"outcome", outcome}},
-                         static_cast<double>(value));
-  };
-  add("complete", stats.transport.transfers_completed);
-  add("failed", stats.transport.transfers_failed);
-  add("cancelled", stats.transport.transfers_cancelled);
+  const Labels transport = {{"transport", stats.transport_name}};
+  families.Counters("braid_kv_transfers_total", "Hand-overs of KV by outcome.",
+                    "outcome",
+                    {{"complete", stats.transport.transfers_completed},
+                     {"failed", stats.transport.transfers_failed},
+                     {"cancelled", stats.transport.transfers_cancelled}},
+                    transport);
   Families::AddCounter(families.Add("braid_kv_transfer_bytes_total",
                                     "KV bytes moved.", MetricType::Counter),
-                       {{"transport", transport}},
+                       transport,
                        static_cast<double>(stats.transport.bytes_moved));
   Families::AddCounter(
       families.Add("braid_kv_transfer_late_pieces_total",
                    "Pieces dropped because their transfer had ended.",
                    MetricType::Counter),
-      {{"transport", transport}},
-      static_cast<double>(stats.transport.late_pieces_dropped));
+      transport, static_cast<double>(stats.transport.late_pieces_dropped));
 }
 
 }  // namespace
