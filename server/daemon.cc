@@ -159,8 +159,8 @@ absl::Status LoadModel(const ServeOptions& options, Node& node) {
 absl::Status BringUp(const ServeOptions& options, Node& node) {
   BRAID_RETURN_IF_ERROR(StartServers(options, node));
   BRAID_RETURN_IF_ERROR(LoadModel(options, node));
-  node.openai =
-      std::make_unique<OpenAiApi>(*node.model, *node.engine, node.clock);
+  node.openai = std::make_unique<OpenAiApi>(*node.model, *node.engine,
+                                            node.clock, *node.metrics);
   node.openai->AddRoutes(*node.router);
   AddProbeRoutes(*node.router, *node.engine, node.lifecycle, *node.metrics);
   AddDebugRoutes(*node.router, *node.engine, node.clock);

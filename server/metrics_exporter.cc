@@ -391,6 +391,13 @@ void MetricsExporter::CountHttpResponse(absl::string_view route, int status) {
   ++http_responses_[{std::string(route), status}];
 }
 
+void MetricsExporter::CountIgnoredField(absl::string_view field) {
+  std::lock_guard lock(mutex_);
+  const bool known = ignored_fields_.contains(field);
+  const bool room = ignored_fields_.size() < kMostFieldNames;
+  ++ignored_fields_[std::string(known || room ? field : "other")];
+}
+
 std::string MetricsExporter::Render(const EngineStats& stats) const {
   Families families;
   Families::AddGauge(
@@ -414,6 +421,15 @@ std::string MetricsExporter::Render(const EngineStats& stats) const {
     Families::AddCounter(
         http, {{"path", key.first}, {"code", absl::StrCat(key.second)}},
         static_cast<double>(count));
+  }
+  MetricFamily& ignored = families.Add(
+      "braid_ignored_fields_total",
+      "Fields of completion requests that had no effect: unknown, or of no "
+      "meaning here.",
+      MetricType::Counter);
+  for (const auto& [field, count] : ignored_fields_) {
+    Families::AddCounter(ignored, {{"field", field}},
+                         static_cast<double>(count));
   }
   return families.Serialize();
 }

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <mutex>
 #include <string>
@@ -27,6 +28,11 @@ class MetricsExporter final {
   // `route` is one of the router's, so there are few of them.
   void CountHttpResponse(absl::string_view route, int status);
 
+  // A field of a request that had no effect. Names are the clients': those
+  // beyond the first kMostFieldNames count as "other".
+  void CountIgnoredField(absl::string_view field);
+  static constexpr size_t kMostFieldNames = 64;
+
   // Everything, in the exposition format 0.0.4.
   std::string Render(const EngineStats& stats) const;
 
@@ -35,6 +41,7 @@ class MetricsExporter final {
   mutable std::mutex mutex_;
   // Guarded by mutex_.
   std::map<std::pair<std::string, int>, uint64_t> http_responses_;
+  std::map<std::string, uint64_t, std::less<>> ignored_fields_;
 };
 
 }  // namespace braid::server

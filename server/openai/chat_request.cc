@@ -137,7 +137,7 @@ absl::StatusOr<ChatRequest> ParseChatDocument(const JsonValue& document,
   ChatRequest request;
   FieldReader fields(document);
   BRAID_ASSIGN_OR_RETURN(request.messages,
-                         ParseMessages(document.Find("messages")));
+                         ParseMessages(fields.Get("messages")));
   if (const JsonValue* tools = fields.Get("tools")) {
     if (tools->array() == nullptr) {
       fields.FailType("tools", "a list", *tools);
@@ -164,6 +164,7 @@ absl::StatusOr<ChatRequest> ParseChatDocument(const JsonValue& document,
   }
   ParseLogprobs(fields, request.options.sampling);
   BRAID_RETURN_IF_ERROR(fields.status());
+  request.options.ignored_fields = fields.Unread();
   return request;
 }
 

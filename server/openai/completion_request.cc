@@ -85,7 +85,7 @@ absl::StatusOr<CompletionRequest> ParseCompletionRequest(absl::string_view body,
   CompletionRequest request;
   FieldReader fields(document);
   BRAID_ASSIGN_OR_RETURN(request.prompts,
-                         ParsePrompts(document.Find("prompt"), vocabulary));
+                         ParsePrompts(fields.Get("prompt"), vocabulary));
   request.options = ParseGenerationOptions(fields, vocabulary);
   request.echo = fields.Bool("echo", false);
   if (!request.options.max_tokens) {
@@ -109,6 +109,7 @@ absl::StatusOr<CompletionRequest> ParseCompletionRequest(absl::string_view body,
                 absl::StrCat("prompts times n must be at most ", kMaxChoices));
   }
   BRAID_RETURN_IF_ERROR(fields.status());
+  request.options.ignored_fields = fields.Unread();
   return request;
 }
 

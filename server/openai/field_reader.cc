@@ -1,11 +1,12 @@
 #include "server/openai/field_reader.h"
 
+#include <algorithm>
 #include <cmath>
 #include <utility>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "server/request_error.h"
-#include "server/text_view.h"
 
 namespace braid::server {
 namespace {
@@ -16,14 +17,38 @@ std::string WithArticle(absl::string_view noun) {
   return absl::StrCat(vowel ? "an " : "a ", noun);
 }
 
+bool IsFieldName(absl::string_view text) {
+  return !text.empty() && text.size() <= 64 &&
+         std::ranges::all_of(text, [](unsigned char c) {
+           return absl::ascii_isalnum(c) || c == '_' || c == '-' || c == '.';
+         });
+}
+
 }  // namespace
 
 FieldReader::FieldReader(const JsonValue& object, std::string path)
-    : object_(object), path_(std::move(path)) {}
+    : object_(object), path_(std::move(path)) {
+  if (object_.object() != nullptr) read_.resize(object_.object()->size());
+}
 
-const JsonValue* FieldReader::Get(absl::string_view key) const {
-  const JsonValue* value = object_.Find(ToStd(key));
-  return value == nullptr || value->is_null() ? nullptr : value;
+const JsonValue* FieldReader::Get(absl::string_view key) {
+  for (size_t i = 0; i < read_.size(); ++i) {
+    const auto& [name, value] = (*object_.object())[i];
+    if (name != key) continue;
+    read_[i] = true;
+    return value.is_null() ? nullptr : &value;
+  }
+  return nullptr;
+}
+
+std::vector<std::string> FieldReader::Unread() const {
+  std::vector<std::string> unread = unread_below_;
+  for (size_t i = 0; i < read_.size() && unread.size() < kMostUnread; ++i) {
+    const auto& [name, value] = (*object_.object())[i];
+    if (read_[i] || value.is_null()) continue;
+    unread.push_back(IsFieldName(name) ? absl::StrCat(path_, name) : "other");
+  }
+  return unread;
 }
 
 void FieldReader::Fail(absl::string_view key, absl::string_view message) {
@@ -39,6 +64,8 @@ void FieldReader::FailType(absl::string_view key, absl::string_view wanted,
 
 void FieldReader::Adopt(const FieldReader& nested) {
   if (status_.ok()) status_ = nested.status_;
+  const std::vector<std::string> unread = nested.Unread();
+  unread_below_.insert(unread_below_.end(), unread.begin(), unread.end());
 }
 
 bool FieldReader::Bool(absl::string_view key, bool fallback) {

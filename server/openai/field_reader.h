@@ -1,6 +1,7 @@
 // Typed reads of a JSON object's fields. Absent and null fields keep their
 // default. The first wrong type or value is remembered, and everything after it
-// answers with defaults, so that a parser reads like a list of its fields.
+// answers with defaults, so that a parser reads like a list of its fields. What
+// was never asked for is known afterwards.
 #pragma once
 
 #include <cstdint>
@@ -28,13 +29,20 @@ class FieldReader {
   std::string String(absl::string_view key, std::string fallback = "");
 
   // Null when absent or JSON null.
-  const JsonValue* Get(absl::string_view key) const;
+  const JsonValue* Get(absl::string_view key);
+
+  // The paths of what the object has, not null, and nobody asked for, here and
+  // in the adopted readers' objects: at most kMostUnread of them. What is not
+  // spelled as programs name fields is "other", so that the names may go into
+  // headers and labels.
+  std::vector<std::string> Unread() const;
+  static constexpr size_t kMostUnread = 16;
 
   void Fail(absl::string_view key, absl::string_view message);
   // "must be a string, not an integer".
   void FailType(absl::string_view key, absl::string_view wanted,
                 const JsonValue& got);
-  // Takes over the trouble of a reader of a nested object.
+  // Takes over the trouble and the unread of a reader of a nested object.
   void Adopt(const FieldReader& nested);
   bool ok() const { return status_.ok(); }
   const absl::Status& status() const { return status_; }
@@ -43,6 +51,8 @@ class FieldReader {
   const JsonValue& object_;
   std::string path_;
   absl::Status status_;
+  std::vector<bool> read_;  // by field of the object
+  std::vector<std::string> unread_below_;
 };
 
 }  // namespace braid::server

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "base/check.h"
 #include "server/request_error.h"
 
@@ -17,7 +18,12 @@ Generation::Generation(Engine& engine, const GenerationOptions& options,
       include_usage_(options.include_usage),
       return_timings_(options.return_timings),
       tells_streams_(options.parscale.given),
-      writer_(std::move(writer)) {}
+      writer_(std::move(writer)) {
+  if (!options.ignored_fields.empty()) {
+    headers_.emplace_back("x-ignored-fields",
+                          absl::StrJoin(options.ignored_fields, ", "));
+  }
+}
 
 absl::StatusOr<std::shared_ptr<Generation>> Generation::Start(
     Engine& engine, std::vector<ChoiceJob> jobs,
@@ -59,7 +65,9 @@ HttpReply Generation::Reply(std::shared_ptr<Generation> generation) {
   }
   StreamedResponse reply;
   reply.content_type = "text/event-stream; charset=utf-8";
-  reply.headers = {{"Cache-Control", "no-cache"}, {"X-Accel-Buffering", "no"}};
+  reply.headers = generation->headers_;
+  reply.headers.emplace_back("Cache-Control", "no-cache");
+  reply.headers.emplace_back("X-Accel-Buffering", "no");
   reply.pull = [generation](std::string& out, bool begun) {
     return generation->Pull(out, begun);
   };
@@ -208,11 +216,13 @@ std::optional<HttpResponse> Generation::Poll() {
   if (!Finished()) return std::nullopt;
   std::vector<ChoiceResult> results;
   for (Choice& choice : choices_) results.push_back(std::move(choice.result));
-  return JsonResponse(std::visit(
+  HttpResponse response = JsonResponse(std::visit(
       [&](auto& writer) {
         return writer.Whole(results, TotalUsage(), Timings());
       },
       writer_));
+  response.headers = headers_;
+  return response;
 }
 
 }  // namespace braid::server

@@ -79,7 +79,8 @@ class Generation final {
 
   Engine& engine_;
   const bool stream_, include_usage_, return_timings_;
-  bool tells_streams_;  // in its usage
+  bool tells_streams_;   // in its usage
+  HttpHeaders headers_;  // of the answer
   ResponseWriter writer_;
   std::vector<Choice> choices_;
   TokenOutbox::Batch batch_;  // reused

@@ -35,6 +35,8 @@ struct GenerationOptions {
   bool stream = false;
   bool include_usage = false;
   bool return_timings = false;
+  // What the request says besides, to no effect: names of fields, as they came.
+  std::vector<std::string> ignored_fields;
   ServiceTerms terms;
   ParscaleTerms parscale;
 };

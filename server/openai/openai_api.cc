@@ -102,6 +102,7 @@ absl::StatusOr<HttpReply> OpenAiApi::Chat(const HttpRequest& request,
   BRAID_ASSIGN_OR_RETURN(
       ChatRequest chat,
       ParseChatRequest(request.body, model_.tokenizer().vocabulary()));
+  CountIgnored(chat.options);
   BRAID_RETURN_IF_ERROR(TakeHeaders(request, chat.options));
   BRAID_RETURN_IF_ERROR(model_.CheckName(chat.options.model));
   BRAID_ASSIGN_OR_RETURN(
@@ -139,6 +140,7 @@ absl::StatusOr<HttpReply> OpenAiApi::Complete(const HttpRequest& request,
   BRAID_ASSIGN_OR_RETURN(
       CompletionRequest completion,
       ParseCompletionRequest(request.body, model_.tokenizer().vocabulary()));
+  CountIgnored(completion.options);
   BRAID_RETURN_IF_ERROR(TakeHeaders(request, completion.options));
   const GenerationOptions& options = completion.options;
   BRAID_RETURN_IF_ERROR(model_.CheckName(options.model));
@@ -184,6 +186,12 @@ absl::StatusOr<HttpReply> OpenAiApi::Complete(const HttpRequest& request,
       Generation::Start(engine_, std::move(jobs), options, std::move(writer),
                         max_waiting_tokens_, std::move(wake)));
   return Generation::Reply(std::move(generation));
+}
+
+void OpenAiApi::CountIgnored(const GenerationOptions& options) const {
+  for (const std::string& field : options.ignored_fields) {
+    metrics_.CountIgnoredField(field);
+  }
 }
 
 std::string OpenAiApi::ModelJson() const {

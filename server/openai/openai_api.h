@@ -12,6 +12,7 @@
 #include "engine/engine.h"
 #include "server/http/message.h"
 #include "server/http/router.h"
+#include "server/metrics_exporter.h"
 #include "server/openai/generation_options.h"
 #include "server/served_model.h"
 
@@ -22,10 +23,11 @@ class OpenAiApi final {
   // A stream's reader is too slow, and its request cancelled, when more than
   // `max_waiting_tokens` wait for it.
   OpenAiApi(const ServedModel& model, Engine& engine, const Clock& clock,
-            size_t max_waiting_tokens = 4096)
+            MetricsExporter& metrics, size_t max_waiting_tokens = 4096)
       : model_(model),
         engine_(engine),
         clock_(clock),
+        metrics_(metrics),
         max_waiting_tokens_(max_waiting_tokens) {}
 
   void AddRoutes(Router& router) const;
@@ -43,11 +45,13 @@ class OpenAiApi final {
   absl::StatusOr<GenerateRequest> MakeRequest(const HttpRequest& http,
                                               const GenerationOptions& options,
                                               uint64_t seed) const;
+  void CountIgnored(const GenerationOptions& options) const;
   std::string ModelJson() const;
 
   const ServedModel& model_;
   Engine& engine_;
   const Clock& clock_;
+  MetricsExporter& metrics_;
   const size_t max_waiting_tokens_;
 };
 

@@ -222,6 +222,27 @@ TEST_F(ApiAnswerTest, Models) {
             "model_not_found");
 }
 
+TEST_F(ApiAnswerTest, FieldsWithoutEffectAreTold) {
+  const char* prompts[] = {
+      R"({"prompt":"a","max_token":3,"user":"u"})",
+      R"({"prompt":"a","user":"v","stream":true})",
+  };
+  EXPECT_EQ(client_.Post(kText, prompts[0]).Field("x-ignored-fields"),
+            "max_token, user");
+  EXPECT_EQ(client_.Post(kText, prompts[1]).Field("x-ignored-fields"), "user");
+  EXPECT_EQ(client_.Post(kText, R"({"prompt":"a"})").Field("x-ignored-fields"),
+            "");
+  Post(kChat, R"({"messages":[{"role":"user","content":"a"}],"prompt":"b",
+                 "max_tokens":3})");
+  const std::string metrics = client_.Get("/metrics").body;
+  for (const char* line : {"{field=\"user\"} 2", "{field=\"max_token\"} 1",
+                           "{field=\"prompt\"} 1"}) {
+    EXPECT_TRUE(absl::StrContains(
+        metrics, absl::StrCat("\nbraid_ignored_fields_total", line, "\n")))
+        << line;
+  }
+}
+
 TEST_F(ApiAnswerTest, DeadlineIsObeyed) {
   server_.gate().Close();
   client_.SendRequest("POST", kText, R"({"prompt":"abc"})",

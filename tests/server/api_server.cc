@@ -60,7 +60,7 @@ ApiServer::ApiServer(ApiServerOptions options)
   BRAID_CHECK_MSG(engine.ok(), engine.status().ToString());
   engine_ = *std::move(engine);
   model_ = FakeModel(options_);
-  api_ = std::make_unique<OpenAiApi>(*model_, *engine_, clock,
+  api_ = std::make_unique<OpenAiApi>(*model_, *engine_, clock, metrics_,
                                      options_.max_waiting_tokens);
   api_->AddRoutes(router_);
   AddProbeRoutes(router_, *engine_, lifecycle_, metrics_);

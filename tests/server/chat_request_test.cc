@@ -4,12 +4,14 @@
 #include <gtest/gtest.h>
 
 #include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 #include "server/request_error.h"
 
 namespace braid::server {
 namespace {
 
 using ::testing::ElementsAre;
+using ::testing::UnorderedElementsAre;
 
 constexpr int32_t kVocabulary = 100;
 
@@ -29,6 +31,26 @@ TEST(ChatRequestTest, DefaultsAreOpenAis) {
   EXPECT_FALSE(request->options.stream);
   EXPECT_FALSE(request->options.max_tokens.has_value());
   EXPECT_TRUE(request->add_generation_prompt);
+}
+
+TEST(ChatRequestTest, WhatHasNoEffectIsKnown) {
+  const auto request = ParseChatRequest(
+      R"({"messages":[{"role":"user","content":"hi","name":"x"}],"stream":true,
+          "max_token":3,"user":null,"store":false,"a\r\nb":1,"temperature":0,
+          "stream_options":{"include_usage":true,"often":true}})",
+      kVocabulary);
+  ASSERT_TRUE(request.ok()) << request.status();
+  EXPECT_THAT(request->options.ignored_fields,
+              UnorderedElementsAre("max_token", "store", "other",
+                                   "stream_options.often"));
+}
+
+TEST(ChatRequestTest, NotAllThatHasNoEffectIsKept) {
+  std::string body = R"({"messages":[{"role":"user","content":"hi"}])";
+  for (int i = 0; i < 1000; ++i) absl::StrAppend(&body, ",\"f", i, "\":1");
+  const auto request = ParseChatRequest(body + "}", kVocabulary);
+  ASSERT_TRUE(request.ok()) << request.status();
+  EXPECT_EQ(request->options.ignored_fields.size(), FieldReader::kMostUnread);
 }
 
 TEST(ChatRequestTest, ReadsEveryField) {

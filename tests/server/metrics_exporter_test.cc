@@ -112,6 +112,24 @@ TEST(MetricsExporterTest, CountersAreExact) {
             1);
 }
 
+// Clients choose the names; they cannot make a series of each.
+TEST(MetricsExporterTest, NamesOfIgnoredFieldsAreBounded) {
+  MetricsExporter exporter({"1", "m"});
+  constexpr int kMost = MetricsExporter::kMostFieldNames;
+  for (int i = 0; i < kMost + 10; ++i) {
+    exporter.CountIgnoredField(absl::StrCat("field_", i));
+  }
+  exporter.CountIgnoredField("field_0");
+  auto samples = Samples(exporter.Render(SomeStats()));
+  const auto of = [&](absl::string_view field) {
+    return samples[absl::StrCat("braid_ignored_fields_total{field=\"", field,
+                                "\"}")];
+  };
+  EXPECT_EQ(of("field_0"), 2);
+  EXPECT_EQ(of(absl::StrCat("field_", kMost - 1)), 1);
+  EXPECT_EQ(of("other"), 10);
+}
+
 TEST(MetricsExporterTest, ClassesAndOutages) {
   auto samples = Samples(MetricsExporter({"1", "m"}).Render(SomeStats()));
   EXPECT_EQ(samples["braid_queued_requests{class=\"interactive\"}"], 7);
