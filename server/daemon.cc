@@ -122,6 +122,7 @@ absl::Status StartServers(const ServeOptions& options, Node& node) {
   http.port = options.http.port;
   http.limits.body_bytes = options.max_body_bytes;
   http.limits.connections = options.max_connections;
+  http.cors = options.cors;
   http.on_response = [metrics = node.metrics.get()](absl::string_view route,
                                                     int status) {
     metrics->CountHttpResponse(route, status);

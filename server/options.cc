@@ -28,7 +28,7 @@ namespace {
 struct RawOptions {
   std::string model, model_name, parscale, parscale_mode, http, grpc, devices,
       split, kv_transport, kv_memory, max_body_bytes, cpu_isa;
-  std::vector<std::string> parscale_sets, api_keys, classes;
+  std::vector<std::string> parscale_sets, api_keys, allowed_origins, classes;
   uint32_t parscale_max, max_connections, max_context, default_max_tokens,
       max_running, max_queued, prefill_chunk, drain_timeout;
   bool no_prefix_cache = false, share_prefix_cache = false,
@@ -81,6 +81,11 @@ void AddModelAndEndpoints(CLI::App& app, RawOptions& raw) {
   AddList(app, "--api-key", raw.api_keys,
           "Ask for 'Authorization: Bearer KEY' (default: no key); repeatable, "
           "as TENANT=KEY for tenants that share the server fairly")
+      ->group("Endpoints");
+  AddList(app, "--allowed-origin", raw.allowed_origins,
+          "Web pages that may use the server from a browser (CORS), e.g. "
+          "https://chat.example.org; repeatable; * for all; pages of this "
+          "machine always may, unless it is none")
       ->group("Endpoints");
   app.add_option("--max-body-bytes", raw.max_body_bytes,
                  "Largest request body, e.g. 8MiB")
@@ -309,6 +314,12 @@ absl::StatusOr<ServeOptions> Resolve(const RawOptions& raw) {
     }
     options.api_keys.push_back(std::move(key));
   }
+  absl::StatusOr<CorsPolicy> cors = CorsPolicy::Create(raw.allowed_origins);
+  if (!cors.ok()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--allowed-origin: ", cors.status().message()));
+  }
+  options.cors = *std::move(cors);
   BRAID_ASSIGN_OR_RETURN(options.max_body_bytes,
                          ParseSizeFlag("--max-body-bytes", raw.max_body_bytes));
   options.max_connections = raw.max_connections;

@@ -14,6 +14,7 @@
 #include "scheduler/stream_terms.h"
 #include "server/api_keys.h"
 #include "server/device_spec.h"
+#include "server/http/cors.h"
 
 namespace braid::server {
 
@@ -43,6 +44,7 @@ struct ServeOptions {
   Endpoint http{"127.0.0.1", 8000};
   Endpoint grpc{"127.0.0.1", 8001};
   std::vector<ApiKey> api_keys;  // empty: none asked for
+  CorsPolicy cors;               // pages that may use the server from a browser
   uint64_t max_body_bytes = 8u << 20;
   uint32_t max_connections = 1024;
   std::chrono::seconds drain_timeout{30};

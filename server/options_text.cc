@@ -38,6 +38,9 @@ std::string ToConfigText(const ServeOptions& options) {
   text("http", ToString(options.http));
   text("grpc", ToString(options.grpc));
   if (!options.api_keys.empty()) out += "# api-key is set, and not shown\n";
+  if (!options.cors.origins().empty()) {
+    list("allowed-origin", options.cors.origins());
+  }
   line("max-body-bytes", options.max_body_bytes);
   line("max-connections", options.max_connections);
   line("drain-timeout", options.drain_timeout.count());

@@ -10,6 +10,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "server/http/cors.h"
 #include "server/http/message.h"
 #include "server/http/router.h"
 
@@ -20,6 +21,7 @@ struct HttpServerConfig {
   uint16_t port = 0;  // 0: any
   int threads = 2;
   HttpLimits limits;
+  CorsPolicy cors;
   // Called on a loop's thread when a response's status is decided.
   std::function<void(absl::string_view route, int status)> on_response;
 };

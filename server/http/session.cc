@@ -126,6 +126,8 @@ Session::Awaitable<bool> Session::ReadRequest() {
   timed_out_ = false;
   Arm(limits.header_timeout, Timeout::kRead);
   co_await http::async_read_header(socket_, buffer_, parser, Token(error));
+  // A body that is refused has an answer all the same, to whoever sent it.
+  if (!error || error == http::error::body_limit) TakeHead(parser.get());
   if (!error) {
     Arm(limits.body_timeout, Timeout::kRead);
     // curl sends larger bodies only after this.
@@ -156,29 +158,36 @@ Session::Awaitable<bool> Session::ReadRequest() {
     co_return false;
   }
 
-  http::request<http::string_body> message = parser.release();
-  http_1_0_ = message.version() < 11;
-  keep_alive_ = message.keep_alive();
-  request_.method = std::string(message.method_string());
-  const std::string target(message.target());
+  request_.body = std::move(parser.get().body());
+  co_return true;
+}
+
+template <typename Header>
+void Session::TakeHead(const Header& header) {
+  http_1_0_ = header.version() < 11;
+  keep_alive_ = header.keep_alive();
+  request_.method = std::string(header.method_string());
+  const std::string target(header.target());
   const size_t question = target.find('?');
   request_.path = target.substr(0, question);
   if (question != std::string::npos) {
     request_.query = target.substr(question + 1);
   }
-  for (const auto& field : message) {
+  for (const auto& field : header) {
     request_.headers.emplace_back(std::string(field.name_string()),
                                   std::string(field.value()));
   }
-  request_.body = std::move(message.body());
   if (const absl::string_view id = request_.Header("x-request-id");
       IsRequestId(id)) {
     request_.id = std::string(id);
   }
-  co_return true;
 }
 
 Session::Awaitable<bool> Session::Answer() {
+  if (auto preflight = group_->config->cors.Preflight(request_)) {
+    const bool keep = co_await SendWhole(std::move(*preflight));
+    co_return keep;
+  }
   Router::Routed routed = group_->router->load()->Route(request_, MakeWaker());
   route_ = routed.route;
   request_.body.clear();
@@ -202,8 +211,11 @@ std::string Session::Head(const HttpHeaders& headers, int status,
       absl::StrCat("HTTP/1.1 ", status, " ", ReasonPhrase(status),
                    "\r\nContent-Type: ", content_type,
                    "\r\nx-request-id: ", request_.id, "\r\n");
-  for (const auto& [name, value] : headers) {
-    absl::StrAppend(&head, name, ": ", value, "\r\n");
+  for (const HttpHeaders& each :
+       {headers, group_->config->cors.HeadersFor(request_)}) {
+    for (const auto& [name, value] : each) {
+      absl::StrAppend(&head, name, ": ", value, "\r\n");
+    }
   }
   if (!keep_alive) {
     head += "Connection: close\r\n";

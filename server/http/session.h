@@ -63,6 +63,8 @@ class Session final : public std::enable_shared_from_this<Session> {
   // False: the connection is over.
   Awaitable<bool> WaitForRequest();
   Awaitable<bool> ReadRequest();
+  template <typename Header>
+  void TakeHead(const Header& header);
   Awaitable<bool> Answer();
   Awaitable<bool> SendWhole(HttpResponse response);
   Awaitable<bool> SendLater(LaterResponse later);

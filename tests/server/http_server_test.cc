@@ -3,9 +3,11 @@
 
 #include <memory>
 #include <string>
+#include <tuple>
 
 #include <gtest/gtest.h>
 
+#include "absl/strings/str_cat.h"
 #include "server/request_error.h"
 #include "tests/server/http_client.h"
 
@@ -110,6 +112,38 @@ TEST_F(HttpServerTest, RefusesWhatIsTooLargeOrTooSlow) {
             408);
   EXPECT_EQ(StatusOf(Exchange("nonsense\r\n\r\n")), 400);
   EXPECT_EQ(StatusOf(Exchange("GET /echo HTTP/1.0\r\n\r\n")), 405);
+}
+
+// Browsers show a page no answer without these, least of all an error.
+TEST_F(HttpServerTest, EveryAnswerAllowsThePageThatAsked) {
+  const char kOrigin[] =
+      "Origin: http://localhost:5173\r\nX-Request-Id: r1\r\n";
+  for (const auto& [method, path, body, status] :
+       {std::tuple("GET", "/hello", "", 200),
+        {"GET", "/nope", "", 404},
+        {"GET", "/fails", "", 429},
+        {"GET", "/silent", "", 200},
+        {"POST", "/echo", "too long", 413}}) {
+    HttpClient client(server_->port());
+    const std::string text = status == 413 ? std::string(2000, 'x') : body;
+    client.SendRequest(method, path, text, kOrigin);
+    const ClientResponse head = client.ReceiveHead();
+    EXPECT_EQ(head.status, status) << path;
+    EXPECT_EQ(head.Field("Access-Control-Allow-Origin"),
+              "http://localhost:5173")
+        << path;
+    EXPECT_EQ(head.Field("Vary"), "Origin");
+    EXPECT_EQ(head.Field("x-request-id"), "r1") << path;
+  }
+  HttpClient client(server_->port());
+  client.SendRequest(
+      "OPTIONS", "/echo", "",
+      absl::StrCat(kOrigin, "Access-Control-Request-Method: POST\r\n"));
+  const ClientResponse preflight = client.Receive();
+  EXPECT_EQ(preflight.status, 200);
+  EXPECT_EQ(preflight.Field("Access-Control-Allow-Origin"),
+            "http://localhost:5173");
+  EXPECT_EQ(client.Get("/hello").Field("Access-Control-Allow-Origin"), "");
 }
 
 TEST_F(HttpServerTest, ClosesIdleConnections) { EXPECT_EQ(Exchange(""), ""); }

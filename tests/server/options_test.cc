@@ -95,6 +95,22 @@ TEST(OptionsTest, Parscale) {
   }
 }
 
+TEST(OptionsTest, AllowedOrigins) {
+  const auto parsed = ParseServeOptions(
+      {"--model", "x", "--allowed-origin", "https://a.example",
+       "--allowed-origin=http://b.example:81"});
+  ASSERT_TRUE(parsed.ok()) << parsed.status();
+  EXPECT_NE(ToConfigText(std::get<ServeOptions>(*parsed))
+                .find("allowed-origin=[\"https://a.example\", "
+                      "\"http://b.example:81\"]\n"),
+            std::string::npos);
+  EXPECT_EQ(ParseServeOptions({"--model", "x", "--allowed-origin", "a.example"})
+                .status()
+                .message(),
+            "--allowed-origin: 'a.example' is not an origin; write e.g. "
+            "https://chat.example.org, * for all, or none alone");
+}
+
 TEST(OptionsTest, OneLineThatNamesTheFlag) {
   const auto message = [](std::vector<std::string> args) {
     args.insert(args.end(), {"--model", "x.gguf"});
