@@ -13,7 +13,6 @@
 #include "base/status_macros.h"
 #include "engine/engine.h"
 #include "engine/step_probe.h"
-#include "model/chat_template.h"
 #include "model/model_file.h"
 #include "server/backend.h"
 #include "server/debug_routes.h"
@@ -22,6 +21,7 @@
 #include "server/lifecycle.h"
 #include "server/metrics_exporter.h"
 #include "server/openai/openai_api.h"
+#include "server/openai/tokenizer_api.h"
 #include "server/page_routes.h"
 #include "server/probe_routes.h"
 #include "server/served_model.h"
@@ -52,17 +52,14 @@ absl::StatusOr<std::unique_ptr<ServedModel>> MakeServedModel(
   ServedModel::Parts parts;
   parts.name = options.model_name;
   BRAID_ASSIGN_OR_RETURN(parts.tokenizer, Tokenizer::Create(file.tokenizer()));
-  if (!file.chat_template().empty()) {
-    BRAID_ASSIGN_OR_RETURN(parts.chat_template,
-                           ChatTemplate::Parse(file.chat_template()));
-  }
+  parts.chat_template = file.chat_template();
   parts.max_context = max_context;
   parts.default_max_tokens = options.default_max_tokens;
   parts.parscale = std::move(parscale);
   const auto now = std::chrono::system_clock::now().time_since_epoch();
   parts.created_unix_seconds =
       std::chrono::duration_cast<std::chrono::seconds>(now).count();
-  return std::make_unique<ServedModel>(std::move(parts));
+  return ServedModel::Create(std::move(parts));
 }
 
 EngineConfig MakeEngineConfig(const ServeOptions& options, Backend backend,
@@ -98,6 +95,7 @@ struct Node {
   std::unique_ptr<MetricsExporter> metrics;
   std::unique_ptr<Router> loading, router;
   std::unique_ptr<OpenAiApi> openai;
+  std::unique_ptr<TokenizerApi> tokenizer;
   // Wakers reach into the servers as long as the engine lives, so it goes
   // first: see TakeDown.
   std::unique_ptr<HttpServer> http;
@@ -163,6 +161,8 @@ absl::Status BringUp(const ServeOptions& options, Node& node) {
   node.openai = std::make_unique<OpenAiApi>(*node.model, *node.engine,
                                             node.clock, *node.metrics);
   node.openai->AddRoutes(*node.router);
+  node.tokenizer = std::make_unique<TokenizerApi>(*node.model);
+  node.tokenizer->AddRoutes(*node.router);
   AddProbeRoutes(*node.router, *node.engine, node.lifecycle, *node.metrics);
   AddDebugRoutes(*node.router, *node.engine, node.clock);
   AddPageRoutes(*node.router);

@@ -33,8 +33,21 @@ absl::Status TooLong(absl::string_view what, uint32_t max_context) {
 
 }  // namespace
 
-ServedModel::ServedModel(Parts parts)
-    : parts_(std::move(parts)), seed_base_(RandomSeed()) {
+absl::StatusOr<std::unique_ptr<ServedModel>> ServedModel::Create(Parts parts) {
+  std::unique_ptr<ChatTemplate> chat_template;
+  if (!parts.chat_template.empty()) {
+    BRAID_ASSIGN_OR_RETURN(chat_template,
+                           ChatTemplate::Parse(parts.chat_template));
+  }
+  return std::unique_ptr<ServedModel>(
+      new ServedModel(std::move(parts), std::move(chat_template)));
+}
+
+ServedModel::ServedModel(Parts parts,
+                         std::unique_ptr<ChatTemplate> chat_template)
+    : parts_(std::move(parts)),
+      chat_template_(std::move(chat_template)),
+      seed_base_(RandomSeed()) {
   for (TokenId id = 0; id < tokenizer().vocabulary(); ++id) {
     longest_token_ =
         std::max(longest_token_, tokenizer().TokenBytes(id, true).size());
@@ -56,9 +69,9 @@ void ServedModel::AddBos(std::vector<TokenId>& tokens) const {
   tokens.insert(tokens.begin(), *spec.bos);
 }
 
-absl::StatusOr<std::vector<TokenId>> ServedModel::EncodeChat(
+absl::StatusOr<std::vector<TextSpan>> ServedModel::RenderChat(
     ChatInput input) const {
-  if (parts_.chat_template == nullptr) {
+  if (chat_template_ == nullptr) {
     return absl::InvalidArgumentError(
         "this model has no chat template; use /v1/completions");
   }
@@ -72,13 +85,18 @@ absl::StatusOr<std::vector<TokenId>> ServedModel::EncodeChat(
   if (spec.eos) rendered.eos_token = spec.tokens[*spec.eos];
   rendered.now_unix_seconds = NowUnixSeconds();
   absl::StatusOr<std::vector<TextSpan>> rendering =
-      parts_.chat_template->Render(rendered);
+      chat_template_->Render(rendered);
   if (absl::IsResourceExhausted(rendering.status())) {
     // A limit of one rendering: trying again later would not help.
     return absl::InvalidArgumentError(rendering.status().message());
   }
+  return rendering;
+}
+
+absl::StatusOr<std::vector<TokenId>> ServedModel::EncodeChat(
+    ChatInput input) const {
   BRAID_ASSIGN_OR_RETURN(const std::vector<TextSpan> spans,
-                         std::move(rendering));
+                         RenderChat(std::move(input)));
   size_t bytes = 0;
   for (const TextSpan& span : spans) bytes += span.text.size();
   if (bytes / longest_token_ > parts_.max_context) {

@@ -23,16 +23,18 @@ class ServedModel final {
   struct Parts {
     std::string name;
     std::unique_ptr<Tokenizer> tokenizer;
-    std::unique_ptr<ChatTemplate> chat_template;  // null: completions only
-    uint32_t max_context = 0;                     // tokens
-    uint32_t default_max_tokens = 0;              // see DefaultMaxTokens
+    std::string chat_template;        // its source; empty: completions only
+    uint32_t max_context = 0;         // tokens
+    uint32_t default_max_tokens = 0;  // see DefaultMaxTokens
     int64_t created_unix_seconds = 0;
     ParscaleOffer parscale;
   };
-  explicit ServedModel(Parts parts);
+  // INVALID_ARGUMENT for a chat template that cannot be parsed.
+  static absl::StatusOr<std::unique_ptr<ServedModel>> Create(Parts parts);
 
   const std::string& name() const { return parts_.name; }
   const Tokenizer& tokenizer() const { return *parts_.tokenizer; }
+  const std::string& chat_template() const { return parts_.chat_template; }
   uint32_t max_context() const { return parts_.max_context; }
   const ParscaleOffer& parscale() const { return parts_.parscale; }
   int64_t created_unix_seconds() const { return parts_.created_unix_seconds; }
@@ -47,6 +49,8 @@ class ServedModel final {
     bool add_generation_prompt = true;
   };
   // INVALID_ARGUMENT where the template refuses the messages, or there is none.
+  absl::StatusOr<std::vector<TextSpan>> RenderChat(ChatInput input) const;
+  // Also for messages that are too long whatever their tokens are.
   absl::StatusOr<std::vector<TokenId>> EncodeChat(ChatInput input) const;
 
   // A raw prompt: its author also writes its special tokens, which is why they
@@ -69,9 +73,11 @@ class ServedModel final {
   uint64_t NextSeed() const;
 
  private:
+  ServedModel(Parts parts, std::unique_ptr<ChatTemplate> chat_template);
   void AddBos(std::vector<TokenId>& tokens) const;
 
   Parts parts_;
+  std::unique_ptr<ChatTemplate> chat_template_;
   size_t longest_token_ = 1;  // bytes
   const uint64_t seed_base_;
   mutable std::atomic<uint64_t> seeds_drawn_{0};

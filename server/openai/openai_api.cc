@@ -68,14 +68,6 @@ void OpenAiApi::AddRoutes(Router& router) const {
              [this](const HttpRequest& request, const Waker&) {
                return Unwrap(Model(request));
              });
-  router.Add("POST", "/tokenize", Access::kNeedsKey,
-             [this](const HttpRequest& request, const Waker&) {
-               return Unwrap(Tokenize(request));
-             });
-  router.Add("POST", "/detokenize", Access::kNeedsKey,
-             [this](const HttpRequest& request, const Waker&) {
-               return Unwrap(Detokenize(request));
-             });
 }
 
 absl::StatusOr<GenerateRequest> OpenAiApi::MakeRequest(
@@ -218,66 +210,6 @@ absl::StatusOr<HttpReply> OpenAiApi::Model(const HttpRequest& request) const {
   absl::ConsumePrefix(&name, "/v1/models/");
   BRAID_RETURN_IF_ERROR(model_.CheckName(name));
   return JsonResponse(ModelJson());
-}
-
-absl::StatusOr<HttpReply> OpenAiApi::Tokenize(
-    const HttpRequest& request) const {
-  BRAID_ASSIGN_OR_RETURN(JsonValue document, ParseJson(request.body));
-  if (document.object() == nullptr) {
-    return absl::InvalidArgumentError("the body must be a JSON object");
-  }
-  FieldReader fields(document);
-  BRAID_RETURN_IF_ERROR(model_.CheckName(fields.String("model")));
-  std::vector<TokenId> tokens;
-  if (fields.Get("messages") != nullptr) {
-    BRAID_ASSIGN_OR_RETURN(
-        ChatRequest chat,
-        ParseChatDocument(document, model_.tokenizer().vocabulary()));
-    BRAID_ASSIGN_OR_RETURN(
-        tokens,
-        model_.EncodeChat({std::move(chat.messages), std::move(chat.tools),
-                           std::move(chat.template_arguments),
-                           chat.add_generation_prompt}));
-  } else {
-    const char* key = fields.Get("prompt") != nullptr ? "prompt" : "content";
-    if (fields.Get(key) == nullptr) {
-      return InvalidField("prompt", "is missing; give prompt or messages");
-    }
-    const std::string text = fields.String(key);
-    // vLLM's name and llama-server's; the latter adds none by default.
-    const bool add_special = fields.Bool(
-        "add_special_tokens",
-        fields.Bool("add_special", absl::string_view(key) == "prompt"));
-    BRAID_RETURN_IF_ERROR(fields.status());
-    BRAID_ASSIGN_OR_RETURN(tokens, model_.EncodeText(text, add_special));
-  }
-  std::string out = absl::StrCat("{\"count\":", tokens.size(),
-                                 ",\"max_model_len\":", model_.max_context(),
-                                 ",\"tokens\":[");
-  for (size_t i = 0; i < tokens.size(); ++i) {
-    absl::StrAppend(&out, i == 0 ? "" : ",", tokens[i]);
-  }
-  out += "]}";
-  return JsonResponse(std::move(out));
-}
-
-absl::StatusOr<HttpReply> OpenAiApi::Detokenize(
-    const HttpRequest& request) const {
-  BRAID_ASSIGN_OR_RETURN(JsonValue document, ParseJson(request.body));
-  const JsonValue* value = document.Find("tokens");
-  if (value == nullptr) return InvalidField("tokens", "is missing");
-  BRAID_ASSIGN_OR_RETURN(
-      std::vector<TokenId> tokens,
-      ParseTokenIds(*value, "tokens", model_.tokenizer().vocabulary()));
-  // A token id is a few bytes, its text may be a hundred.
-  if (!tokens.empty()) {
-    BRAID_RETURN_IF_ERROR(model_.CheckLength(tokens.size(), 0));
-  }
-  // One text under the names that vLLM's and llama-server's clients look for.
-  std::string text;
-  AppendJsonString(model_.tokenizer().Decode(tokens, true), text);
-  return JsonResponse(
-      absl::StrCat("{\"prompt\":", text, ",\"content\":", text, "}"));
 }
 
 }  // namespace braid::server

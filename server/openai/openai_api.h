@@ -1,5 +1,4 @@
-// The OpenAI-compatible paths: chat and text completions, models, and the
-// tokenizer's own (tokenize, detokenize).
+// The OpenAI-compatible paths: chat and text completions, and models.
 //
 // Stateless but for its references, which outlive it; any thread may handle.
 #pragma once
@@ -38,8 +37,6 @@ class OpenAiApi final {
                                      Waker wake) const;
   absl::StatusOr<HttpReply> Models() const;
   absl::StatusOr<HttpReply> Model(const HttpRequest& request) const;
-  absl::StatusOr<HttpReply> Tokenize(const HttpRequest& request) const;
-  absl::StatusOr<HttpReply> Detokenize(const HttpRequest& request) const;
 
   // What chat and completions share: everything but the prompt.
   absl::StatusOr<GenerateRequest> MakeRequest(const HttpRequest& http,

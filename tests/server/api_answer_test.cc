@@ -210,6 +210,47 @@ TEST_F(ApiAnswerTest, TokenizeAndBack) {
   }
 }
 
+// Under the names of vLLM and of llama-server.
+TEST_F(ApiAnswerTest, TokensAsText) {
+  const JsonValue both =
+      Post("/tokenize",
+           R"({"prompt":"ab","return_token_strs":true,"with_pieces":true})");
+  const std::vector<TokenId> ids = FakeTokens("ab");
+  for (int i = 0; i < 2; ++i) {
+    const std::string text(1, "ab"[i]);
+    EXPECT_EQ(TextAt(both, {"token_strs", i}), text);
+    EXPECT_EQ(TextAt(both, {"tokens", i, "piece"}), text);
+    EXPECT_EQ(IntegerAt(both, {"tokens", i, "id"}),
+              ids[static_cast<size_t>(i)]);
+  }
+}
+
+TEST_F(ApiAnswerTest, TheTemplateIsApplied) {
+  EXPECT_EQ(TextAt(Post("/apply-template",
+                        R"({"messages":[{"role":"user","content":"ab"},
+                                        {"role":"user","content":"c"}]})"),
+                   {"prompt"}),
+            "abc");
+  EXPECT_EQ(TextAt(Post("/apply-template", R"({"messages":[]})", 400),
+                   {"error", "param"}),
+            "messages");
+  Post("/apply-template",
+       R"({"messages":[{"role":"user","content":"a"}],"model":"other"})", 404);
+}
+
+// What lm-eval's remote tokenizer and others that render themselves need.
+TEST_F(ApiAnswerTest, TokenizerInfo) {
+  const JsonValue info = client_.Get("/tokenizer_info").json();
+  const TokenizerSpec spec = FakeTokenizer().spec();
+  EXPECT_EQ(IntegerAt(info, {"vocab_size"}),
+            static_cast<int64_t>(spec.tokens.size()));
+  EXPECT_EQ(IntegerAt(info, {"model_max_length"}), 256);
+  EXPECT_EQ(TextAt(info, {"eos_token"}),
+            spec.eos ? spec.tokens[static_cast<size_t>(*spec.eos)] : "(none)");
+  EXPECT_EQ(TextAt(info, {"chat_template"}),
+            "{% for message in messages %}{{ message.content }}{% endfor %}");
+}
+
 TEST_F(ApiAnswerTest, Models) {
   const ClientResponse list = client_.Get("/v1/models");
   EXPECT_EQ(list.body,

@@ -19,17 +19,17 @@ std::unique_ptr<ServedModel> FakeModel(const ApiServerOptions& options) {
   auto tokenizer = Tokenizer::Create(FakeTokenizer().spec());
   BRAID_CHECK(tokenizer.ok());
   parts.tokenizer = *std::move(tokenizer);
-  auto chat_template = ChatTemplate::Parse(
-      "{% for message in messages %}{{ message.content }}{% endfor %}");
-  BRAID_CHECK(chat_template.ok());
-  parts.chat_template = *std::move(chat_template);
+  parts.chat_template =
+      "{% for message in messages %}{{ message.content }}{% endfor %}";
   parts.max_context = options.engine.max_context;
   parts.created_unix_seconds = 1;
   auto parscale = ParscaleOffer::Create(
       options.engine.stream_sets, options.parscale_mode, options.parscale_max);
   BRAID_CHECK_MSG(parscale.ok(), parscale.status().ToString());
   parts.parscale = *std::move(parscale);
-  return std::make_unique<ServedModel>(std::move(parts));
+  auto model = ServedModel::Create(std::move(parts));
+  BRAID_CHECK_MSG(model.ok(), model.status().ToString());
+  return *std::move(model);
 }
 
 }  // namespace
@@ -63,6 +63,8 @@ ApiServer::ApiServer(ApiServerOptions options)
   api_ = std::make_unique<OpenAiApi>(*model_, *engine_, clock, metrics_,
                                      options_.max_waiting_tokens);
   api_->AddRoutes(router_);
+  tokenizer_api_ = std::make_unique<TokenizerApi>(*model_);
+  tokenizer_api_->AddRoutes(router_);
   AddProbeRoutes(router_, *engine_, lifecycle_, metrics_);
   AddDebugRoutes(router_, *engine_, clock);
   HttpServerConfig http;

@@ -18,6 +18,7 @@
 #include "server/lifecycle.h"
 #include "server/metrics_exporter.h"
 #include "server/openai/openai_api.h"
+#include "server/openai/tokenizer_api.h"
 #include "server/served_model.h"
 #include "tests/engine/engine_fixture.h"
 #include "tests/server/http_client.h"
@@ -69,6 +70,7 @@ class ApiServer {
   Router router_;
   std::unique_ptr<ServedModel> model_;
   std::unique_ptr<OpenAiApi> api_;
+  std::unique_ptr<TokenizerApi> tokenizer_api_;
   std::unique_ptr<HttpServer> http_;
   std::unique_ptr<Engine> engine_;  // Goes first: it calls wakers of http_.
 };
