@@ -415,7 +415,9 @@ absl::StatusOr<std::variant<ServeOptions, PrintAndExit>> ParseServeOptions(
     std::string what = absl::StrReplaceAll(
         error.what(),
         {{"\n", " "},
-         {"INI was not able to parse", "--config: there is no flag named"}});
+         {"INI was not able to parse", "--config: there is no flag named"},
+         {" was not readable (missing?)",
+          ": --config: there is no such file, or it may not be read"}});
     // Its own words have them backwards.
     if (dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr) {
       what = absl::StrCat("unknown: ", absl::StrJoin(app.remaining(), " "));

@@ -5,6 +5,7 @@
 #include <random>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "server/request_error.h"
@@ -67,6 +68,10 @@ void ServedModel::AddBos(std::vector<TokenId>& tokens) const {
   if (!spec.add_bos || !spec.bos) return;
   if (!tokens.empty() && tokens.front() == *spec.bos) return;
   tokens.insert(tokens.begin(), *spec.bos);
+}
+
+bool ServedModel::TakesTools() const {
+  return absl::StrContains(parts_.chat_template, "tools");
 }
 
 absl::StatusOr<std::vector<TextSpan>> ServedModel::RenderChat(

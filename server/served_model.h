@@ -48,6 +48,8 @@ class ServedModel final {
     JsonValue::Object template_arguments;
     bool add_generation_prompt = true;
   };
+  // Whether the chat template shows tools to the model.
+  bool TakesTools() const;
   // INVALID_ARGUMENT where the template refuses the messages, or there is none.
   absl::StatusOr<std::vector<TextSpan>> RenderChat(ChatInput input) const;
   // Also for messages that are too long whatever their tokens are.

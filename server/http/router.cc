@@ -1,5 +1,7 @@
 #include "server/http/router.h"
 
+#include <algorithm>
+#include <string>
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -31,6 +33,14 @@ void Router::Add(std::string method, std::string path, Access access,
       {std::move(method), std::move(path), access, std::move(handler)});
 }
 
+std::vector<std::string> Router::Routes() const {
+  std::vector<std::string> routes;
+  for (const Entry& entry : entries_) {
+    routes.push_back(absl::StrCat(entry.method, " ", entry.path));
+  }
+  return routes;
+}
+
 std::optional<Caller> Router::CallerOf(const HttpRequest& request) const {
   constexpr absl::string_view kScheme = "Bearer ";  // in any case
   absl::string_view key = request.Header("authorization");
@@ -40,6 +50,24 @@ std::optional<Caller> Router::CallerOf(const HttpRequest& request) const {
     key = request.Header("x-api-key");
   }
   return keys_.Find(key);
+}
+
+// Base URLs are given with and without /v1, and with a slash at the end.
+HttpResponse Router::NoSuchPath(absl::string_view path) const {
+  std::string message = absl::StrCat("no such path: ", path.substr(0, 200));
+  const absl::string_view bare = absl::StripSuffix(path, "/");
+  for (const std::string& meant :
+       {std::string(bare), absl::StrCat("/v1", bare),
+        std::string(absl::StripPrefix(bare, "/v1"))}) {
+    if (std::ranges::none_of(entries_, [&](const Entry& entry) {
+          return entry.path == meant;
+        })) {
+      continue;
+    }
+    absl::StrAppend(&message, "; is ", meant, " meant?");
+    break;
+  }
+  return ErrorResponse(404, "not_found_error", message);
 }
 
 Router::Routed Router::Route(HttpRequest& request, Waker wake) const {
@@ -72,9 +100,7 @@ Router::Routed Router::Route(HttpRequest& request, Waker wake) const {
     return {entry.path, entry.handler(request, std::move(wake))};
   }
   if (allowed.empty()) {
-    return {"other", ErrorResponse(404, "not_found_error",
-                                   absl::StrCat("no such path: ",
-                                                request.path.substr(0, 200)))};
+    return {"other", NoSuchPath(request.path)};
   }
   HttpResponse response = ErrorResponse(
       405, "invalid_request_error",

@@ -24,6 +24,8 @@ class Router final {
   void Add(std::string method, std::string path, Access access,
            HttpHandler handler);
 
+  std::vector<std::string> Routes() const;  // "GET /v1/models"
+
   struct Routed {
     absl::string_view route;  // as added; "other" when there is none
     HttpReply reply;
@@ -39,6 +41,7 @@ class Router final {
     HttpHandler handler;
   };
   std::optional<Caller> CallerOf(const HttpRequest& request) const;
+  HttpResponse NoSuchPath(absl::string_view path) const;
 
   const ApiKeys keys_;
   std::vector<Entry> entries_;

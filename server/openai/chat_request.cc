@@ -61,6 +61,12 @@ absl::StatusOr<JsonValue> ParseMessage(const JsonValue& message,
   bool has_content = false;
   JsonValue::Object out;
   for (const auto& [key, value] : *message.object()) {
+    if (key == "role") {
+      // OpenAI's newer word for it; templates know the older one, and some
+      // leave out without a word whom they do not know.
+      out.emplace_back(key, role == "developer" ? "system" : role);
+      continue;
+    }
     if (key != "content" || value.is_null()) {
       if (key != "content") out.emplace_back(key, value);
       continue;

@@ -129,7 +129,13 @@ void RefuseUnsupported(FieldReader& fields) {
                           "stop_token_ids",
                           "stop_regex",
                           "use_beam_search",
-                          "continue_final_message"}) {
+                          "continue_final_message",
+                          "chat_template",
+                          "documents",
+                          "truncate_prompt_tokens",
+                          "prompt_logprobs",
+                          "return_token_ids",
+                          "web_search_options"}) {
     const JsonValue* value = fields.Get(key);
     if (value != nullptr && !AsksForNothing(*value)) {
       fields.Fail(key, "is not supported");

@@ -94,6 +94,9 @@ absl::StatusOr<HttpReply> OpenAiApi::Chat(const HttpRequest& request,
   BRAID_ASSIGN_OR_RETURN(
       ChatRequest chat,
       ParseChatRequest(request.body, model_.tokenizer().vocabulary()));
+  if (!chat.tools.is_null() && !model_.TakesTools()) {
+    chat.options.ignored_fields.emplace_back("tools");
+  }
   CountIgnored(chat.options);
   BRAID_RETURN_IF_ERROR(TakeHeaders(request, chat.options));
   BRAID_RETURN_IF_ERROR(model_.CheckName(chat.options.model));

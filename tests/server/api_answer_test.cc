@@ -284,6 +284,13 @@ TEST_F(ApiAnswerTest, FieldsWithoutEffectAreTold) {
   }
 }
 
+TEST_F(ApiAnswerTest, ToolsThatTheTemplateLeavesOutAreTold) {
+  const ClientResponse response = client_.Post(
+      kChat, R"({"messages":[{"role":"user","content":"a"}],"max_tokens":3,
+                 "tools":[{"type":"function","function":{"name":"f"}}]})");
+  EXPECT_EQ(response.Field("x-ignored-fields"), "tools");
+}
+
 TEST_F(ApiAnswerTest, DeadlineIsObeyed) {
   server_.gate().Close();
   client_.SendRequest("POST", kText, R"({"prompt":"abc"})",

@@ -33,6 +33,15 @@ TEST(ChatRequestTest, DefaultsAreOpenAis) {
   EXPECT_TRUE(request->add_generation_prompt);
 }
 
+TEST(ChatRequestTest, DevelopersSpeakAsTheSystem) {
+  const auto request = ParseChatRequest(
+      R"({"messages":[{"role":"developer","content":"be brief"}]})",
+      kVocabulary);
+  ASSERT_TRUE(request.ok()) << request.status();
+  EXPECT_EQ(ToJson(request->messages),
+            R"([{"role":"system","content":"be brief"}])");
+}
+
 TEST(ChatRequestTest, WhatHasNoEffectIsKnown) {
   const auto request = ParseChatRequest(
       R"({"messages":[{"role":"user","content":"hi","name":"x"}],"stream":true,

@@ -50,6 +50,10 @@ TEST(OptionsTest, WhatIsNoFlagIsNamed) {
   EXPECT_EQ(ParseServeOptions({"--config", path}).status().message(),
             "--config: there is no flag named prot; `braid serve --help` lists "
             "the flags");
+  EXPECT_EQ(
+      ParseServeOptions({"--config", "/nope.ini"}).status().message(),
+      "/nope.ini: --config: there is no such file, or it may not be read; "
+      "`braid serve --help` lists the flags");
 }
 
 TEST(OptionsTest, KeysAreNotRepeated) {

@@ -57,6 +57,21 @@ TEST_F(RouterTest, TheRootIsNotAllPaths) {
   EXPECT_EQ(Route("GET", "/nowhere").status, 404);
 }
 
+TEST_F(RouterTest, WhatWasMeantIsNamed) {
+  router_.Add("POST", "/v1/chat/completions", Access::kOpen, Answer("chat"));
+  for (const char* path : {"/chat/completions", "/v1/chat/completions/",
+                           "/chat/completions/", "/v1/v1/chat/completions"}) {
+    const HttpResponse response = Route("POST", path);
+    EXPECT_EQ(response.status, 404);
+    EXPECT_NE(response.body.find("; is /v1/chat/completions meant?"),
+              std::string::npos)
+        << path;
+  }
+  EXPECT_NE(Route("GET", "/v1/open").body.find("; is /open meant?"),
+            std::string::npos);
+  EXPECT_EQ(Route("GET", "/nowhere").body.find("meant"), std::string::npos);
+}
+
 TEST_F(RouterTest, OtherMethodsLearnWhichAreAllowed) {
   const HttpResponse response = Route("DELETE", "/list", kKey);
   EXPECT_EQ(response.status, 405);
