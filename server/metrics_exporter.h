@@ -25,6 +25,8 @@ class MetricsExporter final {
  public:
   explicit MetricsExporter(BuildInfo build) : build_(std::move(build)) {}
 
+  const BuildInfo& build() const { return build_; }
+
   // `route` is one of the router's, so there are few of them.
   void CountHttpResponse(absl::string_view route, int status);
 

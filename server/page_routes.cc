@@ -35,6 +35,7 @@ void AddPageRoutes(Router& router) {
   AddFile(router, "/", "text/html; charset=utf-8", kIndexHtml);
   AddFile(router, "/page.css", "text/css; charset=utf-8", kPageCss);
   AddFile(router, "/page.js", "text/javascript; charset=utf-8", kPageJs);
+  AddFile(router, "/openapi.json", "application/json", kOpenapiJson);
 }
 
 }  // namespace braid::server

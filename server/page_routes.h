@@ -7,7 +7,7 @@
 
 namespace braid::server {
 
-//   /   /page.css   /page.js
+//   /   /page.css   /page.js   /openapi.json, which the page links to
 void AddPageRoutes(Router& router);
 
 }  // namespace braid::server

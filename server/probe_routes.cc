@@ -71,6 +71,11 @@ void AddProbeRoutes(Router& router, const Engine& engine,
              [&](const HttpRequest&, const Waker&) {
                return ReadyResponse(lifecycle);
              });
+  router.Add(
+      "GET", "/version", Access::kOpen, [&](const HttpRequest&, const Waker&) {
+        return JsonResponse(
+            absl::StrCat("{\"version\":\"", metrics.build().version, "\"}"));
+      });
   router.Add("GET", "/metrics", Access::kOpen,
              [&](const HttpRequest&, const Waker&) {
                HttpResponse response;

@@ -1,4 +1,5 @@
-// What operators and their machines ask: /health, /ready, /live, /metrics.
+// What operators and their machines ask: /health, /ready, /live, /version,
+// /metrics.
 #pragma once
 
 #include "engine/engine.h"
@@ -14,6 +15,7 @@ namespace braid::server {
 //             device is lost or a way of the KV is avoided: it serves all the
 //             same
 //   /ready    200 when new requests are taken; 503 while loading and in drain
+//   /version  of the server
 //   /metrics  Prometheus' text
 void AddProbeRoutes(Router& router, const Engine& engine,
                     const Lifecycle& lifecycle, const MetricsExporter& metrics);

@@ -8,6 +8,7 @@
 #include "gtest/gtest.h"
 #include "kvcache/transport/loopback_transport.h"
 #include "server/debug_routes.h"
+#include "server/page_routes.h"
 #include "server/probe_routes.h"
 
 namespace braid::server {
@@ -67,6 +68,7 @@ ApiServer::ApiServer(ApiServerOptions options)
   tokenizer_api_->AddRoutes(router_);
   AddProbeRoutes(router_, *engine_, lifecycle_, metrics_);
   AddDebugRoutes(router_, *engine_, clock);
+  AddPageRoutes(router_);
   HttpServerConfig http;
   http.limits = options_.limits;
   http.on_response = [this](absl::string_view route, int status) {

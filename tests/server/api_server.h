@@ -49,6 +49,7 @@ class ApiServer {
   StepGate& gate() { return *gate_; }
   Engine& engine() { return *engine_; }
   HttpServer& http() { return *http_; }
+  const Router& router() const { return router_; }
   Lifecycle& lifecycle() { return lifecycle_; }
   const HarnessOptions& engine_options() const { return options_.engine; }
 
