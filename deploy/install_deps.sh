@@ -15,7 +15,9 @@ build=(
   libutf8proc-dev zlib1g-dev
   python3 python3-pip
 )
-tests=(clang clang-format curl git python3-venv python3-jinja2 python3-grpcio)
+tests=(
+  clang clang-format curl git nodejs python3-venv python3-jinja2 python3-grpcio
+)
 
 [ "$(uname -s)" = Linux ] && command -v apt-get >/dev/null || {
   echo "install_deps.sh: needs Debian 12 or Ubuntu 24.04 (apt-get not found)" >&2

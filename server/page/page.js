@@ -102,7 +102,7 @@ function drawRows() {
   });
   pen.fillStyle = style.getPropertyValue("--quiet");
   pen.font = "11px system-ui, sans-serif";
-  pen.fillText(`${Math.round(most)} rows/s`, 4, 12);
+  pen.fillText(`${count(Math.round(most), "row")}/s`, 4, 12);
 }
 
 function describeRows(state) {
@@ -214,6 +214,16 @@ async function* events(reply) {
   }
 }
 
+// Any other fields of the API, written out.
+function moreFields() {
+  const text = $("more").value.trim();
+  try {
+    return text ? JSON.parse(text) : {};
+  } catch (error) {
+    throw new Error(`More fields: ${error.message}`);
+  }
+}
+
 // What goes with what: see README, "The best of several answers".
 function bodyOf() {
   const body = {
@@ -222,12 +232,12 @@ function bodyOf() {
     temperature: Number($("temperature").value),
   };
   const candidates = Number($("best-of").value);
-  if (candidates > 1) return { ...body, best_of: candidates };
+  if (candidates > 1) return { ...body, best_of: candidates, ...moreFields() };
   const mode = $("mode").value;
   body.parscale = { per_token: true };
   if (mode) body.parscale.mode = mode;
   if (!$("streams").disabled) body.parscale.max = Number($("streams").value);
-  return { ...body, stream: true, stream_options: { include_usage: true } };
+  return { ...body, stream: true, stream_options: { include_usage: true }, ...moreFields() };
 }
 
 // Greys out what would not be asked for.
@@ -270,17 +280,18 @@ async function send(event) {
   running = new AbortController();
   $("send").disabled = true;
   $("stop").disabled = false;
-  const body = bodyOf();
   $("answer").replaceChildren();
-  $("answer-facts").textContent =
-    body.best_of ? `${body.best_of} candidates are drawn: the best is told as a whole` : "";
-  const told = { started: performance.now(), first: null, usage: null, most: 1 };
+  const told = { started: performance.now(), first: null, usage: null, most: 1, ignored: null };
   try {
+    const body = bodyOf();
+    $("answer-facts").textContent =
+      body.best_of ? `${body.best_of} candidates are drawn: the best is told as a whole` : "";
     const reply = await ask("/v1/chat/completions", {
       method: "POST", signal: running.signal,
       headers: { "Content-Type": "application/json" },
       body: JSON.stringify(body),
     });
+    told.ignored = reply.headers.get("x-ignored-fields");
     await (body.stream ? showStream : showWhole)(reply, told);
   } catch (error) {
     if (error.name !== "AbortError") {
@@ -294,7 +305,7 @@ async function send(event) {
   }
 }
 
-function showFacts({ started, first, usage, most }) {
+function showFacts({ started, first, usage, most, ignored }) {
   const facts = $("answer-facts");
   facts.textContent = "";
   if (!usage) return;
@@ -308,6 +319,7 @@ function showFacts({ started, first, usage, most }) {
     parts.push(`${((usage.completion_tokens - 1) / seconds).toFixed(0)} tokens/s`);
   }
   if (usage.parscale && $("mode").value !== "off") parts.push(`${usage.parscale.mean.toFixed(2)} streams on average`);
+  if (ignored) parts.push(`without effect: ${ignored}`);
   facts.append(parts.join(" · "));
   if (most > 1) {
     facts.append(" · streams: ");
