@@ -263,10 +263,27 @@ class OtherPaths(OpenAiTest):
         self.assertEqual(chat["count"], self.chat().usage.prompt_tokens)
         self.assertEqual(self.call("/detokenize", {"tokens": [1 << 40]})[0], 400)
 
+    def test_the_template_makes_a_prompt(self):
+        status, _, reply = self.call("/apply-template", {"messages": SKY})
+        self.assertEqual(status, 200, reply)
+        self.assertTrue(reply["prompt"].endswith(
+            "<|im_start|>user\nWhy is the sky blue?<|im_end|>\n<|im_start|>assistant\n"))
+        _, _, chat = self.call("/tokenize", {"messages": SKY})
+        _, _, text = self.call("/tokenize", {"prompt": reply["prompt"]})
+        self.assertEqual(text["tokens"], chat["tokens"])
+        # Newer clients call the system so; the default system text gives way.
+        _, _, told = self.call("/apply-template", {"messages": [
+            {"role": "developer", "content": "Be brief."}] + SKY})
+        self.assertTrue(told["prompt"].startswith("<|im_start|>system\nBe brief.<|im_end|>"))
+        _, _, info = self.call("/tokenizer_info")
+        self.assertEqual((info["vocab_size"], info["eos_token"]), (49152, "<|im_end|>"))
+        self.assertIn("<|im_start|>", info["chat_template"])
+
     def test_probes(self):
         for path in ("/health", "/ready", "/live"):
             status, _, body = self.call(path)
             self.assertEqual((status, path, bool(body["status"])), (200, path, True))
+        self.assertRegex(self.call("/version")[2]["version"], r"^\d+\.\d+\.\d+$")
 
     def test_metrics(self):
         before = self.server.metrics()
