@@ -54,8 +54,9 @@ class SlotTable final {
   // The bucket after it, if it is not there.
   uint64_t SecondBucket(uint64_t first, uint32_t tag) const {
     const Bucket& bucket = buckets_[first];
-    const bool further = (bucket.passed > 0) & (bucket.Equal(tag) == 0) &
-                         (first + 1 < buckets_.size());
+    const uint64_t further = uint64_t{bucket.passed > 0} &
+                             uint64_t{bucket.Equal(tag) == 0} &
+                             uint64_t{first + 1 < buckets_.size()};
     const uint64_t at = first + further;
     __builtin_prefetch(&buckets_[at]);
     return at;
