@@ -73,6 +73,30 @@ class Results {
   double ttft_ = 0, tpot_ = 0;
 };
 
+// What a request passes before it is queued: one takes them one after the
+// other, then each goes its own way.
+class FrontEnd {
+ public:
+  FrontEnd(const EngineHabits& habits, uint64_t seed)
+      : habits_(habits), rng_(~seed) {}  // not what lengths are drawn from
+
+  // Into `waiting`, which is in the order of Request::queued. Returns that.
+  double Take(Request r, std::deque<Request>& waiting) {
+    busy_until_ = std::max(busy_until_, r.sent) + habits_.request_spacing;
+    const double share = 1 + habits_.request_jitter * (2 * rng_.Uniform() - 1);
+    r.queued = busy_until_ + habits_.request_overhead * std::max(0.0, share);
+    auto at = waiting.end();
+    while (at != waiting.begin() && std::prev(at)->queued > r.queued) --at;
+    waiting.insert(at, r);
+    return r.queued;
+  }
+
+ private:
+  const EngineHabits& habits_;
+  Rng rng_;
+  double busy_until_ = 0;
+};
+
 // The batch of a worker that decodes: rows that advance together, so a row is
 // known by the step it ends with.
 class DecodeBatch {
@@ -125,7 +149,8 @@ class AggregatedWorker {
         habits_(habits),
         loop_(loop),
         lengths_(loop, seed),
-        wanted_(size_t{loop.clients} * loop.rounds) {}
+        wanted_(size_t{loop.clients} * loop.rounds),
+        front_end_(habits, seed) {}
 
   LoopResult Run() {
     for (uint32_t i = 0; i < loop_.clients; ++i) Send(0);
@@ -140,10 +165,7 @@ class AggregatedWorker {
     Request r;
     lengths_.Draw(r);
     r.sent = now;
-    // One front end takes requests one after the other.
-    front_end_ = std::max(front_end_, now) + habits_.request_spacing;
-    r.queued = front_end_ + habits_.request_overhead;
-    waiting_.push_back(r);
+    front_end_.Take(r, waiting_);
   }
 
   // The prompts of the next step, first come first served.
@@ -237,7 +259,8 @@ class AggregatedWorker {
   Lengths lengths_;
   const size_t wanted_;
   Results results_;
-  double now_ = 0, front_end_ = 0;
+  FrontEnd front_end_;
+  double now_ = 0;
   size_t sent_ = 0;
   std::deque<Request> waiting_;  // in the order they are queued
   std::vector<PromptChunk> chunks_;
@@ -256,6 +279,7 @@ class DisaggregatedPair {
         loop_(loop),
         lengths_(loop, seed),
         wanted_(size_t{loop.clients} * loop.rounds),
+        front_end_(habits, seed),
         prompts_(workers.prefills),
         answers_(workers.decodes) {}
 
@@ -322,11 +346,7 @@ class DisaggregatedPair {
     Request r;
     lengths_.Draw(r);
     r.sent = now;
-    // One front end takes requests one after the other.
-    front_end_ = std::max(front_end_, now) + habits_.request_spacing;
-    r.queued = front_end_ + habits_.request_overhead;
-    waiting_.push_back(r);
-    Post(r.queued, Event::kQueued, 0);
+    Post(front_end_.Take(r, waiting_), Event::kQueued, 0);
   }
 
   void StartPrompts() {
@@ -437,11 +457,12 @@ class DisaggregatedPair {
   Lengths lengths_;
   const size_t wanted_;
   Results results_;
+  FrontEnd front_end_;
   std::vector<PromptWorker> prompts_;
   std::vector<AnswerWorker> answers_;
   std::priority_queue<Event> events_;
-  std::deque<Request> waiting_;
-  double now_ = 0, front_end_ = 0;
+  std::deque<Request> waiting_;  // in the order they are queued
+  double now_ = 0;
   uint64_t posted_ = 0;
   size_t sent_ = 0;
 };

@@ -193,6 +193,7 @@ absl::StatusOr<std::array<EngineHabits, kServingEngines>> ReadEngines(
       {"request_overhead_ms", &EngineHabits::request_overhead, 1e-3},
       {"latent_request_overhead_ms", &EngineHabits::latent_request_overhead,
        1e-3},
+      {"request_jitter", &EngineHabits::request_jitter, 1},
       {"request_spacing_ms", &EngineHabits::request_spacing, 1e-3},
       {"first_token_steps", &EngineHabits::first_token_steps, 1},
       {"group_steps", &EngineHabits::group_steps, 1},
@@ -231,10 +232,11 @@ absl::StatusOr<std::array<EngineHabits, kServingEngines>> ReadEngines(
 
 absl::StatusOr<std::vector<LaunchSetting>> ReadLaunches(
     const std::string& dir) {
-  BRAID_ASSIGN_OR_RETURN(const CsvTable table,
-                         ReadProfile(dir, "launches.csv",
-                                     {"engine", "model", "system", "precision",
-                                      "from", "until", "prompt_budget"}));
+  BRAID_ASSIGN_OR_RETURN(
+      const CsvTable table,
+      ReadProfile(dir, "launches.csv",
+                  {"engine", "model", "system", "precision", "from", "until",
+                   "tokens", "prompts", "per_client", "shortest_answer"}));
   std::vector<LaunchSetting> launches;
   for (const auto& row : table.rows) {
     LaunchSetting l;
@@ -243,7 +245,10 @@ absl::StatusOr<std::vector<LaunchSetting>> ReadLaunches(
          {&l.engine, &l.model, &l.system, &l.precision, &l.from, &l.until}) {
       read.Text(*field);
     }
-    read.Number(l.prompt_budget);
+    for (double* field :
+         {&l.tokens, &l.prompts, &l.per_client, &l.shortest_answer}) {
+      read.Number(*field);
+    }
     if (!read.ok()) return BadRow("launches.csv", row);
     launches.push_back(std::move(l));
   }

@@ -77,7 +77,10 @@ struct EngineHabits {
   double block_weights = 1;
   double request_overhead = 0;         // s of every request before it is queued
   double latent_request_overhead = 0;  // more of it with latent attention
-  double request_spacing = 0;          // s the front end is busy with each
+  // Requests differ in it by up to this share, either way: those whose answers
+  // end with one step do not come back together.
+  double request_jitter = 0;
+  double request_spacing = 0;  // s the front end is busy with each
   // Decode steps that pass before the client has its first token.
   double first_token_steps = 0;
   double group_steps = 0;  // more of them where attention groups wait in turn
@@ -106,8 +109,16 @@ struct EngineHabits {
 // engine's default; "*" is any.
 struct LaunchSetting {
   std::string engine, model, system, precision;
-  std::string from, until;   // days, both of them included
-  double prompt_budget = 0;  // 0: a prompt of the test and a token per client
+  std::string from, until;  // days, both of them included
+  // Tokens in a step with prompts: so many, so many prompts of the test, and so
+  // many for each of its clients.
+  double tokens = 0, prompts = 0, per_client = 0;
+  // How answers differ in length, when the test was told: as in EngineHabits.
+  double shortest_answer = 0;  // 0: it was not
+
+  double PromptBudget(uint32_t prompt_tokens, uint32_t clients) const {
+    return tokens + prompts * prompt_tokens + per_client * clients;
+  }
 };
 
 // One row per shape, one column per size; what was not measured is NaN.

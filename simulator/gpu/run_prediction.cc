@@ -71,9 +71,10 @@ absl::StatusOr<Prediction> RunPredictor::Predict(const MeasuredRun& run) {
   const LaunchSetting* launch = profiles_.FindLaunch(
       run.worker.engine, run.model, run.system, run.precision, run.day);
   if (launch != nullptr && !run.disaggregated) {
-    habits.prompt_budget = launch->prompt_budget > 0
-                               ? launch->prompt_budget
-                               : run.prompt_tokens + run.clients;
+    habits.prompt_budget = launch->PromptBudget(run.prompt_tokens, run.clients);
+    if (launch->shortest_answer > 0) {
+      habits.shortest_answer = launch->shortest_answer;
+    }
   }
   ClosedLoop loop;
   loop.clients = run.clients;

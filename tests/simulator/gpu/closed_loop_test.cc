@@ -120,6 +120,27 @@ TEST(RunAggregated, ClientsInLockStepQueueForEachOther) {
   EXPECT_NEAR(result.ttft, 2.5 * Worker().Seconds({&prompt, 1}, 0, 0), 1e-6);
 }
 
+TEST(RunAggregated, JitterPartsRequestsThatWereSentTogether) {
+  // Two clients in lock-step, and a step that takes both prompts.
+  EngineHabits habits;
+  habits.request_overhead = 1;
+  ClosedLoop loop;
+  loop.clients = 2;
+  loop.prompt_tokens = 3000;
+  loop.answer_tokens = 2;
+  const PromptChunk prompt{0, 3000};
+  const double one = Worker().Seconds({&prompt, 1}, 0, 0);
+  const double both = Worker().Seconds({prompt, prompt}, 0, 0);
+  ASSERT_GT(both, 1.5 * one);
+  EXPECT_NEAR(RunAggregated(Worker(), habits, loop).ttft, 1 + both, 1e-9);
+  // With half a second either way few meet; on average it is no more overhead.
+  habits.request_jitter = 0.5;
+  loop.rounds = 1000;
+  const double parted = RunAggregated(Worker(), habits, loop).ttft;
+  EXPECT_NEAR(parted, 1 + one, 0.3 * one);
+  EXPECT_EQ(RunAggregated(Worker(), habits, loop).ttft, parted);
+}
+
 TEST(RunAggregated, IsTheSameEveryTimeAndGrowsWithLoad) {
   const EngineHabits habits;
   double before = 0;

@@ -42,20 +42,25 @@ TEST(GpuProfiles, FindsSystems) {
 }
 
 TEST(GpuProfiles, FindsTheLaunchOfASweep) {
+  // For prompts of 1,000 tokens from 8 clients.
   const auto budget = [](ServingEngine engine, const char* model,
                          const char* day) {
     const LaunchSetting* launch =
         TestProfiles().FindLaunch(engine, model, "b200_sxm", "fp8", day);
-    return launch == nullptr ? -1 : launch->prompt_budget;
+    return launch == nullptr ? -1 : launch->PromptBudget(1000, 8);
   };
   const auto trtllm = ServingEngine::kTrtLlm;
   EXPECT_EQ(budget(trtllm, "meta-llama/Llama-3.1-70B", "2025-10-29"), 16384);
-  EXPECT_EQ(budget(trtllm, "deepseek-ai/DeepSeek-V3", "2026-01-15"), 0);
+  EXPECT_EQ(budget(trtllm, "deepseek-ai/DeepSeek-V3", "2026-01-15"), 1008);
   EXPECT_EQ(budget(trtllm, "deepseek-ai/DeepSeek-V3", "2026-01-16"), -1);
-  EXPECT_EQ(budget(trtllm, "deepseek-ai/DeepSeek-V3", ""), -1);
+  EXPECT_EQ(budget(trtllm, "deepseek-ai/DeepSeek-V3", ""), 1508);
   EXPECT_EQ(
       budget(ServingEngine::kVllm, "deepseek-ai/DeepSeek-V3", "2025-11-02"),
       -1);
+  const LaunchSetting* undated = TestProfiles().FindLaunch(
+      trtllm, "Qwen/Qwen3-32B", "h100_sxm", "fp8", "");
+  ASSERT_NE(undated, nullptr);
+  EXPECT_EQ(undated->shortest_answer, 1);
 }
 
 TEST(GpuProfiles, ADirectoryWithoutThemIsAnErrorWithTheRemedy) {
