@@ -8,8 +8,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/string_view.h"
-#include "base/status_macros.h"
 #include "base/json_writer.h"
+#include "base/status_macros.h"
 #include "simulator/replay/svg_chart.h"
 
 namespace braid {
@@ -385,6 +385,8 @@ absl::Status WriteReport(const std::string& folder, const ReplayResult& result,
   BRAID_RETURN_IF_ERROR(
       WriteFile(folder + "/result.json",
                 ReplayJson(result, numbers, trace, cluster, labels, true)));
+  BRAID_RETURN_IF_ERROR(
+      WriteFile(folder + "/requests.csv", RequestsCsv(result)));
   std::string figures;
   const auto write = [&](const char* name,
                          const std::vector<SvgChart>& charts) -> absl::Status {

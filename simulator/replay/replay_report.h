@@ -53,7 +53,11 @@ std::string ReplayJson(const ReplayResult& result, const ReplayNumbers& numbers,
                        const Trace& trace, const ClusterSpec& cluster,
                        const ReplayLabels& labels, bool wall);
 
-// DIR/result.json, latency.svg, utilisation.svg, load.svg, report.html.
+// A line per request, in order of arrival, below a line of names.
+std::string RequestsCsv(const ReplayResult& result);
+
+// DIR/result.json, requests.csv, latency.svg, utilisation.svg, load.svg,
+// report.html.
 absl::Status WriteReport(const std::string& folder, const ReplayResult& result,
                          const ReplayNumbers& numbers, const Trace& trace,
                          const ClusterSpec& cluster,

@@ -90,5 +90,19 @@ TEST(TimeHistogramTest, IsAsGoodAsItsBins) {
   EXPECT_EQ(TimeHistogram().Summarise().count, 0u);
 }
 
+TEST(RequestsCsvTest, HasALinePerRequest) {
+  ReplayResult result;
+  result.requests = {Served(0.25, 1.5, 6), {.end = RequestEnd::kRefused}};
+  result.requests[0].decode = 3;
+  result.requests[1].arrival = 2;
+  EXPECT_EQ(RequestsCsv(result),
+            "end,arrival_s,prompt,cached,output,prefill,decode,admitted_s,"
+            "first_token_s,handed_over_s,last_token_s\n"
+            "served,0.000000000,100,25,6,0,3,0.000000000,0.250000000,"
+            "0.000000000,1.500000000\n"
+            "refused,2.000000000,0,0,0,0,0,0.000000000,0.000000000,"
+            "0.000000000,0.000000000\n");
+}
+
 }  // namespace
 }  // namespace braid

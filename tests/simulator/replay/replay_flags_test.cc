@@ -69,8 +69,8 @@ TEST(RunReplayTest, WritesItsReport) {
   std::ostringstream out, err;
   EXPECT_EQ(RunReplay(*options, out, err, false), 0) << err.str();
   EXPECT_THAT(out.str(), HasSubstr("requests 50"));
-  for (const char* name : {"result.json", "report.html", "latency-1.svg",
-                           "utilisation.svg", "load-1.svg"}) {
+  for (const char* name : {"result.json", "requests.csv", "report.html",
+                           "latency-1.svg", "utilisation.svg", "load-1.svg"}) {
     EXPECT_TRUE(std::ifstream(folder + "/" + name).good()) << name;
   }
   options->trace = "nowhere";
