@@ -207,6 +207,7 @@ uint32_t Scheduler::RowsNear(const DeviceState& own) const {
 
 // A request has come, and is bound.
 void Scheduler::NoteArrival(Request& request) {
+  planner_.Arrive(now_);
   request.in_line =
       queue_.size() > 1 ||
       std::ranges::any_of(devices_, [](const DeviceState& device) {

@@ -18,6 +18,10 @@ constexpr double kBatchShare = 0.75;
 // What one device for both phases is worth beside its capacity: nothing is
 // handed over, no prefix is kept twice, and every device serves whoever comes.
 constexpr double kTogether = 1.15;
+// While no more comes than such a share of what all carry together, there is
+// nothing to gain by a layout, and hits and hand-overs to lose: they stay, or
+// come back, together.
+constexpr double kStay = 0.65, kComeBack = 0.5;
 // A layout must promise so much more than the present one.
 constexpr double kGain = 1.08;
 
@@ -39,6 +43,15 @@ void SplitPlanner::Observe(uint32_t prompt, uint32_t uncached,
   // The first token is the prompt's own.
   follow(most_output_, most_output > 0 ? most_output - 1 : 0);
   follow(pace_, pace);
+}
+
+void SplitPlanner::Arrive(TimePoint now) {
+  if (++arrived_ > 1) {
+    const double gain =
+        std::max(1 / kMemory, 1.0 / static_cast<double>(arrived_ - 1));
+    interval_ += gain * (ToSeconds(now - last_arrival_) - interval_);
+  }
+  last_arrival_ = now;
 }
 
 void SplitPlanner::FinishAnswer() {
@@ -126,6 +139,13 @@ double SplitPlanner::Together(const PlannedDevice& device, uint32_t n) const {
   return n * std::clamp(prompts(std::max(low, 1u)), least, beyond);
 }
 
+// Where devices lend, a request alone has every core in any layout.
+bool SplitPlanner::IsSlack(const PlannedDevice& device, uint32_t n) const {
+  if (device.gathered != nullptr || arrived_ <= kFewest) return false;
+  const double share = decode_ == 0 ? kStay : kComeBack;
+  return interval_ * share * Capacity(device, n, 0) > 1;
+}
+
 uint32_t SplitPlanner::Plan(const PlannedDevice& device, uint32_t n,
                             TimePoint now) {
   const bool changed = n != devices_;
@@ -139,6 +159,7 @@ uint32_t SplitPlanner::Plan(const PlannedDevice& device, uint32_t n,
   const auto worth = [&](uint32_t decode) {
     return (decode == 0 ? kTogether : 1) * Capacity(device, n, decode);
   };
+  if (IsSlack(device, n)) return decode_ = 0;
   double most = kGain * worth(decode_);
   for (uint32_t decode = 0, present = decode_; decode < n; ++decode) {
     if (decode == present) continue;

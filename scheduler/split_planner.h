@@ -11,7 +11,8 @@
 //                     chunks as long as they like
 //
 // Bounds of the steady state: without queues, bursts and hand-overs. So a
-// change has to promise more than they could cost.
+// change has to promise more than they could cost, and where much less comes
+// than all carry together they stay so.
 //
 // Thread safety: not thread-safe; engine thread only.
 #pragma once
@@ -35,6 +36,8 @@ struct PlannedDevice {
 
 class SplitPlanner final {
  public:
+  // A request has come.
+  void Arrive(TimePoint now);
   // A request was placed: of its prompt so much is not cached, and as many
   // tokens may follow, `pace` seconds apart.
   void Observe(uint32_t prompt, uint32_t uncached, uint32_t most_output,
@@ -57,6 +60,7 @@ class SplitPlanner final {
  private:
   double Together(const PlannedDevice& device, uint32_t n) const;
   double PromptSeconds(const PlannedDevice& device) const;
+  bool IsSlack(const PlannedDevice& device, uint32_t n) const;
   uint32_t MostRows(const PlannedDevice& device) const;
   StepShape Rows(uint32_t rows) const;
   double Output() const;
@@ -67,6 +71,9 @@ class SplitPlanner final {
   // those who are still at it count, though the short ones end first.
   double drawn_ = 0, answers_ = 0;
   uint64_t observed_ = 0;
+  double interval_ = 0;  // seconds between arrivals, a mean
+  uint64_t arrived_ = 0;
+  TimePoint last_arrival_;
   uint32_t decode_ = 0, devices_ = 0;  // as last planned
   TimePoint planned_ = TimePoint::min();
 };

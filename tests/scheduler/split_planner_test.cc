@@ -108,6 +108,25 @@ TEST(SplitPlannerTest, KeepsItsPlanUntilAnotherIsWorthIt) {
   EXPECT_EQ(planner.Plan(device, 1, now), 0u);
 }
 
+// Together they carry 10.9 requests per second.
+TEST(SplitPlannerTest, StaysTogetherWhileThatIsAmple) {
+  const StepTimeModel time = Time(0);
+  const PlannedDevice device = Device(time);
+  TimePoint now(std::chrono::seconds(100));
+  SplitPlanner planner = Seen(8192, 101);
+  const auto plan_after = [&](double rate) {
+    for (int i = 0; i < 2000; ++i) {
+      now += Duration(static_cast<int64_t>(1e9 / rate));
+      planner.Arrive(now);
+    }
+    return planner.Plan(device, kDevices, now);
+  };
+  EXPECT_EQ(plan_after(6.5), 0u);
+  EXPECT_EQ(plan_after(8), 1u);
+  EXPECT_EQ(plan_after(6.5), 1u);  // not to and fro
+  EXPECT_EQ(plan_after(5), 0u);
+}
+
 // Short answers end first. Those that are not complete count as well, or the
 // mean would be theirs.
 TEST(SplitPlannerTest, AnswersUnderWayCount) {
