@@ -106,9 +106,11 @@ struct DeviceState {
         role(device.role),
         time(devices, StepTimeModel(device.prior)),
         guess(time),
+        stream_time(device.prior),
         bound_by_class(classes) {
     for (const MeasuredStep& step : device.measured) {
       Learn(step.lent, step.shape, step.seconds);
+      if (step.lent == 0) stream_time.Observe(step.shape, step.seconds);
     }
   }
 
@@ -150,6 +152,9 @@ struct DeviceState {
   // steps on any number, as if time went with the cores: what is believed while
   // none was seen.
   std::vector<StepTimeModel> time, guess;
+  // Of all steps, where none takes others' cores. `time` is then of what steps
+  // would have been without elastic streams.
+  StepTimeModel stream_time;
 
   // Requests that decode here, from admission to the end.
   uint32_t bound = 0;
@@ -176,6 +181,7 @@ struct DeviceState {
   std::vector<Request*> prefilling;  // here, in order of service
   PromptWork prefill_left;           // of them
   StepShape in_flight;               // the step that runs
+  StepShape plain_in_flight;         // and of it, all but elastic streams
   PromptWork prompts_in_flight;      // and of it, what is of prompts
 
   QueuedWork queued;

@@ -294,6 +294,11 @@ class Scheduler final {
   const StepTimeModel& TimeOf(const DeviceState& device) const {
     return TimeOf(device, Lenders(device));
   }
+  // Where the step has elastic streams.
+  const StepTimeModel& StreamTimeOf(const DeviceState& device,
+                                    size_t lent) const {
+    return config_.lend_cores ? TimeOf(device, lent) : device.stream_time;
+  }
   uint32_t Lenders(const DeviceState& device) const;
   bool IsWarm(const DeviceState& device) const;
   double TightestTpot(const DeviceState& device) const;
@@ -485,6 +490,8 @@ class Scheduler final {
 
   // scheduler_commit.cc
   void Admit(const std::vector<Admission>& admissions);
+  void LearnStep(DeviceState& device, size_t lent, const StepShape& shape,
+                 double seconds);
   void NotePromptShare(const StepTimeModel& time, const StepShape& shape,
                        bool prompts, double seconds);
   void NoteAnswer(const Request& request);

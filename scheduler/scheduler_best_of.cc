@@ -126,7 +126,7 @@ void Scheduler::PlanLingering(const DeviceState& own, StepPlan& plan) const {
         std::max<uint64_t>(row.decode_attended, one.position + 1);
   }
   row.stream_rows = 1;
-  const StepTimeModel& time = TimeOf(own);
+  const StepTimeModel& time = StreamTimeOf(own, Lenders(own));
   const double seconds = kAlone * time.Predict(row);
   plan.best_of_offered = StreamFiller::Offered(candidates_, StepShape(), time,
                                                seconds, own.config.max_rows);

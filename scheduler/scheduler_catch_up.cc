@@ -146,8 +146,8 @@ void Scheduler::AddCatchUp(const DeviceState& own, const Request& request,
   const uint32_t most =
       std::min({end - first, config_.prefill_chunk, own.config.max_rows});
   const uint32_t least = std::min(most, config_.block_tokens);
-  const uint32_t fits =
-      TimeOf(own).LargestChunk(StepShape(), first, most, CatchUpStep(own));
+  const uint32_t fits = StreamTimeOf(own, 0).LargestChunk(
+      StepShape(), first, most, CatchUpStep(own));
   plan.rows.push_back({.request = request.id,
                        .kind = RowKind::kCatchUp,
                        .slot = request.slot,

@@ -45,11 +45,11 @@ void Scheduler::Apply(const StepPlan& plan, TimePoint now) {
   Admit(plan.admissions);
   if (own.elastic > 0) StartStreams(plan);
   ApplyCatchUps(own, plan);
-  StepShape shape;
+  StepShape shape, elastic;
   own.prompts_in_flight = PromptWork();
   for (const PlannedRows& rows : plan.rows) {
     if (rows.kind == RowKind::kCatchUp) {
-      AddRows(rows, shape);
+      AddRows(rows, elastic);
       continue;
     }
     Request& request = requests_.at(rows.slot);
@@ -58,7 +58,7 @@ void Scheduler::Apply(const StepPlan& plan, TimePoint now) {
           PromptWork::Of(rows.first, rows.first + rows.count);
     }
     if (rows.stream > 0) {
-      AddRows(rows, shape);
+      AddRows(rows, request.gang > 1 ? shape : elastic);
       if (rows.kind == RowKind::kCandidate) {
         ApplyCandidate(own, request, rows);
       } else {
@@ -83,6 +83,8 @@ void Scheduler::Apply(const StepPlan& plan, TimePoint now) {
     NotePrompts(plan, shape);
   }
   if (shape.decode_rows > 0) own.decoded_at = now;
+  own.plain_in_flight = shape;
+  shape += elastic;
   own.in_flight = shape;
   stream_stats_.offered += plan.offered;
   best_of_stats_.offered += plan.best_of_offered;
@@ -92,7 +94,7 @@ void Scheduler::Apply(const StepPlan& plan, TimePoint now) {
   own.saved = plan.saved;
   own.step_begin = now;
   own.step_end =
-      now + FromSeconds(TimeOf(own, plan.lent.size()).Predict(shape));
+      now + FromSeconds(StreamTimeOf(own, plan.lent.size()).Predict(shape));
   for (DeviceId id : plan.lent) {
     DeviceState& lent = StateOf(id);
     BRAID_CHECK(lent.idle());
@@ -214,7 +216,6 @@ void Scheduler::Commit(const StepPlan& plan,
   own.running = false;
   own.in_flight = StepShape();
   const bool prompts = own.prompts_in_flight.tokens > 0;
-  const bool appends = shape.chunk_tokens > own.prompts_in_flight.tokens;
   own.prompts_in_flight = PromptWork();
   own.pinned = 0;
   NotePressure(own, plan.lent, shed);
@@ -263,18 +264,8 @@ void Scheduler::Commit(const StepPlan& plan,
     }
   }
   if (!failed && seconds > 0) {
-    // A step that has shed did not do what its shape says. A stream's append is
-    // far smaller than a prompt's chunk: what a step with chunks pays once
-    // would be taken for the price of their tokens. But a device that computes
-    // no prompts has nothing else to learn that from.
-    const bool misleads = appends && own.prefilled_at != TimePoint::min();
-    if (!shed && !misleads) {
-      if (config_.lend_cores) {
-        own.Learn(plan.lent.size(), shape, seconds);
-      } else {
-        own.time[0].Observe(shape, seconds);
-      }
-    }
+    // A step that has shed did not do what its shape says.
+    if (!shed) LearnStep(own, plan.lent.size(), shape, seconds);
     if (config_.lend_cores && shape.decode_rows > 0) {
       NoteRowPace(own, TimeOf(own, plan.lent.size()), shape, seconds);
     }
@@ -285,6 +276,26 @@ void Scheduler::Commit(const StepPlan& plan,
       planner_.Draw(shape.decode_rows);
     }
   }
+}
+
+// A stream's append is far smaller than a prompt's chunk: what a step with
+// chunks pays once would be taken for the price of their tokens. But a device
+// that computes no prompts has nothing else to learn that from. And no model is
+// exact: what it says of prompts and rows, and with it layouts and placements,
+// must not hang on how many streams there are. So where no step takes others'
+// cores streams have a model of their own, which tells what they have added.
+void Scheduler::LearnStep(DeviceState& own, size_t lent, const StepShape& shape,
+                          double seconds) {
+  const StepShape& plain = own.plain_in_flight;
+  const bool appends = shape.chunk_tokens > plain.chunk_tokens;
+  const bool misleads = appends && own.prefilled_at != TimePoint::min();
+  if (misleads) return;
+  if (config_.lend_cores) return own.Learn(lent, shape, seconds);
+  own.stream_time.Observe(shape, seconds);
+  if (appends || plain == StepShape()) return;
+  const double added =
+      own.stream_time.Predict(shape) - own.stream_time.Predict(plain);
+  own.time[0].Observe(plain, std::max(seconds - added, seconds / 2));
 }
 
 void Scheduler::StartPrefill(Request& request, DeviceState& device) {

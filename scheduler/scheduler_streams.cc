@@ -201,7 +201,7 @@ void Scheduler::PlanStreams(const DeviceState& own, TimePoint now,
       !plan.preempted.empty() || !IsWarm(own)) {
     return;
   }
-  const StepTimeModel& time = TimeOf(own);
+  const StepTimeModel& time = StreamTimeOf(own, Lenders(own));
   const StepShape shape = ShapeOf(plan);
   TimePoint due = kNever;
   for (const DecodeRow& row : own.decoding) due = std::min(due, row.due);

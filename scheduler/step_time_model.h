@@ -48,6 +48,14 @@ struct StepShape {
   // Of requests and their streams.
   uint32_t rows() const { return decode_rows + stream_rows; }
   friend bool operator==(const StepShape&, const StepShape&) = default;
+  StepShape& operator+=(const StepShape& other) {
+    chunk_tokens += other.chunk_tokens;
+    chunk_attended += other.chunk_attended;
+    decode_rows += other.decode_rows;
+    decode_attended += other.decode_attended;
+    stream_rows += other.stream_rows;
+    return *this;
+  }
   // A chunk of `count` tokens behind `before` others of its sequence.
   void AddChunk(uint32_t before, uint32_t count) {
     chunk_tokens += count;
