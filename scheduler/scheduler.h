@@ -443,6 +443,8 @@ class Scheduler final {
   // Of a device's rows, the first ones, whose streams others may compute.
   static constexpr uint32_t kCatchUpRows = 64;
   bool MayCatchUp(const DeviceState& device) const;
+  bool LeavesOneFree(const DeviceState& device) const;
+  bool MaySpare(const DeviceState& device) const;
   double CatchUpSeconds(const DeviceState& device, PoolId to, uint32_t first,
                         uint32_t end) const;
   double CatchUpWorth(const DeviceState& device, const Request& request,

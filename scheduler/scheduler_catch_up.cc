@@ -8,7 +8,9 @@
 //
 // Prompts owe it nothing: it is begun, and goes on, only while the queue is
 // empty and nobody is bound to the device, by steps that a newcomer hardly
-// notices; and it is sent while no request's KV is on its way at either end.
+// notices, and while another device has nothing to do at all, to which the
+// newcomer will go; and it is sent while no request's KV is on its way at
+// either end.
 //
 // A device whose cores are lent is not idle: they make the steps of those that
 // decode shorter, and streams catch up there.
@@ -23,8 +25,9 @@ namespace {
 // appended in idle rows where it is to answer.
 constexpr uint32_t kAppendBlocks = 4;
 // Of a first token, as they are lately or must be, that a newcomer may wait for
-// a step; one that sheds ends at once.
-constexpr double kWaitShare = 0.1, kShedding = 8;
+// a step: who has another device to go to, and comes here for its prefix or
+// with others; anybody; and where the step sheds, which ends it at once.
+constexpr double kFewWait = 0.25, kAllWait = 0.1, kNoneWaits = 0.8;
 // Of the time that a stream takes to come, that it is to answer for, at least:
 // those of less use keep the device from newcomers all the same.
 constexpr double kLeastUse = 1;
@@ -38,6 +41,22 @@ constexpr size_t kLookups = 4;
 bool Scheduler::MayCatchUp(const DeviceState& own) const {
   return !config_.lend_cores && own.unused() && own.lingering.empty() &&
          queue_.size() == 0 && IsWarm(own);
+}
+
+// Whether a newcomer finds another device free while `own` computes: all that
+// are idle would else be busy with streams. One that was stopped may go on
+// where another was stopped, too.
+bool Scheduler::LeavesOneFree(const DeviceState& own) const {
+  return std::ranges::any_of(devices_, [&](const DeviceState& other) {
+    return &other != &own && other.idle() && other.unused() &&
+           (own.catch_up != nullptr || other.catch_up == nullptr);
+  });
+}
+
+// Of two devices, of which one decodes, none can be kept free.
+bool Scheduler::MaySpare(const DeviceState& own) const {
+  return own.config.sheds_in_flight || devices_.size() <= 2 ||
+         LeavesOneFree(own);
 }
 
 // Seconds until it would answer: computed on `own`, sent, with nothing in the
@@ -76,7 +95,8 @@ const DeviceState* Scheduler::HelperFor(const DeviceState& decode) const {
   if (config_.lend_cores) return nullptr;
   for (size_t i = devices_.size(); i-- > 0;) {
     const DeviceState& own = devices_[i];
-    if (own.idle() && own.catch_up == nullptr && MayHelp(own, decode)) {
+    if (own.idle() && own.catch_up == nullptr && MayHelp(own, decode) &&
+        MaySpare(own)) {
       return &own;
     }
   }
@@ -127,6 +147,7 @@ void Scheduler::PlanCatchUp(const DeviceState& own, StepPlan& plan) const {
     plan.catch_ups_dropped.push_back(one.id);
     return;
   }
+  if (!MaySpare(own)) return;
   AddCatchUp(own, request, one.stream, one.computed, one.size(), plan);
 }
 
@@ -136,8 +157,10 @@ double Scheduler::CatchUpStep(const DeviceState& own) const {
   for (const ServiceClass& each : config_.classes) {
     first_token = std::min(first_token, ToSeconds(each.ttft));
   }
-  return kWaitShare * (own.config.sheds_in_flight ? kShedding : 1) *
-         first_token;
+  const double share = own.config.sheds_in_flight ? kNoneWaits
+                       : LeavesOneFree(own)       ? kFewWait
+                                                  : kAllWait;
+  return share * first_token;
 }
 
 void Scheduler::AddCatchUp(const DeviceState& own, const Request& request,
