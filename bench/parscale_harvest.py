@@ -9,11 +9,17 @@ The capacity is the highest load at which 90 % of what is feasible meets both
 targets without streams; it is searched first. Arrivals of the trace fall on
 ticks of 3 s; --arrivals says whether they are spread over them (jittered, anew
 with every seed) or come as recorded (raw). Who is refused, and whose prefix is
-still cached, hangs on trifles: figures are means over the seeds. Writes bench/results/parscale_harvest.md, .json, .png.
+still cached, hangs on trifles: figures are means over the seeds, and "again" is
+off with arrivals a thousandth faster, which tells how much is chance. Requests
+are compared one by one as well: those that are served with and without streams.
+Writes bench/results/parscale_harvest.md, .json, .png.
 """
 import argparse
+import csv
 import json
+import math
 import pathlib
+import random
 import shlex
 import statistics
 import subprocess
@@ -26,10 +32,12 @@ from live_run import ROOT, Report
 
 LOADS = [0.2, 0.5, 0.8, 1.0, 1.25, 1.5]
 MODES = ["off", "auto"]
+AGAIN = "again"
 
 
 def simulate(options, *flags):
-    """The JSON that it writes: capacity.json of a search, or result.json."""
+    """The JSON that it writes: capacity.json of a search, or result.json, to
+    which the first tokens of its requests are added: seconds, None: not served."""
     command = [options.binary]
     if pathlib.Path(options.binary).name == "braid":
         command.append("simulate")
@@ -41,7 +49,19 @@ def simulate(options, *flags):
              *map(str, flags)],
             check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         name = "capacity.json" if "--goodput-search" in flags else "result.json"
-        return json.loads((pathlib.Path(out) / name).read_text())
+        result = json.loads((pathlib.Path(out) / name).read_text())
+        if name == "result.json":
+            with open(pathlib.Path(out) / "requests.csv", encoding="utf-8") as file:
+                result["first_tokens"] = [
+                    float(row["first_token_s"]) if row["end"] == "served" else None
+                    for row in csv.DictReader(file)]
+        return result
+
+
+def run(options, capacity, load, mode, seed):
+    scale = load * capacity * (1.001 if mode == AGAIN else 1)
+    return simulate(options, "--scale", scale, "--parscale",
+                    "off" if mode == AGAIN else mode, "--seed", seed)
 
 
 def mean_of(results):
@@ -77,6 +97,27 @@ def row(load, mode, result):
         "TPOT p99 ms": result["tpot_s"]["p99"] * 1e3,
         "cache hits": result["hit_share"],
     }
+
+
+def standard_error(values):
+    return (statistics.stdev(values) / math.sqrt(len(values))
+            if len(values) > 1 else float("nan"))
+
+
+def paired(offs, others):
+    """TTFT of requests over that of the same ones under off: the median, and
+    bounds of it that 95 % of samples of whole seeds keep; the geometric mean;
+    and the share of those that are later by a hundredth."""
+    ratios = [[b / a for a, b in zip(off["first_tokens"], other["first_tokens"])
+               if a is not None and b is not None] for off, other in zip(offs, others)]
+    rng = random.Random(1)
+    medians = sorted(statistics.median(sum(rng.choices(ratios, k=len(ratios)), []))
+                     for _ in range(200))
+    pooled = sum(ratios, [])
+    return {"median": statistics.median(pooled), "from": medians[5], "to": medians[-6],
+            "geometric mean": math.exp(statistics.fmean(map(math.log, pooled))),
+            "later by 1 %": sum(r > 1.01 for r in pooled) / len(pooled),
+            "sooner by 1 %": sum(r < 0.99 for r in pooled) / len(pooled)}
 
 
 def waited(result):
@@ -125,6 +166,11 @@ def judge(report, options, runs):
                  at_least=False)
     report.claim("TTFT p50, auto over off, worst load",
                  worst(ratios(lambda r: r["ttft_s"]["p50"]), max), 1.02, at_least=False)
+    pairs_of = {(load, mode): paired(runs[load, "off"], runs[load, mode])
+                for load in options.loads for mode in ("auto", AGAIN)}
+    report.claim("TTFT of a request, auto over off, median, worst load",
+                 max(pairs_of[load, "auto"]["median"] for load in options.loads), 1.02,
+                 at_least=False)
     report.claim("TPOT p99 under auto, ms, worst load",
                  worst(lambda load: [1e3 * r["tpot_s"]["p99"] for r in runs[load, "auto"]],
                        max),
@@ -132,6 +178,15 @@ def judge(report, options, runs):
     report.claim("steps until streams are shed, mean of the worst load",
                  worst(lambda load: [shed_latency(r)["steps"] for r in runs[load, "auto"]],
                        max), 1, at_least=False)
+    report.table("TTFT p50 over that of off, mean of the seeds and its standard error: "
+                 "of auto, and of off again with arrivals a thousandth faster; and the "
+                 "same of single requests", [
+                     {"load": load, "streams": mode,
+                      "p50 ratio": statistics.fmean(of), "standard error":
+                      standard_error(of), **pairs_of[load, mode]}
+                     for load in options.loads for mode in ("auto", AGAIN)
+                     for of in [[b["ttft_s"]["p50"] / a["ttft_s"]["p50"] for a, b in
+                                 zip(runs[load, "off"], runs[load, mode])]]])
     report.table("Auto against off, by seed", [
         {"load": load, **{
             f"{name}, {what}": value
@@ -217,17 +272,17 @@ def main():
         found = simulate(options, "--goodput-search", "--attainments", "0.9")
         capacity = found["capacity"][0]["scale"]
     print(f"capacity: {capacity:.3f} of the recorded rate", flush=True)
-    cells = [(load, mode) for load in options.loads for mode in MODES]
+    cells = [(load, mode) for load in options.loads for mode in (*MODES, AGAIN)]
     seeds = range(1, options.seeds + 1) if options.arrivals == "jittered" else [1]
     with ThreadPoolExecutor(options.jobs) as pool:
         done = pool.map(
-            lambda run: simulate(options, "--scale", run[0] * capacity, "--parscale", run[1],
-                                 "--seed", run[2]),
+            lambda one: run(options, capacity, *one),
             [(*cell, seed) for cell in cells for seed in seeds])
         runs = {cell: [next(done) for _ in seeds] for cell in cells}
     results = {cell: mean_of([{k: v for k, v in result.items()
                                if k not in ("timeline", "placements", "command", "wall_s",
-                                            "requests_per_wall_s")} for result in of])
+                                            "requests_per_wall_s", "first_tokens")}
+                              for result in of])
                for cell, of in runs.items()}
     first = runs[cells[0]][0]
     report = Report(
@@ -239,7 +294,8 @@ def main():
         f"capacity is {capacity:.2f} of the recorded rate. Nobody has trained streams for "
         "this model: nats are those of the adapter for the default model, in contexts beyond "
         "512 tokens.")
-    report.table("Loads", [row(load, mode, results[load, mode]) for load, mode in cells])
+    report.table("Loads", [row(load, mode, results[load, mode]) for load in options.loads
+                           for mode in MODES])
     report.table("Shed: times that somebody came to wait for a device or blocks that a step "
                  "with streams used, and how many such steps ended until one had none; and "
                  "steps with streams launched where a prompt was to run while it waited, "
