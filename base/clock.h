@@ -23,6 +23,11 @@ inline constexpr TimePoint kNever = TimePoint::max();
 inline double ToSeconds(Duration d) {
   return std::chrono::duration<double>(d).count();
 }
+// REQUIRES: it fits.
+inline Duration FromSeconds(double seconds) {
+  return std::chrono::duration_cast<Duration>(
+      std::chrono::duration<double>(seconds));
+}
 
 // Seam: real time in production, a hand-driven one in tests and the simulator.
 // Thread-safe. Never goes back.

@@ -37,7 +37,13 @@ struct DecodeRow {
   RequestId request;
   uint32_t slot = 0;
   uint32_t computed = 0;
-  TimePoint due;  // its next token
+  TimePoint due;         // its next token
+  bool elastic = false;  // may have elastic streams or further candidates
+  // Seconds by which those of the batch have made its answer longer, less what
+  // it has stood aside for prompts (scheduler_owing.cc).
+  double owed = 0;
+
+  bool StandsAside() const { return elastic && owed > 0; }
 };
 
 // Prompt tokens that are to be computed, and what they attend to.
@@ -135,6 +141,14 @@ struct DeviceState {
             .decode_attended = bound_tokens,
             .stream_rows = bound_streams};
   }
+  // A row of `decoding` owes so much more.
+  void Owe(DecodeRow& row, double seconds) {
+    Count(row, -1);
+    row.owed += seconds;
+    Count(row, 1);
+  }
+  // It leaves: what it owes is not counted any more.
+  void Forgive(const DecodeRow& row) { Count(row, -1); }
   // One row is always left for prompts.
   bool HasRows(uint32_t rows) const {
     return bound + bound_streams + rows < config.max_rows;
@@ -164,6 +178,9 @@ struct DeviceState {
   uint32_t transferring = 0;      // of them, on their way
   std::vector<DecodeRow> decoding;
   std::vector<uint32_t> bound_by_class;
+
+  uint32_t owing = 0;  // of `decoding`, rows that owe
+  uint32_t aside = 0;  // of them, those that stand aside for prompts
 
   // Decode here, and may have elastic streams or further candidates.
   uint32_t elastic = 0;
@@ -199,6 +216,12 @@ struct DeviceState {
   // Rows that its steps lately offered to streams, and that none had the KV
   // for: a mean. There may be one, as long as nobody knows.
   double unfilled = 1;
+
+ private:
+  void Count(const DecodeRow& row, int rows) {
+    if (row.owed > 0) owing += rows;
+    if (row.StandsAside()) aside += rows;
+  }
 };
 
 }  // namespace braid

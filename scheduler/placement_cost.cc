@@ -17,6 +17,16 @@ StepShape DecodeShape(const DeviceView& device) {
           .decode_attended = device.decode_attended};
 }
 
+// Of them, what a prompt is computed beside.
+StepShape RowsBeside(const DeviceView& device) {
+  StepShape rows = DecodeShape(device);
+  if (device.aside == 0) return rows;
+  rows.decode_rows -= std::min(rows.decode_rows, device.aside);
+  rows.decode_attended =
+      rows.decode_attended * rows.decode_rows / device.decode_rows;
+  return rows;
+}
+
 // Prompt tokens of a step beside those rows. The context is taken as half of
 // the prompt wherever the cached part ends: a longer prefix must not make
 // chunks look smaller.
@@ -94,9 +104,9 @@ PrefillCost PrefillCostOf(const PlacementQuery& query,
   const uint32_t cached =
       std::min(device.cached_tokens, query.prompt_tokens - 1);
   const uint32_t uncached = query.prompt_tokens - cached;
-  const StepShape rows = DecodeShape(device);
+  const StepShape rows = RowsBeside(device);
   uint32_t chunk = std::max(query.max_chunk, 1u);
-  if (device.decode_rows > 0) {
+  if (rows.decode_rows > 0) {
     chunk = ChunkBeside(query, time, rows, device.tightest_tpot);
   }
   const double steps = std::ceil(static_cast<double>(uncached) / chunk);
@@ -118,12 +128,12 @@ PrefillCost PrefillCostOf(const PlacementQuery& query,
       cost.others += stall * cost.damage;
     }
   }
-  if (device.decode_rows > 0) {
+  if (rows.decode_rows > 0) {
     const double step = StepWith(query, time, rows, std::min(chunk, uncached));
-    const double delay = device.decode_rows * prompt_alone;
+    const double delay = rows.decode_rows * prompt_alone;
     cost.damage += delay;
     const double harm =
-        std::min(delay, device.decode_rows * steps *
+        std::min(delay, rows.decode_rows * steps *
                             BeyondTarget(device, step, step_before));
     cost.others += stall * delay + weights.harm * harm;
   }

@@ -31,6 +31,7 @@ struct DeviceView {
   uint32_t all_blocks = ~0u;   // the pool's capacity
   uint64_t queued_tokens = 0;  // of prompts, bound here and not computed
   uint32_t decode_rows = 0;    // requests that decode here or are on their way
+  uint32_t aside = 0;          // of them, rows that stand aside for prompts
   uint64_t decode_attended = 0;
   double tightest_tpot = 0;  // seconds; of them. 0: there are none
   // Phase it has been running lately, and for how long: a change costs.

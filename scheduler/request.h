@@ -151,9 +151,10 @@ struct alignas(64) Request {
   TimePoint bound_at;
   double ttft = 0;          // predicted from then on
   TimePoint prefill_ended;  // its last chunk's end
-  // When it came: rows that decoded where its prompt is computed, and whether
-  // prompts were there before it.
+  // When it came: rows that decoded where its prompt is computed, whether they
+  // all owed, and whether prompts were there before it.
   uint32_t met_rows = 0;
+  bool met_owing = false;
   bool in_line = false;
   // Its first chunk's step, and what the steps of its prompt were predicted to
   // take for it and the rows in them: seconds.

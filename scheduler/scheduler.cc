@@ -128,7 +128,8 @@ Scheduler::Scheduler(SchedulerConfig config)
     : config_(std::move(config)),
       queue_(config_.classes),
       forecast_(config_.classes.size()),
-      decisions_(config_.decisions_kept) {
+      decisions_(config_.decisions_kept),
+      allowance_(StreamShare(config_)) {
   BRAID_CHECK(Validate(config_).ok());
   for (size_t i = 0; i < config_.pool_blocks.size(); ++i) {
     pools_.push_back(std::make_unique<Pool>(PoolId(static_cast<uint32_t>(i)),

@@ -319,6 +319,10 @@ class Scheduler final {
 
   // scheduler_plan.cc
   void PlanRows(const DeviceState& device, TimePoint now, StepPlan& plan) const;
+  void PlanChunks(const DeviceState& device, TimePoint now,
+                  const StepShape& rows, TimePoint due, StepPlan& plan) const;
+  static bool IsPreempted(const StepPlan& plan, RequestId id);
+  static void AddRow(const DecodeRow& row, StepPlan& plan);
   bool RowsGoFirst(const DeviceState& device, const StepShape& rows,
                    TimePoint now) const;
   std::pair<const Request*, const Request*> PromptsAt(
@@ -420,7 +424,10 @@ class Scheduler final {
   uint32_t DropStreams(Request& request, uint32_t keep);
   void PublishStream(Request& request, RequestStream& stream);
   void SetAnswered(Request& request, uint32_t streams);
-  uint32_t RowsNear(const DeviceState& own) const;
+  struct NearRows {
+    uint32_t all = 0, owing = 0;
+  };
+  NearRows RowsNear(const DeviceState& own) const;
   void NoteArrival(Request& request);
   void NotePrompts(const StepPlan& plan, const StepShape& shape);
   void NoteFirstToken(const Request& request);
@@ -438,6 +445,12 @@ class Scheduler final {
 
   void PublishElastic(const PrefixKeys& keys, std::span<const TokenId> computed,
                       BlockTable& table);
+
+  // scheduler_owing.cc
+  static double StreamShare(const SchedulerConfig& config);
+  TimePoint AsideAfter(const DeviceState& device, TimePoint now) const;
+  void NoteOwed(DeviceState& device, const StepPlan& plan, bool prompts,
+                bool shed);
 
   // scheduler_catch_up.cc
   // Of a device's rows, the first ones, whose streams others may compute.

@@ -119,6 +119,7 @@ DeviceView Scheduler::ViewOf(const DeviceState& device, const Request& request,
       .queued_tokens =
           device.prefill_left.tokens + device.queued.prompts.tokens,
       .decode_rows = device.bound,
+      .aside = device.aside,
       .decode_attended = device.bound_tokens,
       .tightest_tpot = TightestTpot(device),
       .prefilling =

@@ -92,12 +92,17 @@ void Scheduler::CheckInvariants() const {
     BRAID_CHECK(device.up ||
                 (device.decoding.empty() && device.prefilling.empty() &&
                  device.queued == QueuedWork()));
+    uint32_t owing = 0, aside = 0;
     for (uint32_t place = 0; place < device.decoding.size(); ++place) {
       const DecodeRow& row = device.decoding[place];
       const Request& request = requests_.at(row.slot);
       BRAID_CHECK(request.id == row.request && request.place_in_batch == place);
       BRAID_CHECK(request.computed == row.computed);
+      BRAID_CHECK(row.elastic == (request.elastic() || request.best_of > 1));
+      owing += row.owed > 0;
+      aside += row.StandsAside();
     }
+    BRAID_CHECK(device.owing == owing && device.aside == aside);
   }
   BRAID_CHECK(stream_stats_.active == active);
   CheckCatchUps();
@@ -152,9 +157,8 @@ void Scheduler::CheckRunning(const Request& request) const {
 void Scheduler::CheckStreams(const Request& request) const {
   const bool decodes = request.state == RequestState::kDecoding;
   const uint32_t most = request.elastic() ? request.most_streams() : 1;
-  BRAID_CHECK(
-      request.streams.size() ==
-      (request.elastic() ? most - 1 : request.gang - 1));
+  BRAID_CHECK(request.streams.size() ==
+              (request.elastic() ? most - 1 : request.gang - 1));
   BRAID_CHECK(request.answered == 1 || request.set != nullptr);
   BRAID_CHECK(request.gang == 1 || !request.handed_over());
   for (const RequestStream& stream : request.streams) {

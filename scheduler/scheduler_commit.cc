@@ -17,11 +17,6 @@ constexpr double kForecastGain = 0.05;
 // Weight of the newest step in the rows that streams leave unfilled.
 constexpr double kUnfilledGain = 1.0 / 8;
 
-Duration FromSeconds(double seconds) {
-  return std::chrono::duration_cast<Duration>(
-      std::chrono::duration<double>(seconds));
-}
-
 }  // namespace
 
 void Scheduler::Apply(const StepPlan& plan, TimePoint now) {
@@ -221,6 +216,7 @@ void Scheduler::Commit(const StepPlan& plan,
   NotePressure(own, plan.lent, shed);
   for (DeviceId id : plan.lent) StateOf(id).lent = false;
   const bool failed = drawn.empty();
+  if (own.elastic > 0 && !failed) NoteOwed(own, plan, prompts, shed);
   const std::span<const PlannedRows> planned = plan.rows;
   BRAID_CHECK(failed || drawn.size() == planned.size());
   for (size_t i = 0; i < planned.size();) {
@@ -335,7 +331,8 @@ void Scheduler::JoinDecode(Request& request) {
   batch.push_back({.request = request.id,
                    .slot = request.slot,
                    .computed = request.computed,
-                   .due = DueOf(request, request.prefill_ended)});
+                   .due = DueOf(request, request.prefill_ended),
+                   .elastic = request.elastic() || request.best_of > 1});
   if (request.elastic()) ++StateOf(request.decode_device).elastic;
   OpenBestOf(request);
 }
@@ -469,6 +466,7 @@ void Scheduler::Unlist(Request& request) {
     case RequestState::kDecoding: {
       // The last one takes its place.
       std::vector<DecodeRow>& batch = decode.decoding;
+      decode.Forgive(batch[request.place_in_batch]);
       batch[request.place_in_batch] = batch.back();
       requests_.at(batch.back().slot).place_in_batch = request.place_in_batch;
       batch.pop_back();

@@ -21,11 +21,6 @@ constexpr size_t kMostShed = 16;
 // Looked at in order to find them.
 constexpr size_t kShedLookahead = 256;
 
-Duration FromSeconds(double seconds) {
-  return std::chrono::duration_cast<Duration>(
-      std::chrono::duration<double>(seconds));
-}
-
 }  // namespace
 
 std::optional<Refusal> Scheduler::Offer(RequestInput input, TimePoint now) {

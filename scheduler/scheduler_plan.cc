@@ -71,6 +71,7 @@ StepPlan Scheduler::Plan(DeviceId id, TimePoint now, StepPlan plan) const {
   plan.lent.clear();
   plan.offered = plan.unfilled = plan.best_of_offered = 0;
   plan.saved = own.saved;
+  plan.added = 0;
   PlanPreemption(own, now, plan);
   PlanRows(own, now, plan);
   PlanDrops(plan);
@@ -80,28 +81,61 @@ StepPlan Scheduler::Plan(DeviceId id, TimePoint now, StepPlan plan) const {
   return plan;
 }
 
-// Decode rows first: they are what a user watches. What is left goes to prompt
-// chunks in order of service, and then to new requests.
+// Decode rows first: they are what a user watches; but some stand aside where
+// there are prompts. What is left goes to those.
 void Scheduler::PlanRows(const DeviceState& own, TimePoint now,
                          StepPlan& plan) const {
+  const bool prompts = !own.prefilling.empty() || queue_.size() > 0;
+  const TimePoint aside_after = prompts ? AsideAfter(own, now) : kNever;
+  const auto stands_aside = [&](const DecodeRow& row) {
+    return row.StandsAside() && row.due > aside_after;
+  };
+  const Duration step =
+      aside_after == kNever
+          ? Duration(0)
+          : FromSeconds(TimeOf(own).Predict(own.DecodeShape()));
   StepShape shape;
   TimePoint due = kNever;
   for (const DecodeRow& row : own.decoding) {
-    if (!plan.preempted.empty() &&
-        std::ranges::find(plan.preempted, row.request, &Preemption::request) !=
-            plan.preempted.end()) {
+    if (IsPreempted(plan, row.request)) continue;
+    if (stands_aside(row)) {
+      due = std::min(due, row.due - step);
       continue;
     }
-    plan.rows.push_back({.request = row.request,
-                         .kind = RowKind::kDecode,
-                         .slot = row.slot,
-                         .first = row.computed});
+    AddRow(row, plan);
     shape.AddDecodeRow(row.computed + 1);
     due = std::min(due, row.due);
   }
   if (own.bound_streams > 0) PlanGangs(plan, shape);
-  if (own.prefilling.empty() && queue_.size() == 0) return;
-  if (RowsGoFirst(own, shape, now)) return;
+  if (!prompts) return;
+  const size_t rows = plan.rows.size();
+  if (!RowsGoFirst(own, shape, now)) PlanChunks(own, now, shape, due, plan);
+  if (aside_after == kNever || plan.rows.size() > rows) return;
+  // No prompt goes on.
+  for (const DecodeRow& row : own.decoding) {
+    if (stands_aside(row) && !IsPreempted(plan, row.request)) {
+      AddRow(row, plan);
+    }
+  }
+}
+
+bool Scheduler::IsPreempted(const StepPlan& plan, RequestId id) {
+  return std::ranges::find(plan.preempted, id, &Preemption::request) !=
+         plan.preempted.end();
+}
+
+void Scheduler::AddRow(const DecodeRow& row, StepPlan& plan) {
+  plan.rows.push_back({.request = row.request,
+                       .kind = RowKind::kDecode,
+                       .slot = row.slot,
+                       .first = row.computed});
+}
+
+// Chunks in order of service, and then new requests, beside rows of that shape.
+// The step should end before `due`.
+void Scheduler::PlanChunks(const DeviceState& own, TimePoint now,
+                           const StepShape& shape, TimePoint due,
+                           StepPlan& plan) const {
   // Fewer than max_rows rows are ever bound to a device, so a chunk always
   // finds one; a gang's finds its own, which do not decode yet.
   ChunkBudget budget(
@@ -202,7 +236,7 @@ void Scheduler::AddChunk(const Request& request, uint32_t first, uint32_t count,
 // prompts get as much time as the rows do.
 double Scheduler::ChunkSeconds(const DeviceState& own, const StepShape& rows,
                                TimePoint due, TimePoint now) const {
-  if (rows.decode_rows == 0) return std::numeric_limits<double>::infinity();
+  if (due == kNever) return std::numeric_limits<double>::infinity();
   const double alone = TimeOf(own).Predict(rows);
   const double until = ToSeconds(due - now);
   return alone > TightestTpot(own) ? std::max(until, 2 * alone) : until;

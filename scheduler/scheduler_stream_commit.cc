@@ -198,11 +198,14 @@ void Scheduler::SetAnswered(Request& request, uint32_t streams) {
 
 // Whom a prompt computed there would meet: who has its cores, where devices
 // lend them.
-uint32_t Scheduler::RowsNear(const DeviceState& own) const {
-  if (!config_.lend_cores) return static_cast<uint32_t>(own.decoding.size());
-  size_t rows = 0;
-  for (const DeviceState& device : devices_) rows += device.decoding.size();
-  return static_cast<uint32_t>(rows);
+Scheduler::NearRows Scheduler::RowsNear(const DeviceState& own) const {
+  NearRows rows;
+  for (const DeviceState& device : devices_) {
+    if (&device != &own && !config_.lend_cores) continue;
+    rows.all += static_cast<uint32_t>(device.decoding.size());
+    rows.owing += device.owing;
+  }
+  return rows;
 }
 
 // A request has come, and is bound.
@@ -213,7 +216,9 @@ void Scheduler::NoteArrival(Request& request) {
       std::ranges::any_of(devices_, [](const DeviceState& device) {
         return !device.prefilling.empty();
       });
-  request.met_rows = RowsNear(StateOf(request.prefill_device));
+  const NearRows rows = RowsNear(StateOf(request.prefill_device));
+  request.met_rows = rows.all;
+  request.met_owing = rows.owing == rows.all;
   allowance_.Arrived(request.met_rows > 0);
 }
 
@@ -235,12 +240,14 @@ void Scheduler::NotePrompts(const StepPlan& plan, const StepShape& shape) {
 
 // What meeting rows has cost it is told by the wait for its first step, and by
 // the same model of its steps with the rows and without: to compare what steps
-// took would tell more of other prompts and of noise.
+// took would tell more of other prompts and of noise. Only rows that all owe
+// may be there for streams' sake: others would be without.
 void Scheduler::NoteFirstToken(const Request& request) {
   if (request.gang > 1) return;
   const double alone = PromptAlone(request);
   allowance_.FirstToken(ToSeconds(now_ - request.arrival), alone);
-  const bool told = IsWarm(StateOf(request.prefill_device)) && !request.in_line;
+  const bool told = IsWarm(StateOf(request.prefill_device)) &&
+                    request.met_owing && !request.in_line;
   if (!told) return;
   const double wait = ToSeconds(request.prompt_begun - request.arrival);
   allowance_.Met(request.met_rows, wait + request.prompt_seconds - alone,

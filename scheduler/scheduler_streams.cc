@@ -43,11 +43,6 @@ constexpr uint32_t kTrialSteps = 32, kTrialRows = 16;
 // Streams that are looked up in the prefix index for one plan.
 constexpr uint32_t kLookups = 8;
 
-bool IsPreempted(const StepPlan& plan, RequestId id) {
-  return std::ranges::find(plan.preempted, id, &Preemption::request) !=
-         plan.preempted.end();
-}
-
 bool IsTrial(uint32_t without_streams) {
   return without_streams >= kTrialSteps && std::has_single_bit(without_streams);
 }
@@ -211,7 +206,7 @@ void Scheduler::PlanStreams(const DeviceState& own, TimePoint now,
   const double share = std::max(0.0, 1 - PromptLoad(now) / kMostPromptLoad);
   const double longest = plain + (slack > 0 ? share * slack : slack);
   const double each =
-      allowance_.Extra(plain, RowsNear(own), own.config.sheds_in_flight);
+      allowance_.Extra(plain, RowsNear(own).all, own.config.sheds_in_flight);
   plan.saved =
       own.config.sheds_in_flight ? std::min(own.saved + 1, kSavedSteps) : 1;
   const double saved = plan.saved * each;
@@ -252,8 +247,8 @@ void Scheduler::PlanStreams(const DeviceState& own, TimePoint now,
   for (const StreamCandidate& one : streams) answering += one.gang - 1;
   plan.offered = std::max(plan.offered, answering);
   plan.unfilled = plan.offered - answering;
-  const double added = time.Predict(ShapeOf(plan)) - plain;
-  plan.saved = std::max(0.0, plan.saved - added / each);
+  plan.added = time.Predict(ShapeOf(plan)) - plain;
+  plan.saved = std::max(0.0, plan.saved - plan.added / each);
 }
 
 void Scheduler::CountWithoutStreams(DeviceState& own, bool streams) {

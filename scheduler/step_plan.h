@@ -130,6 +130,8 @@ struct StepPlan {
   uint32_t unfilled = 0;  // of the former, for want of their KV
   // Steps whose share of what streams may add is left to later ones.
   double saved = 0;
+  // Seconds by which streams and candidates are to make it longer.
+  double added = 0;
   // Nothing to apply.
   bool empty() const { return rows.empty() && preempted.empty() && !drops(); }
   // Somebody waits for blocks, or they are of no use.

@@ -7,9 +7,6 @@
 namespace braid {
 namespace {
 
-// Of the first-token time. Half as much again, and up to twice as much, is what
-// it comes to where rows and prompts are many, and wait for each other.
-constexpr double kShare = 0.010;
 // Weight of the newest sample.
 constexpr double kGain = 1.0 / 32;
 // The same of what rows cost: it varies much, and changes slowly.
@@ -85,7 +82,7 @@ double StreamAllowance::Extra(double plain, uint32_t rows,
                               bool sheds_in_flight) const {
   if (first_tokens_ == 0 || rows == 0) return 0;
   const double rest = sheds_in_flight ? kShedRest : 1;
-  const double budget = kShare * first_token() / std::max(met_, kLeastChance);
+  const double budget = share_ * first_token() / std::max(met_, kLeastChance);
   const double linear = rest * plain + BesideCrowd(CrowdOf(rows)) - budget;
   return (std::sqrt(linear * linear + 2 * rest * budget * plain) - linear) /
          rest;

@@ -8,10 +8,11 @@
 //                    plain x extra, seconds squared; a small part of that where
 //                    the runner sheds in flight
 //   at other times   `extra` in which a row is still to be met that would else
-//                    have left: a prompt beside rows takes `beside` seconds
-//                    longer than one that has the machine for itself. Who meets
-//                    others anyway pays too, as there is one more
-// Those are to be, over all time, a share of the mean first token. Of the time,
+//                    have left: a prompt that comes to such rows takes `beside`
+//                    seconds longer than one that has the machine for itself.
+//                    Little where they stand aside (scheduler_owing.cc). Who
+//                    meets others anyway pays too, as there is one more
+// Those are to be, over all time, `share` of the mean first token. Of the time,
 // steps take as much as newcomers meet somebody, so per second of steps it is
 // that share over the chance to meet.
 //
@@ -30,13 +31,15 @@ namespace braid {
 
 class StreamAllowance final {
  public:
+  explicit StreamAllowance(double share) : share_(share) {}
+
   // A request came, and found rows decoding where its prompt is computed.
   void Arrived(bool met_rows);
   // Its first token, `seconds` after it came. On an idle machine its prompt is
   // predicted to take `alone`.
   void FirstToken(double seconds, double alone);
-  // It met so many rows, and no other prompts; they made it take `beside`
-  // longer.
+  // It met so many rows, all of them such as streams may have kept there, and
+  // no other prompts; they made it take `beside` longer.
   void Met(uint32_t rows, double beside, double alone);
 
   // Seconds by which a step may be longer where a newcomer would meet so many
@@ -60,6 +63,7 @@ class StreamAllowance final {
   static int CrowdOf(uint32_t rows);
   double BesideCrowd(int crowd) const;
 
+  const double share_;
   uint64_t arrived_ = 0, first_tokens_ = 0;
   double met_ = 0;          // share of the arrivals
   double log_seconds_ = 0;  // of first tokens

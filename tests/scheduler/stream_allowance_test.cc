@@ -7,10 +7,12 @@
 namespace braid {
 namespace {
 
+constexpr double kShare = 0.010;
+
 // Newcomers that find rows with that chance, and whose prompts take 100 ms
 // alone, `beside` more among rows.
 StreamAllowance After(double chance, double beside, int requests = 2000) {
-  StreamAllowance allowance;
+  StreamAllowance allowance(kShare);
   double met = 0;
   for (int i = 0; i < requests; ++i) {
     met += chance;
@@ -32,7 +34,7 @@ double CostOf(const StreamAllowance& a, double plain, double extra,
 }
 
 TEST(StreamAllowanceTest, NothingBeforeAnybodyCame) {
-  EXPECT_EQ(StreamAllowance().Extra(0.01, 1, true), 0);
+  EXPECT_EQ(StreamAllowance(kShare).Extra(0.01, 1, true), 0);
 }
 
 TEST(StreamAllowanceTest, SpendsTheShareOfTheFirstToken) {
@@ -44,7 +46,7 @@ TEST(StreamAllowanceTest, SpendsTheShareOfTheFirstToken) {
       for (const double plain : {0.002, 0.02}) {
         const double extra = a.Extra(plain, 1, false);
         EXPECT_GT(extra, 0);
-        EXPECT_NEAR(CostOf(a, plain, extra, 1), 0.010 * a.first_token(), 1e-9);
+        EXPECT_NEAR(CostOf(a, plain, extra, 1), kShare * a.first_token(), 1e-9);
       }
     }
   }
@@ -83,7 +85,7 @@ TEST(StreamAllowanceTest, OneThatIsVeryLateCountsAsLate) {
 
 // Of prompts from 8 ms to 8 s, whose geometric mean takes 250 ms.
 TEST(StreamAllowanceTest, MeetingCostsWhatItCostsTheMiddlePrompt) {
-  StreamAllowance constant, proportional;
+  StreamAllowance constant(kShare), proportional(kShare);
   constant.FirstToken(100, 0.1);
   proportional.FirstToken(100, 0.1);
   for (int i = 0; i < 20000; ++i) {

@@ -29,6 +29,20 @@ constexpr StepTimeModel::Prior kOneCore = {.base = 0.0038,
                                            .overlap = 0.8,
                                            .stream_row = 0.00052};
 constexpr double kLentSpeed = 0.9;
+// As a live server has learned them, on one core and on two: what a stream
+// appends costs as much beside rows as alone.
+constexpr StepTimeModel::Prior kLiveOne = {.base = 0.0041,
+                                           .chunk_token = 0.00056,
+                                           .chunk_attended = 4e-7,
+                                           .decode_row = 0.00085,
+                                           .decode_attended = 4e-7,
+                                           .stream_row = 0.00075};
+constexpr StepTimeModel::Prior kLiveTwo = {.base = 0.0023,
+                                           .chunk_token = 0.000285,
+                                           .chunk_attended = 2e-7,
+                                           .decode_row = 0.00045,
+                                           .decode_attended = 2e-7,
+                                           .stream_row = 0.0004};
 
 StepTimeModel::Prior Faster(StepTimeModel::Prior prior, double factor) {
   for (double* term :
@@ -45,6 +59,9 @@ struct Machine {
   bool sheds;
   SplitMode split;
   double noise = 0;  // of steps: up to that share more or less
+  // Steps as a live server has learned them, and lengths as of a trace whose
+  // prompts are long and answers short.
+  bool live = false;
 };
 
 SchedulerConfig Config(const Machine& machine) {
@@ -87,6 +104,8 @@ Load RunLoad(const Machine& machine, StreamMode mode, double per_second,
   std::vector<StepTimeModel> by_lent;
   if (!machine.one_device) by_lent.emplace_back(kOneCore);
   by_lent.emplace_back(Faster(kOneCore, 1 + kLentSpeed));
+  if (machine.live)
+    by_lent = {StepTimeModel(kLiveOne), StepTimeModel(kLiveTwo)};
   TimedDriver driver(Config(machine), std::move(by_lent), milliseconds(1),
                      machine.noise);
   Rng rng(3);
@@ -100,8 +119,9 @@ Load RunLoad(const Machine& machine, StreamMode mode, double per_second,
     const auto size = [&](double mean, double least, double most) {
       return static_cast<uint32_t>(std::clamp(exponential(mean), least, most));
     };
-    const uint32_t prompt = size(200, 20, 1000);
-    RequestInput input = driver.Input(prompt, size(105, 5, 400));
+    const uint32_t prompt = size(machine.live ? 190 : 200, 20, 1000);
+    const uint32_t output = machine.live ? size(71, 4, 400) : size(105, 5, 400);
+    RequestInput input = driver.Input(prompt, output);
     input.streams = {.mode = mode, .max = 4};
     driver.Offer(std::move(input));
     const bool burst = std::fmod(at, 10) < 5;
@@ -159,7 +179,7 @@ TEST_P(StreamLoadTest, CostsFirstTokensNextToNothing) {
   std::vector<double> shares = {GetParam().share};
   if (all) shares = {0.05, 0.15, 0.3, 0.6};
   for (const double share : shares) {
-    const double per_second = 6 * share;
+    const double per_second = (machine.live ? 5.4 : 6) * share;
     const Load off = RunLoad(machine, StreamMode::kOff, per_second, kLength);
     const Load with = RunLoad(machine, StreamMode::kAuto, per_second, kLength);
     const StreamStats& stats = with.stats;
@@ -174,10 +194,10 @@ TEST_P(StreamLoadTest, CostsFirstTokensNextToNothing) {
         stats.shed_in_flight, stats.chance_to_meet, 1e3 * off.stats.beside,
         1e3 * stats.beside);
     if (all) std::printf("%s\n", figures.c_str());
-    EXPECT_LE(Middle(with.ttft), 1.02 * Middle(off.ttft)) << figures;
     // What steps take by chance is not the same in both.
-    EXPECT_LE(with.mean_ttft, (machine.noise > 0 ? 1.05 : 1.02) * off.mean_ttft)
-        << figures;
+    const double most = machine.noise > 0 ? 1.06 : 1.02;
+    EXPECT_LE(Middle(with.ttft), most * Middle(off.ttft)) << figures;
+    EXPECT_LE(with.mean_ttft, most * off.mean_ttft) << figures;
     EXPECT_GE(with.kept, off.kept - 0.005) << figures;
     EXPECT_LE(with.tpot_p99, 0.1) << figures;
     // Who sheds in flight never ends a step with streams that somebody waits
@@ -194,14 +214,16 @@ constexpr Machine kNeverSheds = {"one device that cannot shed in flight", true,
 constexpr Machine kAuto = {"auto", false, true, SplitMode::kAuto};
 // What streams may cost must not be lost in what steps take by chance.
 constexpr Machine kNoisy = {"auto, noisy", false, true, SplitMode::kAuto, 0.3};
+constexpr Machine kLive = {"live", false, true, SplitMode::kAuto, 0, true};
 constexpr Machine kOn = {"on", false, true, SplitMode::kOn};
 
 INSTANTIATE_TEST_SUITE_P(
     All, StreamLoadTest,
     testing::Values(Case{kOneDevice, 0.8, 0.05}, Case{kOneDevice, 0.7, 0.15},
-                    Case{kOneDevice, 0.6, 0.3}, Case{kOneDevice, 0.6, 0.6},
+                    Case{kOneDevice, 0.7, 0.3}, Case{kOneDevice, 0.6, 0.6},
                     Case{kNeverSheds, 0.4, 0.15}, Case{kAuto, 0.8, 0.05},
-                    Case{kAuto, 0.6, 0.3}, Case{kAuto, 0.6, 0.6},
+                    Case{kAuto, 0.7, 0.3}, Case{kAuto, 0.6, 0.6},
+                    Case{kLive, 0.7, 0.15}, Case{kLive, 0.7, 0.3},
                     Case{kNoisy, 0.5, 0.3}, Case{kOn, 0.6, 0.3}));
 
 // One chat at a time, each answer of 256 tokens.

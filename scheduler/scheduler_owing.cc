@@ -1,0 +1,59 @@
+// Rows that stand aside for prompts.
+//
+// Streams and candidates make steps longer, and so the answers of all who are
+// in them: at times rows are there that would else have left, and newcomers
+// meet them. So a row owes the time by which its answer has become longer, and
+// pays it while prompts are computed on its device: it is left out of their
+// steps, as far as its next token's due allows. What a newcomer then waits for
+// is the end of the step in flight. Rows of requests that have neither streams
+// nor candidates owe too, but have not asked for it and never stand aside.
+#include <algorithm>
+
+#include "scheduler/scheduler.h"
+
+namespace braid {
+namespace {
+
+// Of the first-token time, that streams may cost by the books of
+// stream_allowance.h. Half as much again, and up to twice as much, is what it
+// comes to where rows and prompts are many, and wait for each other; where rows
+// stand aside, no more than that (tests/scheduler/stream_load_test.cc).
+constexpr double kShare = 0.010, kAsideShare = 0.018;
+// Of what streams add to a step, until it sheds, on average.
+constexpr double kShedPart = 0.5;
+
+}  // namespace
+
+// Rows stand aside where prompts are computed beside them: not on devices that
+// hand all over to others.
+double Scheduler::StreamShare(const SchedulerConfig& config) {
+  const bool beside = config.devices.size() == 1 ||
+                      config.split == SplitMode::kOff ||
+                      (config.lend_cores && config.split == SplitMode::kAuto);
+  return beside ? kAsideShare : kShare;
+}
+
+// Standing aside is for rows whose next token is due after that: what is not
+// may be overtaken by no step of prompts.
+TimePoint Scheduler::AsideAfter(const DeviceState& own, TimePoint now) const {
+  if (own.aside == 0) return kNever;
+  return now + FromSeconds(TightestTpot(own));
+}
+
+// A step is over. The rows in it owe what streams have added; those aside have
+// paid what prompts took, if need be in advance.
+void Scheduler::NoteOwed(DeviceState& own, const StepPlan& plan, bool prompts,
+                         bool shed) {
+  if (plan.added <= 0 && !(prompts && own.aside > 0)) return;
+  const double added = shed ? kShedPart * plan.added : plan.added;
+  const double took = prompts ? ToSeconds(now_ - own.step_begin) : 0;
+  for (DecodeRow& row : own.decoding) {
+    if (requests_.at(row.slot).in_flight) {
+      own.Owe(row, added);
+    } else if (row.StandsAside()) {
+      own.Owe(row, -took);
+    }
+  }
+}
+
+}  // namespace braid
