@@ -37,13 +37,13 @@ struct DecodeRow {
   RequestId request;
   uint32_t slot = 0;
   uint32_t computed = 0;
-  TimePoint due;         // its next token
-  bool elastic = false;  // may have elastic streams or further candidates
+  TimePoint due;                 // its next token
+  bool may_stand_aside = false;  // scheduler_owing.cc
   // Seconds by which those of the batch have made its answer longer, less what
   // it has stood aside for prompts (scheduler_owing.cc).
   double owed = 0;
 
-  bool StandsAside() const { return elastic && owed > 0; }
+  bool StandsAside() const { return may_stand_aside && owed > 0; }
 };
 
 // Prompt tokens that are to be computed, and what they attend to.
@@ -207,8 +207,8 @@ struct DeviceState {
   TimePoint prefilled_at = TimePoint::min(), decoded_at = TimePoint::min();
   // Works for the other pool too, since its role was last looked at.
   bool visiting = false;
-  // Where cores are lent: seconds by which prompts have its rows behind the pace
-  // that they should keep (NoteRowPace). Bounded.
+  // Where cores are lent: seconds by which prompts have its rows behind the
+  // pace that they should keep (NoteRowPace). Bounded.
   double rows_behind = 0;
   // Steps since one had rows of elastic streams, though there were requests
   // that might have them.

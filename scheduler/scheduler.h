@@ -447,7 +447,9 @@ class Scheduler final {
                       BlockTable& table);
 
   // scheduler_owing.cc
+  static bool RowsStandAside(const SchedulerConfig& config);
   static double StreamShare(const SchedulerConfig& config);
+  bool MayStandAside(const Request& request) const;
   TimePoint AsideAfter(const DeviceState& device, TimePoint now) const;
   void NoteOwed(DeviceState& device, const StepPlan& plan, bool prompts,
                 bool shed);

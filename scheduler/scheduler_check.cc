@@ -98,7 +98,7 @@ void Scheduler::CheckInvariants() const {
       const Request& request = requests_.at(row.slot);
       BRAID_CHECK(request.id == row.request && request.place_in_batch == place);
       BRAID_CHECK(request.computed == row.computed);
-      BRAID_CHECK(row.elastic == (request.elastic() || request.best_of > 1));
+      BRAID_CHECK(row.may_stand_aside == MayStandAside(request));
       owing += row.owed > 0;
       aside += row.StandsAside();
     }

@@ -332,7 +332,7 @@ void Scheduler::JoinDecode(Request& request) {
                    .slot = request.slot,
                    .computed = request.computed,
                    .due = DueOf(request, request.prefill_ended),
-                   .elastic = request.elastic() || request.best_of > 1});
+                   .may_stand_aside = MayStandAside(request)});
   if (request.elastic()) ++StateOf(request.decode_device).elastic;
   OpenBestOf(request);
 }

@@ -24,13 +24,21 @@ constexpr double kShedPart = 0.5;
 
 }  // namespace
 
-// Rows stand aside where prompts are computed beside them: not on devices that
-// hand all over to others.
+// Where prompts are computed beside them, with every core: elsewhere a prompt
+// has devices to go to on which nobody decodes, and rows that stood aside there
+// would draw prompts to their own.
+bool Scheduler::RowsStandAside(const SchedulerConfig& config) {
+  return config.devices.size() == 1 ||
+         (config.lend_cores && config.split != SplitMode::kOn);
+}
+
 double Scheduler::StreamShare(const SchedulerConfig& config) {
-  const bool beside = config.devices.size() == 1 ||
-                      config.split == SplitMode::kOff ||
-                      (config.lend_cores && config.split == SplitMode::kAuto);
-  return beside ? kAsideShare : kShare;
+  return RowsStandAside(config) ? kAsideShare : kShare;
+}
+
+// It asks for what has made its answer longer.
+bool Scheduler::MayStandAside(const Request& request) const {
+  return (request.elastic() || request.best_of > 1) && RowsStandAside(config_);
 }
 
 // Standing aside is for rows whose next token is due after that: what is not

@@ -247,7 +247,8 @@ void Scheduler::NoteFirstToken(const Request& request) {
   const double alone = PromptAlone(request);
   allowance_.FirstToken(ToSeconds(now_ - request.arrival), alone);
   const bool told = IsWarm(StateOf(request.prefill_device)) &&
-                    request.met_owing && !request.in_line;
+                    !request.in_line &&
+                    (request.met_owing || !RowsStandAside(config_));
   if (!told) return;
   const double wait = ToSeconds(request.prompt_begun - request.arrival);
   allowance_.Met(request.met_rows, wait + request.prompt_seconds - alone,
