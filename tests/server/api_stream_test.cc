@@ -215,11 +215,12 @@ TEST(ApiStreamTest, FailureOfOneChoiceEndsTheOthers) {
   EXPECT_TRUE(server.WaitFor([](const EngineStats& stats) {
     return stats.requests_received == 2 && stats.prefilling > 0;
   }));
-  server.gate().Open();
-  // Nothing had been said yet: it is no stream.
+  // Nothing has been said yet, nor can the other: it is no stream.
+  server.gate().Pass(1);
   const ClientResponse failed = client.Receive();
   EXPECT_EQ(failed.status, 500);
   EXPECT_TRUE(absl::StrContains(failed.body, "internal_error"));
+  server.gate().Open();
   EXPECT_TRUE(server.WaitFor([](const EngineStats& stats) {
     return stats.requests_finished[0] + stats.requests_finished[1] +
                Finished(stats, FinishReason::kFailed) +
