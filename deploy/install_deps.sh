@@ -54,7 +54,9 @@ if [ -n "$(missing "${wanted[@]}")" ] || ! has_boost; then
   boost=()
   if ! has_boost; then
     boost=(libboost-dev)
-    apt-cache show libboost1.81-dev >/dev/null 2>&1 && boost=(libboost1.81-dev)
+    # Not `apt-cache show`: it also finds names that others merely mention.
+    ! apt-cache policy libboost1.81-dev | grep 'Candidate: [0-9]' >/dev/null ||
+      boost=(libboost1.81-dev)
   fi
   "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
     apt-get install -y -qq --no-install-recommends "${wanted[@]}" "${boost[@]}" >/dev/null
