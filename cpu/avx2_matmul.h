@@ -8,6 +8,8 @@
 
 #include <immintrin.h>
 
+#include <cstdint>
+
 #include "cpu/kernels.h"
 #include "cpu/token_rows.h"
 

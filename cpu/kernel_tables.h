@@ -6,6 +6,8 @@
 // the one that only runs here.
 #pragma once
 
+#include <cstdint>
+
 #include "cpu/kernels.h"
 
 namespace braid::cpu {

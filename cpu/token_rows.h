@@ -1,6 +1,8 @@
 // How the vector kernels address the activations of up to 12 tokens.
 #pragma once
 
+#include <cstdint>
+
 #include "cpu/kernels.h"
 
 namespace braid::cpu {

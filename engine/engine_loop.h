@@ -11,6 +11,7 @@
 // published copies.
 #pragma once
 
+#include <cstdint>
 #include <deque>
 #include <memory>
 #include <mutex>

@@ -2,6 +2,7 @@
 // that vocabularies of byte strings can be files of text.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>

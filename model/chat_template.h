@@ -5,6 +5,7 @@
 // and depth are bounded, since a request may bring its own template.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>

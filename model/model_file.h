@@ -6,6 +6,7 @@
 // Immutable after Open, so any thread may read it.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>

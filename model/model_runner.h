@@ -9,6 +9,7 @@
 // else is in the batch, on chunk borders, or on how many cores ran it.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 
 #include "kvcache/kv_layout.h"

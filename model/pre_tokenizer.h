@@ -10,6 +10,7 @@
 // library.
 #pragma once
 
+#include <cstdint>
 #include <string_view>
 
 #include "model/tokenizer_spec.h"

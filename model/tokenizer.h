@@ -18,6 +18,7 @@
 // byte of the longest word: whoever accepts text from outside limits it first.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>

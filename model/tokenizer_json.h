@@ -2,6 +2,8 @@
 // byte-level BPE, recognised by its structure.
 #pragma once
 
+#include <cstdint>
+
 #include "absl/status/statusor.h"
 #include "model/json_value.h"
 #include "model/tokenizer_spec.h"

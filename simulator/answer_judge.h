@@ -2,6 +2,7 @@
 // and asks whether the world gave a reason for how it ended.
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 #include "engine/token_sink.h"

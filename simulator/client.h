@@ -2,6 +2,7 @@
 // was told so far.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>

@@ -11,6 +11,7 @@
 // Threads: one.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <vector>
 

@@ -8,6 +8,7 @@
 // Thread safety: one thread.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>

@@ -8,6 +8,7 @@
 // Threads: one.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <vector>

@@ -9,6 +9,7 @@
 // Threads: one; callbacks run as events, never inside Launch.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <set>
 #include <vector>

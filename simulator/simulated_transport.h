@@ -20,6 +20,7 @@
 // Threads: one.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <vector>

@@ -1,6 +1,8 @@
 // What every part of one simulated run shares: time, chance and the log.
 #pragma once
 
+#include <cstdint>
+
 #include "base/rng.h"
 #include "simulator/event_log.h"
 #include "simulator/event_queue.h"

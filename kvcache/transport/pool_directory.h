@@ -4,6 +4,8 @@
 // Thread safety: not thread-safe; engine thread only.
 #pragma once
 
+#include <cstdint>
+
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
 #include "base/ids.h"

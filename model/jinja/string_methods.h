@@ -2,6 +2,7 @@
 // is made of slices, so marks stay.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 

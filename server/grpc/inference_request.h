@@ -1,6 +1,8 @@
 // Braid's gRPC messages to and from the engine's values. Pure: no calls.
 #pragma once
 
+#include <cstdint>
+
 #include <grpcpp/support/status.h>
 
 #include "absl/status/statusor.h"

@@ -3,6 +3,7 @@
 // Filled before the server starts, immutable after; any thread may route.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>

@@ -1,6 +1,8 @@
 // POST /v1/chat/completions as a value. Pure: no sockets, no model.
 #pragma once
 
+#include <cstdint>
+
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "model/json_value.h"

@@ -1,6 +1,7 @@
 // POST /v1/completions as a value. Pure: no sockets, no model.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <variant>
 #include <vector>

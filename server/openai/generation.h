@@ -5,6 +5,7 @@
 // and calls the waker.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>

@@ -5,6 +5,7 @@
 // Each function finds its rows once and returns what is quick to ask.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 
 #include "absl/strings/string_view.h"

@@ -2,6 +2,7 @@
 // hardware, and what is needed to repeat it in simulation.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 

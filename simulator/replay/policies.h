@@ -30,6 +30,7 @@
 // a prefix from another prefill worker's memory (its balancing threshold).
 #pragma once
 
+#include <cstdint>
 #include <map>
 #include <string>
 #include <vector>

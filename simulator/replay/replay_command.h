@@ -2,6 +2,7 @@
 // DIR`: flags, the run, and what is said about it. kReplayHelp lists the flags.
 #pragma once
 
+#include <cstdint>
 #include <ostream>
 #include <string>
 #include <vector>

@@ -13,6 +13,7 @@
 // Thread safety: none; one thread.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 

@@ -2,6 +2,7 @@
 // simulator/replay/README.md.
 #pragma once
 
+#include <cstdint>
 #include <map>
 #include <string>
 

@@ -2,6 +2,7 @@
 // `blocks` in order of arrival; ReadTrace does the rest.
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 #include "absl/status/status.h"

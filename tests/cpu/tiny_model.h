@@ -1,6 +1,7 @@
 // Small models of random weights, in any shape and format.
 #pragma once
 
+#include <cstdint>
 #include <deque>
 #include <vector>
 

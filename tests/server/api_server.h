@@ -2,6 +2,7 @@
 // devices are fakes: what every test of the API needs.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <initializer_list>
 #include <memory>

@@ -5,6 +5,7 @@
 // Threads: as the inner transport; adds none.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <vector>

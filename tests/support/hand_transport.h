@@ -3,6 +3,7 @@
 // thread. Within one pool it changes the owner, as loopback does.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <vector>
 
