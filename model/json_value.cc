@@ -106,13 +106,12 @@ class Reader {
     if (auto error = value.get_object().get(source)) return Error(error);
     JsonValue::Object object;
     for (auto item : source) {
-      ondemand::field field;
-      if (auto error = std::move(item).get(field)) return Error(error);
       std::string_view key;
-      if (auto error = field.unescaped_key().get(key)) return Error(error);
+      if (auto error = item.unescaped_key().get(key)) return Error(error);
+      ondemand::value element;
+      if (auto error = item.value().get(element)) return Error(error);
       auto& member = object.emplace_back(std::string(key), JsonValue());
-      BRAID_ASSIGN_OR_RETURN(member.second,
-                             ReadValue(field.value(), depth + 1));
+      BRAID_ASSIGN_OR_RETURN(member.second, ReadValue(element, depth + 1));
     }
     KeepLastOfEachKey(object);
     return JsonValue(std::move(object));

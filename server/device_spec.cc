@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <set>
+#include <utility>
 
 #include <sched.h>
 
@@ -109,12 +110,18 @@ absl::StatusOr<std::vector<DeviceSpec>> ParseDevices(
   return devices;
 }
 
-std::vector<DeviceSpec> DefaultDevices(const std::vector<int>& available) {
-  if (available.size() < 2) return {MakeSpec(DeviceRole::kBoth, available)};
+std::vector<DeviceSpec> DefaultDevices(std::vector<int> available) {
+  std::vector<DeviceSpec> devices;
+  if (available.size() < 2) {
+    devices.push_back(MakeSpec(DeviceRole::kBoth, std::move(available)));
+    return devices;
+  }
   const auto middle =
       available.begin() + static_cast<std::ptrdiff_t>(available.size() / 2);
-  return {MakeSpec(DeviceRole::kPrefill, {available.begin(), middle}),
-          MakeSpec(DeviceRole::kDecode, {middle, available.end()})};
+  devices.push_back(
+      MakeSpec(DeviceRole::kPrefill, {available.begin(), middle}));
+  devices.push_back(MakeSpec(DeviceRole::kDecode, {middle, available.end()}));
+  return devices;
 }
 
 std::string ToString(const std::vector<DeviceSpec>& devices) {

@@ -28,7 +28,7 @@ absl::StatusOr<std::vector<DeviceSpec>> ParseDevices(
     absl::string_view text, const std::vector<int>& available);
 
 // First half of the cores prefills, second half decodes; one core does both.
-std::vector<DeviceSpec> DefaultDevices(const std::vector<int>& available);
+std::vector<DeviceSpec> DefaultDevices(std::vector<int> available);
 
 std::string ToString(const std::vector<DeviceSpec>& devices);
 
