@@ -53,14 +53,6 @@ TimePoint Outages::Next(TimePoint now) const {
   return next;
 }
 
-std::vector<LostDevice> Outages::lost() const {
-  std::vector<LostDevice> lost;
-  for (const auto& [device, state] : devices_) {
-    if (state.lost) lost.push_back({device, state.until, state.failures});
-  }
-  return lost;
-}
-
 std::vector<AvoidedPair> Outages::avoided(TimePoint now) const {
   std::vector<AvoidedPair> avoided;
   for (const auto& [pair, state] : pairs_) {

@@ -27,11 +27,6 @@ inline constexpr Backoff kDeviceBackoff{std::chrono::seconds(1),
 inline constexpr Backoff kPairBackoff{std::chrono::seconds(1),
                                       std::chrono::seconds(300)};
 
-struct LostDevice {
-  DeviceId device;
-  TimePoint retry;
-  uint32_t failures = 0;  // in a row
-};
 struct AvoidedPair {
   PoolId from, to;
   TimePoint until;
@@ -55,7 +50,6 @@ class Outages final {
   // When something will be tried again; kNever.
   TimePoint Next(TimePoint now) const;
 
-  std::vector<LostDevice> lost() const;
   std::vector<AvoidedPair> avoided(TimePoint now) const;
 
  private:

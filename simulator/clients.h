@@ -40,7 +40,6 @@ class Clients final {
   void Replay(uint32_t node);
   // Every request has ended.
   void CheckAtRest();
-  bool all_finished() const { return unfinished_ == 0; }
 
  private:
   using Client = SimulatedClient;

@@ -23,7 +23,6 @@ class FairLink final {
 
   // `sent` is called when the last byte has left.
   void Send(uint64_t bytes, std::function<void()> sent);
-  size_t flows() const { return flows_.size(); }
 
  private:
   void Advance();

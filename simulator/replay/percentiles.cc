@@ -84,12 +84,4 @@ Summary TimeHistogram::Summarise() const {
   return summary;
 }
 
-double TimeHistogram::ShareWithin(double seconds) const {
-  if (count_ == 0) return 1;
-  uint64_t seen = 0;
-  const uint32_t last = BinOf(seconds);
-  for (uint32_t bin = 0; bin <= last; ++bin) seen += bins_[bin];
-  return static_cast<double>(seen) / static_cast<double>(count_);
-}
-
 }  // namespace braid

@@ -24,8 +24,6 @@ class TimeHistogram final {
   TimeHistogram();
   void Add(double seconds);
   Summary Summarise() const;
-  // Share of what was added that is <= seconds; exact to a bin.
-  double ShareWithin(double seconds) const;
 
  private:
   uint32_t BinOf(double seconds) const;

@@ -67,11 +67,6 @@ void SharedLinks::TakeEnded(double now, std::vector<RequestId>& ended) {
   Share();
 }
 
-double SharedLinks::Alone(uint32_t from, uint32_t to, double bytes) const {
-  const Port port = SameNode(from, to) ? kNvlinkOut : kNetworkOut;
-  return latency_ + bytes / capacity_[PortOf(from, port)];
-}
-
 void SharedLinks::Advance(double now) {
   BRAID_CHECK(now >= now_);
   for (Flow& flow : flows_) {

@@ -34,9 +34,6 @@ class SharedLinks final {
   // The flows that have ended by `now`, in order of their ids.
   void TakeEnded(double now, std::vector<RequestId>& ended);
 
-  // Seconds for `bytes` with nothing else on the way.
-  double Alone(uint32_t from, uint32_t to, double bytes) const;
-  size_t in_flight() const { return flows_.size(); }
   // Bytes carried so far within nodes and between them.
   double nvlink_bytes() const { return nvlink_bytes_; }
   double network_bytes() const { return network_bytes_; }
