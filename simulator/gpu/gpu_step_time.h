@@ -21,27 +21,10 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
-#include "scheduler/step_time_model.h"
 #include "simulator/gpu/gpu_profiles.h"
+#include "simulator/gpu/served_model.h"
 
 namespace braid::gpu {
-
-// One worker: what it serves, on what, divided how.
-struct GpuServing {
-  std::string model;   // as in profiles/models.csv: "Qwen/Qwen3-32B"
-  std::string system;  // as in profiles/systems.csv: "h200_sxm"
-  ServingEngine engine = ServingEngine::kVllm;
-  WeightFormat weights = WeightFormat::kFp8;
-  WeightFormat expert_weights = WeightFormat::kFp8;
-  KvFormat kv = KvFormat::kBf16;
-  int tensor_parallel = 1;  // of attention and dense layers
-  int pipeline_parallel = 1;
-  // Groups that attend to their own requests; the experts span all of them.
-  int attention_data_parallel = 1;
-  int expert_tensor_parallel = 1;  // experts: these two multiply to the GPUs
-  int expert_parallel = 1;
-  int streams = 1;  // PARSCALE: most that a request has
-};
 
 // `count` tokens of a prompt behind `before` others of it.
 struct PromptChunk {
@@ -58,15 +41,12 @@ class GpuStepTime final {
 
   // Seconds of one step of the worker. A chunk runs on one attention group, and
   // the fullest group is waited for. `decode_attended` is summed over the
-  // rows, as in StepShape. An empty step takes no time. `stream_rows`: of
+  // rows. An empty step takes no time. `stream_rows`: of
   // requests' further PARSCALE streams, one token each, with KV of their own,
   // which `decode_attended` counts too; they have no output head. REQUIRES:
   // GpuServing::streams > 1 where there are any.
   double Seconds(absl::Span<const PromptChunk> chunks, uint32_t decode_rows,
                  uint64_t decode_attended, uint32_t stream_rows = 0) const;
-  // The chunk tokens of `shape` as one chunk that attends to as much, shared by
-  // the attention groups.
-  double Seconds(const StepShape& shape) const;
 
   // Of all GPUs of the worker together; replicated KV heads count once.
   uint64_t kv_bytes_per_token() const;
@@ -80,20 +60,9 @@ class GpuStepTime final {
   struct Grids;
 
  private:
-  struct Prompts;
-  double SecondsOf(const Prompts& prompts, uint32_t decode_rows,
-                   uint64_t decode_attended, uint32_t stream_rows) const;
   explicit GpuStepTime(std::shared_ptr<const Grids> grids);
   // Shared: copies of a worker's model are one set of grids.
   std::shared_ptr<const Grids> grids_;
 };
-
-enum class GpuLink : uint8_t { kNvlink, kNetwork };
-
-// Seconds that one GPU needs to send `bytes` to another, alone on the link.
-// `system` as in systems.csv; InvalidArgument when it is not there.
-absl::StatusOr<double> TransferSeconds(const GpuProfiles& profiles,
-                                       absl::string_view system, GpuLink link,
-                                       uint64_t bytes);
 
 }  // namespace braid::gpu

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 #include <map>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -68,54 +69,6 @@ WeightFormat FormatOf(absl::string_view table_name) {
   return WeightFormat::kBf16;
 }
 
-double Flops(const GpuSystem& system, WeightFormat format) {
-  switch (format) {
-    case WeightFormat::kFp8:
-    case WeightFormat::kFp8Block:
-      return system.fp8_flops;
-    case WeightFormat::kNvfp4:
-      return system.fp4_flops;
-    case WeightFormat::kMxfp4:  // where there is arithmetic for it, with fp8
-      return system.fp4_flops > system.fp8_flops ? system.fp8_flops
-                                                 : system.bf16_flops;
-    case WeightFormat::kBf16:
-    case WeightFormat::kInt4:  // unpacked, multiplied in bf16
-      return system.bf16_flops;
-  }
-  return system.bf16_flops;
-}
-
-double ActivationBytes(WeightFormat format) {
-  switch (format) {
-    case WeightFormat::kFp8:
-    case WeightFormat::kFp8Block:
-      return 1;
-    case WeightFormat::kNvfp4:
-      return 0.5625;
-    default:
-      return 2;
-  }
-}
-
-double GemmRoofline(const GpuSystem& s, WeightFormat format, double m, double n,
-                    double k) {
-  const double bytes =
-      n * k * WeightBytes(format) + m * k * ActivationBytes(format) + 2 * m * n;
-  return std::max(2 * m * n * k / Flops(s, format), bytes / s.memory_bandwidth);
-}
-
-// Weights of the experts that somebody was routed to, and the arithmetic.
-double ExpertRoofline(const GpuSystem& s, const ExpertShape& e, double tokens) {
-  const double local = static_cast<double>(e.experts) / e.expert_parallel;
-  const double touched =
-      local * -std::expm1(tokens * e.topk * std::log1p(-1.0 / e.experts));
-  const double matrix = 3.0 * e.hidden * e.ffn / e.tensor_parallel;
-  const double flops = tokens * e.topk / e.expert_parallel * 2 * matrix;
-  const double bytes =
-      touched * matrix * WeightBytes(e.format) + tokens * e.hidden * 4;
-  return flops / Flops(s, e.format) + bytes / s.memory_bandwidth;
-}
-
 const GpuSystem& Measured(const GpuProfiles& profiles, const GpuSystem& s) {
   const GpuSystem* found = profiles.FindSystem(s.tables);
   return found == nullptr ? s : *found;
@@ -147,22 +100,26 @@ class DecodeSurface {
   std::map<double, Curve> curves_;
 };
 
-// The (heads, KV heads, head size) of a table nearest to `shape`.
+// The (heads, KV heads, head size) of a table nearest to a shape.
 struct NearestAttention {
   double heads = 0, kv_heads = 0, head_dim = 0;
+  int window = 0;
   absl::string_view kv;
 };
 
-bool SameAttention(const Row& row, const NearestAttention& at, int window) {
+bool SameAttention(const Row& row, const NearestAttention& at) {
   return row.keys[1] == at.kv && Number(row.keys[2]) == at.head_dim &&
-         Number(row.keys[3]) == window && Number(row.keys[4]) == at.heads &&
+         Number(row.keys[3]) == at.window && Number(row.keys[4]) == at.heads &&
          Number(row.keys[5]) == at.kv_heads;
 }
 
-bool FindAttention(const MeasuredTable& table, const GpuSystem& measured,
-                   const AttentionShape& shape, int window,
-                   NearestAttention& out) {
+// Of those with that window; nullopt where the system has none.
+std::optional<NearestAttention> FindWindow(const MeasuredTable& table,
+                                           const GpuSystem& measured,
+                                           const AttentionShape& shape,
+                                           int window) {
   const absl::string_view kv = shape.kv == KvFormat::kFp8 ? "fp8" : "bfloat16";
+  std::optional<NearestAttention> nearest;
   double best = std::numeric_limits<double>::infinity();
   for (const Row& row : table.rows) {
     if (row.keys[0] != measured.name || Number(row.keys[3]) != window) continue;
@@ -174,10 +131,21 @@ bool FindAttention(const MeasuredTable& table, const GpuSystem& measured,
                          (row.keys[1] == kv ? 0 : 0.1);
     if (apart < best) {
       best = apart;
-      out = {heads, kv_heads, head_dim, row.keys[1]};
+      nearest = {heads, kv_heads, head_dim, window, row.keys[1]};
     }
   }
-  return std::isfinite(best);
+  return nearest;
+}
+
+// With the window of `shape` if that was measured, without one if not.
+NearestAttention FindAttention(const MeasuredTable& table,
+                               const GpuSystem& measured,
+                               const AttentionShape& shape) {
+  std::optional<NearestAttention> nearest =
+      FindWindow(table, measured, shape, shape.window);
+  if (!nearest) nearest = FindWindow(table, measured, shape, 0);
+  BRAID_CHECK(nearest);  // Load has seen that the system has tables
+  return *nearest;
 }
 
 // Whether a kernel of the tables runs weights of this format as they are.
@@ -213,22 +181,6 @@ NearExperts NearestExperts(const MeasuredTable& table,
 double KvBytes(absl::string_view kv) { return kv == "fp8" ? 1 : 2; }
 
 }  // namespace
-
-double WeightBytes(WeightFormat format) {
-  switch (format) {
-    case WeightFormat::kBf16:
-      return 2;
-    case WeightFormat::kFp8:
-    case WeightFormat::kFp8Block:
-      return 1;
-    case WeightFormat::kNvfp4:
-      return 0.5625;  // a scale of 8 bits for 16 weights
-    case WeightFormat::kInt4:
-    case WeightFormat::kMxfp4:
-      return 0.53125;  // 8 bits for 32
-  }
-  return 2;
-}
 
 KernelTimes::KernelTimes(const GpuProfiles& profiles, const GpuSystem& system)
     : profiles_(profiles),
@@ -325,25 +277,18 @@ Curve KernelTimes::PaddedGemm(absl::string_view name, int n, int k) const {
 KernelTimes::OfSize KernelTimes::PromptAttention(
     const AttentionShape& shape) const {
   const MeasuredTable& table = profiles_.prefill_attention;
-  NearestAttention at;
+  const NearestAttention at = FindAttention(table, measured_, shape);
   const double window = shape.window;
-  int table_window = shape.window;
-  bool found = FindAttention(table, measured_, shape, table_window, at);
-  if (!found) {
-    table_window = 0;
-    found = FindAttention(table, measured_, shape, 0, at);
-  }
-  BRAID_CHECK(found);  // Load has seen that the system has tables
   const Row* best = nullptr;
   for (const Row& row : table.rows) {
-    if (row.keys[0] == measured_.name && SameAttention(row, at, table_window)) {
+    if (row.keys[0] == measured_.name && SameAttention(row, at)) {
       best = &row;
     }
   }
   // Heads of other numbers and sizes: as much arithmetic more or less.
   const double scale = shape.heads * shape.head_dim / (at.heads * at.head_dim) *
                        measured_.bf16_flops / system_.bf16_flops;
-  const bool unwindowed = table_window != shape.window;
+  const bool unwindowed = at.window != shape.window;
   return [curve = Curve(table.sizes, best->seconds), scale, unwindowed,
           window](double tokens) {
     if (!unwindowed || tokens <= window) {
@@ -356,17 +301,10 @@ KernelTimes::OfSize KernelTimes::PromptAttention(
 KernelTimes::OfRowsAndContext KernelTimes::DecodeAttention(
     const AttentionShape& shape) const {
   const MeasuredTable& table = profiles_.decode_attention;
-  NearestAttention at;
-  int table_window = shape.window;
-  bool found = FindAttention(table, measured_, shape, table_window, at);
-  if (!found) {
-    table_window = 0;
-    found = FindAttention(table, measured_, shape, 0, at);
-  }
-  BRAID_CHECK(found);
+  const NearestAttention at = FindAttention(table, measured_, shape);
   DecodeSurface surface;
   for (const Row& row : table.rows) {
-    if (row.keys[0] == measured_.name && SameAttention(row, at, table_window)) {
+    if (row.keys[0] == measured_.name && SameAttention(row, at)) {
       surface.Add(Number(row.keys[6]), Curve(table.sizes, row.seconds));
     }
   }
@@ -375,7 +313,7 @@ KernelTimes::OfRowsAndContext KernelTimes::DecodeAttention(
   const double scale = shape.kv_heads * shape.head_dim * kv_bytes /
                        (at.kv_heads * at.head_dim * KvBytes(at.kv)) *
                        measured_.memory_bandwidth / system_.memory_bandwidth;
-  const double limit = table_window != shape.window && shape.window > 0
+  const double limit = at.window != shape.window && shape.window > 0
                            ? static_cast<double>(shape.window)
                            : std::numeric_limits<double>::infinity();
   return [surface = std::move(surface), scale, limit](double rows,

@@ -11,6 +11,7 @@
 #include "absl/strings/string_view.h"
 #include "simulator/gpu/curve.h"
 #include "simulator/gpu/gpu_profiles.h"
+#include "simulator/gpu/roofline.h"
 
 namespace braid::gpu {
 
@@ -21,16 +22,7 @@ struct AttentionShape {
   KvFormat kv = KvFormat::kBf16;
 };
 
-struct ExpertShape {
-  WeightFormat format = WeightFormat::kBf16;
-  int hidden = 0, ffn = 0, topk = 0, experts = 0;
-  int tensor_parallel = 1, expert_parallel = 1;
-};
-
 enum class Collective : uint8_t { kAllReduce, kAllGather, kReduceScatter };
-
-// Bytes of a weight, with its scales.
-double WeightBytes(WeightFormat format);
 
 class KernelTimes final {
  public:
@@ -56,8 +48,6 @@ class KernelTimes final {
   OfSize Experts(const ExpertShape& shape) const;
   // x: elements of two bytes, among `gpus` of one NVLink domain or beyond.
   OfSize Collect(Collective op, int gpus) const;
-
-  double memory_bandwidth() const { return system_.memory_bandwidth; }
 
  private:
   struct Latent {

@@ -1,9 +1,8 @@
 #include "simulator/gpu/run_prediction.h"
 
-#include <algorithm>
-
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
+#include "simulator/gpu/transfer_time.h"
 
 namespace braid::gpu {
 namespace {
@@ -103,9 +102,8 @@ absl::StatusOr<Prediction> RunPredictor::Predict(const MeasuredRun& run) {
     // Each GPU of a prefill worker sends its share of the KV.
     const uint64_t bytes = prefill.kv_bytes_per_token() * run.prompt_tokens /
                            static_cast<uint64_t>(prefill.gpus());
-    BRAID_ASSIGN_OR_RETURN(
-        const double transfer,
-        TransferSeconds(profiles_, run.system, GpuLink::kNetwork, bytes));
+    BRAID_ASSIGN_OR_RETURN(const double transfer,
+                           TransferSeconds(profiles_, run.system, bytes));
     const DisaggregatedWorkers workers{prefill, decode, run.prefill_workers,
                                        run.decode_workers, transfer};
     result = RunDisaggregated(workers, habits, loop);

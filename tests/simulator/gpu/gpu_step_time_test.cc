@@ -29,7 +29,6 @@ GpuStepTime Load(const GpuServing& serving) {
 TEST(GpuStepTime, AnEmptyStepTakesNoTime) {
   const GpuStepTime worker = Load(Serving("Qwen/Qwen3-32B", 2));
   EXPECT_EQ(worker.Seconds({}, 0, 0), 0);
-  EXPECT_EQ(worker.Seconds(StepShape{}), 0);
 }
 
 TEST(GpuStepTime, MoreNeverCostsLess) {
@@ -67,16 +66,6 @@ TEST(GpuStepTime, MoreNeverCostsLess) {
   }
 }
 
-TEST(GpuStepTime, AShapeIsOneChunkThatAttendsToAsMuch) {
-  const GpuStepTime worker = Load(Serving("Qwen/Qwen3-32B", 2));
-  StepShape shape;
-  shape.AddChunk(3000, 500);
-  shape.AddDecodeRow(700);
-  shape.AddDecodeRow(900);
-  const PromptChunk chunk{3000, 500};
-  EXPECT_DOUBLE_EQ(worker.Seconds(shape), worker.Seconds({&chunk, 1}, 2, 1600));
-}
-
 TEST(GpuStepTime, APromptRunsOnOneAttentionGroup) {
   GpuServing serving = Serving("deepseek-ai/DeepSeek-V3", 1);
   serving.attention_data_parallel = 8;
@@ -90,12 +79,6 @@ TEST(GpuStepTime, APromptRunsOnOneAttentionGroup) {
   // are shared.
   EXPECT_LT(seconds(8), 3 * seconds(1));
   EXPECT_GT(seconds(16), 1.7 * seconds(8));
-  // Shared out it would be quicker; eight are shared out as they are.
-  StepShape one, eight;
-  one.AddChunk(0, 4096);
-  EXPECT_LT(worker.Seconds(one), 0.8 * seconds(1));
-  eight.AddChunk(0, 8 * 4096);
-  EXPECT_GE(worker.Seconds(eight), seconds(8));
 }
 
 TEST(GpuStepTime, ADecodeStepReadsAtLeastItsBytes) {
@@ -132,10 +115,6 @@ TEST(GpuStepTime, AStreamIsARowWithoutAHead) {
                         aggregator / 2e12 + 1e-4)
         << requests;
   }
-  StepShape shape;
-  shape.AddDecodeRow(700);
-  shape.AddStreamRows(699, 1);
-  EXPECT_EQ(worker.Seconds(shape), worker.Seconds({}, 1, 1400, 1));
 }
 
 TEST(GpuStepTime, KvOfATokenFollowsFromTheModel) {
@@ -194,23 +173,6 @@ TEST(GpuStepTime, EverySystemServesSomething) {
       EXPECT_LT(step, 0.1) << system << " " << model;
     }
   }
-}
-
-TEST(TransferSeconds, IsAStartAndABandwidth) {
-  const auto small =
-      TransferSeconds(TestProfiles(), "h100_sxm", GpuLink::kNvlink, 0);
-  const auto large = TransferSeconds(TestProfiles(), "h100_sxm",
-                                     GpuLink::kNvlink, 1'000'000'000);
-  ASSERT_TRUE(small.ok() && large.ok());
-  EXPECT_DOUBLE_EQ(*small, 7.5e-6);
-  EXPECT_NEAR(*large, 7.5e-6 + 1 / 347.7, 1e-9);
-  // B200's NVLink is twice as fast, its network as well.
-  const auto faster = TransferSeconds(TestProfiles(), "b200_sxm",
-                                      GpuLink::kNetwork, 1'000'000'000);
-  ASSERT_TRUE(faster.ok());
-  EXPECT_NEAR(*faster, 18.5e-6 + 1 / (2 * 35.9), 1e-9);
-  EXPECT_FALSE(
-      TransferSeconds(TestProfiles(), "tpu", GpuLink::kNetwork, 1).ok());
 }
 
 }  // namespace
