@@ -203,8 +203,8 @@ absl::StatusOr<ModelFile::Parts> ReadWeights(const std::string& path,
 
 fs::path DirectoryOf(const std::string& path) {
   std::error_code error;
-  return fs::is_directory(path, error) ? fs::path(path)
-                                       : fs::path(path).parent_path();
+  return fs::is_regular_file(path, error) ? fs::path(path).parent_path()
+                                          : fs::path(path);
 }
 
 }  // namespace

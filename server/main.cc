@@ -9,6 +9,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "server/backend.h"
+#include "server/command_line.h"
 #include "server/daemon.h"
 #include "server/options.h"
 #include "server/parscale_command.h"
@@ -17,9 +18,10 @@
 
 namespace {
 
-// `braid serve --help` documents these.
+using namespace braid::server;
+
+// `braid serve --help` documents it.
 constexpr int kDrainCutShort = 1;
-constexpr int kUsageError = 2;
 
 constexpr char kHelp[] =
     "Usage: braid serve [flags]    serve a model over HTTP and gRPC\n"
@@ -30,26 +32,25 @@ constexpr char kHelp[] =
     "       braid parscale --help  list the modes\n"
     "       braid --version\n";
 
-int Fail(absl::string_view message) {
-  std::fprintf(stderr, "braid: %.*s\n", static_cast<int>(message.size()),
-               message.data());
-  return kUsageError;
-}
-
 int RunServe(const std::vector<std::string>& args) {
-  using namespace braid::server;
   const auto parsed = ParseServeOptions(args);
-  if (!parsed.ok()) return Fail(parsed.status().message());
+  if (!parsed.ok()) return FailUsage(parsed.status().message());
   if (const auto* text = std::get_if<PrintAndExit>(&*parsed)) {
     std::fputs(text->text.c_str(), stdout);
     return 0;
   }
   const ServeOptions& options = std::get<ServeOptions>(*parsed);
   if (const absl::Status isa = CheckCpuIsa(options.cpu_isa); !isa.ok()) {
-    return Fail(isa.message());
+    return FailUsage(isa.message());
+  }
+  for (const std::string& name : options.unknown_variables) {
+    std::fprintf(stderr,
+                 "braid: %s is set, but there is no such flag; `braid serve "
+                 "--help` names the variables\n",
+                 name.c_str());
   }
   const absl::StatusOr<DrainResult> drained = Serve(options);
-  if (!drained.ok()) return Fail(drained.status().message());
+  if (!drained.ok()) return FailUsage(drained.status().message());
   return *drained == DrainResult::kComplete ? 0 : kDrainCutShort;
 }
 
@@ -64,15 +65,21 @@ int main(int argc, char** argv) {
     return args.empty() ? kUsageError : 0;
   }
   if (args[0] == "--version") {
-    std::printf("braid %s\n", braid::server::kVersion);
+    std::printf("braid %s\n", kVersion);
     return 0;
   }
   if (args[0] == "serve") return RunServe({args.begin() + 1, args.end()});
   if (args[0] == "simulate") {
-    return braid::server::RunSimulate({args.begin() + 1, args.end()});
+    return RunSimulate({args.begin() + 1, args.end()});
   }
   if (args[0] == "parscale") {
-    return braid::server::RunParscale({args.begin() + 1, args.end()});
+    return RunParscale({args.begin() + 1, args.end()});
   }
-  return Fail("unknown command '" + args[0] + "'; try `braid serve --help`");
+  if (args[0].starts_with("-")) {
+    return FailUsage("'" + args[0] +
+                     "': flags follow a command; write `braid serve " +
+                     args[0] + " ...`, or see `braid --help`");
+  }
+  return FailUsage("unknown command '" + args[0] +
+                   "'; `braid --help` lists them");
 }

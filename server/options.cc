@@ -3,22 +3,17 @@
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
-#include <optional>
 #include <utility>
 
 #include <CLI/CLI.hpp>
 
-#include "absl/strings/ascii.h"
-#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
-#include "absl/strings/str_replace.h"
-#include "absl/strings/str_split.h"
 #include "base/status_macros.h"
 #include "model/parscale.h"
 #include "server/byte_size.h"
 #include "server/class_spec.h"
+#include "server/command_line.h"
 #include "server/parscale_terms.h"
 
 namespace braid::server {
@@ -197,51 +192,6 @@ void AddScheduling(CLI::App& app, RawOptions& raw) {
       ->group("Scheduling");
 }
 
-// BRAID_KV_MEMORY for --kv-memory.
-std::string EnvironmentName(absl::string_view flag) {
-  return absl::StrCat(
-      "BRAID_", absl::AsciiStrToUpper(absl::StrReplaceAll(flag, {{"-", "_"}})));
-}
-
-bool Mentions(const std::vector<std::string>& args, absl::string_view flag) {
-  const std::string name = absl::StrCat("--", flag);
-  return std::ranges::any_of(args, [&](const std::string& arg) {
-    return arg == name || absl::StartsWith(arg, absl::StrCat(name, "="));
-  });
-}
-
-// What the environment says, as flags that go before those of the command
-// line: with the last one winning, the order is flag, environment, config file.
-//
-// A list is that of the command line, or else of the environment, where line
-// feeds stand between its values.
-std::vector<std::string> EnvironmentArgs(
-    CLI::App& app, const std::vector<std::string>& command_line) {
-  std::vector<std::string> args;
-  for (CLI::Option* option : app.get_options()) {
-    const std::string name = option->get_single_name();
-    if (name == "help" || name == "print-config") continue;
-    const std::string variable = EnvironmentName(name);
-    const char* value = std::getenv(variable.c_str());
-    const bool is_list =
-        option->get_multi_option_policy() == CLI::MultiOptionPolicy::TakeAll;
-    option->envname(variable);  // for --help
-    if (!is_list) {
-      option->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
-    }
-    if (value == nullptr || *value == '\0') continue;
-    if (!is_list) {
-      args.push_back(absl::StrCat("--", name, "=", value));
-    } else if (!Mentions(command_line, name)) {
-      for (const absl::string_view each :
-           absl::StrSplit(value, '\n', absl::SkipEmpty())) {
-        args.push_back(absl::StrCat("--", name, "=", each));
-      }
-    }
-  }
-  return args;
-}
-
 absl::StatusOr<Endpoint> ParseEndpointFlag(absl::string_view flag,
                                            absl::string_view text) {
   absl::StatusOr<Endpoint> endpoint = ParseEndpoint(text);
@@ -406,28 +356,20 @@ absl::StatusOr<std::variant<ServeOptions, PrintAndExit>> ParseServeOptions(
 
   std::vector<std::string> all = EnvironmentArgs(app, args);
   all.insert(all.end(), args.begin(), args.end());
-  std::reverse(all.begin(), all.end());  // as CLI11 takes a vector
-  try {
-    app.parse(all);
-  } catch (const CLI::CallForHelp&) {
-    return PrintAndExit{app.help()};
-  } catch (const CLI::ParseError& error) {
-    std::string what = absl::StrReplaceAll(
-        error.what(),
-        {{"\n", " "},
-         {"INI was not able to parse", "--config: there is no flag named"},
-         {" was not readable (missing?)",
-          ": --config: there is no such file, or it may not be read"}});
-    // Its own words have them backwards.
-    if (dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr) {
-      what = absl::StrCat("unknown: ", absl::StrJoin(app.remaining(), " "));
-    }
+  const absl::StatusOr<std::string> help =
+      ParseFlags(app, all, "braid serve --help");
+  if (help.ok() && !help->empty()) return PrintAndExit{*help};
+  absl::StatusOr<ServeOptions> options =
+      help.ok() ? Resolve(raw) : absl::StatusOr<ServeOptions>(help.status());
+  if (!options.ok()) {
+    const CLI::Option& config = *app.get_config_ptr();
     return absl::InvalidArgumentError(
-        absl::StrCat(what, "; `braid serve --help` lists the flags"));
+        WithOrigin(options.status().message(), args,
+                   config.empty() ? "" : config.as<std::string>()));
   }
-  BRAID_ASSIGN_OR_RETURN(ServeOptions options, Resolve(raw));
-  if (raw.print_config) return PrintAndExit{ToConfigText(options)};
-  return options;
+  options->unknown_variables = UnknownVariables(app);
+  if (raw.print_config) return PrintAndExit{ToConfigText(*options)};
+  return *std::move(options);
 }
 
 }  // namespace braid::server

@@ -73,6 +73,9 @@ struct ServeOptions {
   // first.
   std::vector<ServiceClass> classes;
   uint32_t prefill_chunk = 256;
+
+  // Environment variables BRAID_... that mean none of the flags.
+  std::vector<std::string> unknown_variables;
 };
 
 // Parsing may end without anything to serve: --help, --print-config.

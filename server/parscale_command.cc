@@ -2,10 +2,10 @@
 
 #include <cstdio>
 
+#include "server/command_line.h"
+
 namespace braid::server {
 namespace {
-
-constexpr int kUsageError = 2;
 
 struct Mode {
   const char* name;
@@ -37,7 +37,8 @@ int RunParscale(const std::vector<std::string>& args) {
   }
   const bool help = name == "--help" || name == "-h";
   if (!help) {
-    std::fprintf(stderr, "braid: parscale has no mode '%s'\n", name.c_str());
+    FailUsage(name.empty() ? "parscale needs a mode"
+                           : "parscale has no mode '" + name + "'");
   }
   PrintHelp(help ? stdout : stderr);
   return help ? 0 : kUsageError;

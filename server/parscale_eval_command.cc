@@ -16,14 +16,13 @@
 #include "model/model_file.h"
 #include "model/tokenizer.h"
 #include "server/backend.h"
+#include "server/command_line.h"
 #include "server/device_spec.h"
 #include "server/parscale_command.h"
 #include "server/parscale_eval.h"
 
 namespace braid::server {
 namespace {
-
-constexpr int kUsageError = 2;
 
 struct Flags {
   ServeOptions serve;
@@ -113,21 +112,15 @@ int EvaluateParscale(const std::vector<std::string>& args) {
       ->check(CLI::Range(1u, 1000000u));
   app.add_option("--cpu-isa", flags.serve.cpu_isa, "As of `braid serve`")
       ->capture_default_str();
-  std::vector<std::string> reversed(args.rbegin(), args.rend());
-  try {
-    app.parse(reversed);
-  } catch (const CLI::CallForHelp&) {
-    std::fputs(app.help().c_str(), stdout);
+  const absl::StatusOr<std::string> help =
+      ParseFlags(app, args, "braid parscale eval --help");
+  if (!help.ok()) return FailUsage(help.status().message());
+  if (!help->empty()) {
+    std::fputs(help->c_str(), stdout);
     return 0;
-  } catch (const CLI::ParseError& error) {
-    std::fprintf(stderr, "braid: %s; see `braid parscale eval --help`\n",
-                 error.what());
-    return kUsageError;
   }
   const absl::Status status = Evaluate(std::move(flags));
-  if (status.ok()) return 0;
-  std::fprintf(stderr, "braid: %s\n", std::string(status.message()).c_str());
-  return kUsageError;
+  return status.ok() ? 0 : FailUsage(status.message());
 }
 
 }  // namespace braid::server

@@ -4,7 +4,6 @@
 #include <string>
 #include <vector>
 
-#include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "base/status_macros.h"
@@ -13,12 +12,12 @@
 #include "model/parscale.h"
 #include "model/parscale_adapter.h"
 #include "model/parscale_summary.h"
+#include "server/command_line.h"
 #include "server/parscale_command.h"
 
 namespace braid::server {
 namespace {
 
-constexpr int kUsageError = 2;
 constexpr char kUsage[] =
     "Usage: braid parscale inspect FILE\n"
     "FILE is an adapter (.safetensors), or a folder with a Qwen2ParScale "
@@ -140,9 +139,7 @@ int InspectParscale(const std::vector<std::string>& args) {
   if (status.ok()) return 0;
   // Readers of single files name them already.
   const std::string where = is_folder ? path + ": " : "";
-  std::fprintf(stderr, "braid: %s%s\n", where.c_str(),
-               std::string(status.message()).c_str());
-  return kUsageError;
+  return FailUsage(absl::StrCat(where, status.message()));
 }
 
 }  // namespace braid::server

@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "server/command_line.h"
+
 namespace braid::server {
 namespace {
-
-constexpr int kUsageError = 2;
 
 struct Mode {
   const char* flag;  // the one that asks for it
@@ -44,7 +44,7 @@ int RunSimulate(const std::vector<std::string>& args) {
   const bool help = std::ranges::any_of(args, [](const std::string& arg) {
     return arg == "--help" || arg == "-h";
   });
-  if (!help) std::fputs("braid: simulate needs a mode\n", stderr);
+  if (!help) FailUsage("simulate needs a mode");
   PrintHelp(help ? stdout : stderr);
   return help ? 0 : kUsageError;
 }

@@ -12,6 +12,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "server/command_line.h"
 #include "server/simulate_command.h"
 #include "simulator/seed_swarm.h"
 
@@ -19,18 +20,11 @@ namespace braid::server {
 namespace {
 
 constexpr int kViolations = 1;
-constexpr int kUsageError = 2;
 
 // The flags as text, before they are understood.
 struct RawFlags {
   std::string seeds, faults = "all";
 };
-
-int Fail(absl::string_view message) {
-  std::fprintf(stderr, "braid: %.*s\n", static_cast<int>(message.size()),
-               message.data());
-  return kUsageError;
-}
 
 // "17" or "1:1000".
 bool ParseSeeds(const std::string& text, SwarmOptions& options) {
@@ -103,22 +97,20 @@ int SimulateSeeds(const std::vector<std::string>& args) {
   CLI::App app("Runs clusters of the production engine in virtual time.",
                "braid simulate");
   AddFlags(app, raw, options);
-  std::vector<std::string> reversed(args.rbegin(), args.rend());
-  try {
-    app.parse(reversed);
-  } catch (const CLI::CallForHelp&) {
-    std::fputs(app.help().c_str(), stdout);
+  const absl::StatusOr<std::string> help =
+      ParseFlags(app, args, "braid simulate --seeds 1:1 --help");
+  if (!help.ok()) return FailUsage(help.status().message());
+  if (!help->empty()) {
+    std::fputs(help->c_str(), stdout);
     return 0;
-  } catch (const CLI::ParseError& error) {
-    return Fail(absl::StrCat(error.what(),
-                             "; see `braid simulate --seeds 1:1 "
-                             "--help`"));
   }
   if (!ParseSeeds(raw.seeds, options)) {
-    return Fail(absl::StrCat("--seeds wants FROM:TO, not '", raw.seeds, "'"));
+    return FailUsage(absl::StrCat("--seeds: '", raw.seeds,
+                                  "' is not FROM:TO; write e.g. 1:1000"));
   }
   const absl::StatusOr<FaultSet> faults = FaultSet::Parse(raw.faults);
-  if (!faults.ok()) return Fail(faults.status().message());
+  if (!faults.ok())
+    return FailUsage(absl::StrCat("--faults: ", faults.status().message()));
   options.simulation.faults = *faults;
   if (options.simulation.echo >= 0) options.jobs = 1;
   const SwarmTotals totals = RunSwarm(options, stdout);

@@ -8,16 +8,12 @@
 
 #include <unistd.h>
 
+#include "absl/strings/str_cat.h"
+#include "server/command_line.h"
 #include "server/simulate_command.h"
 #include "simulator/replay/replay_command.h"
 
 namespace braid::server {
-namespace {
-
-constexpr int kUsageError = 2;
-
-}  // namespace
-
 int SimulateTrace(const std::vector<std::string>& args) {
   if (std::ranges::any_of(args, [](const std::string& arg) {
         return arg == "--help" || arg == "-h";
@@ -27,11 +23,9 @@ int SimulateTrace(const std::vector<std::string>& args) {
   }
   const absl::StatusOr<ReplayOptions> options = ParseReplayFlags(args);
   if (!options.ok()) {
-    const std::string message(options.status().message());
-    std::fprintf(stderr,
-                 "braid: %s; see `braid simulate --trace FILE --help`\n",
-                 message.c_str());
-    return kUsageError;
+    return FailUsage(
+        absl::StrCat(options.status().message(),
+                     "; `braid simulate --trace FILE --help` lists the flags"));
   }
   return RunReplay(*options, std::cout, std::cerr, isatty(STDERR_FILENO) == 1);
 }

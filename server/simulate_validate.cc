@@ -6,17 +6,12 @@
 
 #include <CLI/CLI.hpp>
 
+#include "server/command_line.h"
 #include "server/simulate_command.h"
 #include "simulator/gpu/gpu_profiles.h"
 #include "simulator/gpu/validate.h"
 
 namespace braid::server {
-namespace {
-
-constexpr int kUsageError = 2;
-
-}  // namespace
-
 int SimulateValidate(const std::vector<std::string>& args) {
   gpu::ValidateOptions options;
   options.profiles = gpu::GpuProfiles::DefaultDirectory();
@@ -32,19 +27,15 @@ int SimulateValidate(const std::vector<std::string>& args) {
       ->capture_default_str();
   app.add_option("--predictions", options.predictions,
                  "CSV file to write every row and its prediction to");
-  std::vector<std::string> reversed(args.rbegin(), args.rend());
-  try {
-    app.parse(reversed);
-  } catch (const CLI::CallForHelp&) {
-    std::fputs(app.help().c_str(), stdout);
+  const absl::StatusOr<std::string> help =
+      ParseFlags(app, args, "braid simulate --validate FILE --help");
+  if (!help.ok()) return FailUsage(help.status().message());
+  if (!help->empty()) {
+    std::fputs(help->c_str(), stdout);
     return 0;
-  } catch (const CLI::ParseError& error) {
-    std::fprintf(stderr,
-                 "braid: %s; see `braid simulate --validate FILE --help`\n",
-                 error.what());
-    return kUsageError;
   }
-  return gpu::RunValidate(options, std::cout);
+  const absl::Status status = gpu::Validate(options, std::cout);
+  return status.ok() ? 0 : FailUsage(status.message());
 }
 
 }  // namespace braid::server

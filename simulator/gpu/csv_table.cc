@@ -1,6 +1,7 @@
 #include "simulator/gpu/csv_table.h"
 
-#include <cmath>
+#include <cerrno>
+#include <cstring>
 #include <limits>
 #include <memory>
 
@@ -58,7 +59,8 @@ absl::StatusOr<CsvTable> ReadCsv(const std::string& path) {
   // zlib reads a file that is not compressed as it is.
   std::unique_ptr<gzFile_s, CloseGz> file(gzopen(path.c_str(), "rb"));
   if (file == nullptr) {
-    return absl::NotFoundError(absl::StrCat("cannot open ", path));
+    return absl::NotFoundError(
+        absl::StrCat("cannot open ", path, ": ", std::strerror(errno)));
   }
   std::string text;
   char buffer[1 << 16];

@@ -192,6 +192,8 @@ void PrintPart(const Selected& rows, absl::string_view name,
   PrintWorst(rows, "TTFT", &Compared::ttft_error, out);
 }
 
+}  // namespace
+
 absl::Status Validate(const ValidateOptions& options, std::ostream& out) {
   const std::string directory = options.profiles.empty()
                                     ? GpuProfiles::DefaultDirectory()
@@ -265,15 +267,6 @@ absl::Status Validate(const ValidateOptions& options, std::ostream& out) {
       runs.size(), used.size(), MedianError(used, &Compared::tpot_error),
       MedianError(used, &Compared::ttft_error));
   return absl::OkStatus();
-}
-
-}  // namespace
-
-int RunValidate(const ValidateOptions& options, std::ostream& out) {
-  const absl::Status status = Validate(options, out);
-  if (status.ok()) return 0;
-  out << "braid simulate --validate: " << status.message() << "\n";
-  return 1;
 }
 
 }  // namespace braid::gpu

@@ -5,6 +5,8 @@
 #include <ostream>
 #include <string>
 
+#include "absl/status/status.h"
+
 namespace braid::gpu {
 
 struct ValidateOptions {
@@ -15,9 +17,8 @@ struct ValidateOptions {
 
 // Writes the report; its last line is
 //   rows N used M tpot_median X% ttft_median Y%
-// Returns the process's exit status: 0, or 1 with the reason in the output when
-// a file cannot be read. Rows of models or systems that are not known are
-// counted and named, never an error.
-int RunValidate(const ValidateOptions& options, std::ostream& out);
+// An error when a file cannot be read or written. Rows of models or systems
+// that are not known are counted and named, never an error.
+absl::Status Validate(const ValidateOptions& options, std::ostream& out);
 
 }  // namespace braid::gpu

@@ -269,8 +269,9 @@ absl::StatusOr<ClusterSpec> ParseCluster(const std::string& where,
   element root;
   const auto error = parser.parse(json.data(), json.size()).get(root);
   if (error != simdjson::SUCCESS) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(where, ": ", simdjson::error_message(error)));
+    return absl::InvalidArgumentError(absl::StrCat(
+        where, ": not JSON (", simdjson::error_message(error),
+        "); it describes a cluster, as those of bench/clusters do"));
   }
   BRAID_ASSIGN_OR_RETURN(Fields top, Fields::Of(where, root));
   ClusterSpec cluster;

@@ -1,5 +1,7 @@
 #include "simulator/replay/text_file.h"
 
+#include <cerrno>
+#include <cstring>
 #include <memory>
 
 #include <zlib.h>
@@ -14,7 +16,8 @@ absl::StatusOr<std::string> ReadTextFile(const std::string& path,
   std::unique_ptr<gzFile_s, int (*)(gzFile)> file(gzopen(path.c_str(), "rb"),
                                                   gzclose);
   if (file == nullptr) {
-    return absl::NotFoundError(absl::StrCat("cannot open ", path));
+    return absl::NotFoundError(
+        absl::StrCat("cannot open ", path, ": ", std::strerror(errno)));
   }
   constexpr unsigned kPiece = 1 << 18;
   std::string text;

@@ -9,7 +9,8 @@ import time
 import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-BINARY = pathlib.Path(os.environ.get("BRAID_BINARY", ROOT / "build/release/braid"))
+# Taken out: the binary would wonder which of its flags that is.
+BINARY = pathlib.Path(os.environ.pop("BRAID_BINARY", ROOT / "build/release/braid"))
 START_SECONDS = 120  # sanitizer builds load slowly
 MODEL = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache",
                      "braid/models/SmolLM2-135M-Instruct.Q4_1.gguf")

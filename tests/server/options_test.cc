@@ -45,15 +45,71 @@ TEST(OptionsTest, ListsAreOfOneSource) {
 TEST(OptionsTest, WhatIsNoFlagIsNamed) {
   EXPECT_EQ(ParseServeOptions({"--prot", "80"}).status().message(),
             "unknown: --prot 80; `braid serve --help` lists the flags");
+  EXPECT_EQ(ParseServeOptions({"--config", "/nope.ini"}).status().message(),
+            "--config /nope.ini: there is no such file, or it may not be read; "
+            "`braid serve --help` lists the flags");
+}
+
+TEST(OptionsTest, AConfigFileIsNamedWithWhatIsWrongInIt) {
   const std::string path = testing::TempDir() + "options_test.ini";
-  std::ofstream(path) << "prot=80\n";
-  EXPECT_EQ(ParseServeOptions({"--config", path}).status().message(),
-            "--config: there is no flag named prot; `braid serve --help` lists "
-            "the flags");
-  EXPECT_EQ(
-      ParseServeOptions({"--config", "/nope.ini"}).status().message(),
-      "/nope.ini: --config: there is no such file, or it may not be read; "
-      "`braid serve --help` lists the flags");
+  const auto message = [&](const std::string& text) {
+    std::ofstream(path) << text;
+    const auto parsed = ParseServeOptions({"--config", path, "--model", "x"});
+    const std::string all(parsed.status().message());
+    return all.starts_with(path) ? all.substr(path.size()) : all;
+  };
+  constexpr char kHelp[] = "; `braid serve --help` lists the flags";
+  EXPECT_EQ(message("prot=80\n"),
+            std::string(": there is no flag named prot") + kHelp);
+  EXPECT_EQ(message("[serve]\nmax-queued=8\n"),
+            std::string(": [serve]: there are no sections; write lines such as "
+                        "max-queued=1024 alone") +
+                kHelp);
+  EXPECT_EQ(message("config=other.ini\n"),
+            std::string(": --config may not be set in a config file") + kHelp);
+  EXPECT_EQ(message("max-queued=few\n"),
+            std::string(": --max-queued: few is not in the range 1 to "
+                        "1000000") +
+                kHelp);
+  EXPECT_EQ(message("grpc=8001\n"),
+            ": --grpc: '8001' is not HOST:PORT; write e.g. 127.0.0.1:8000");
+}
+
+TEST(OptionsTest, AVariableIsNamedWithWhatIsWrongInIt) {
+  const auto message = [](const std::vector<std::string>& args) {
+    return std::string(ParseServeOptions(args).status().message());
+  };
+  setenv("BRAID_SPLIT", "maybe", 1);
+  EXPECT_EQ(message({"--model", "x"}),
+            "BRAID_SPLIT: --split: maybe is none of {auto,on,off}; `braid "
+            "serve --help` lists the flags");
+  unsetenv("BRAID_SPLIT");
+  setenv("BRAID_KV_MEMORY", "lots", 1);
+  EXPECT_EQ(message({"--model", "x"}),
+            "BRAID_KV_MEMORY: --kv-memory: 'lots' is not a size; write e.g. "
+            "512MiB, 2GiB or 1000000");
+  EXPECT_EQ(message({"--model", "x", "--kv-memory", "few"}),
+            "--kv-memory: 'few' is not a size; write e.g. 512MiB, 2GiB or "
+            "1000000");
+  unsetenv("BRAID_KV_MEMORY");
+}
+
+TEST(OptionsTest, VariablesOfNoFlagAreTold) {
+  setenv("BRAID_MAX_RUNING", "8", 1);
+  setenv("BRAID_MAX_RUNNING", "8", 1);
+  // As Kubernetes sets them for a service of that name.
+  setenv("BRAID_PORT", "tcp://10.0.0.1:80", 1);
+  setenv("BRAID_PORT_80_TCP_ADDR", "10.0.0.1", 1);
+  setenv("BRAID_SERVICE_HOST", "10.0.0.1", 1);
+  const auto parsed = ParseServeOptions({"--model", "x"});
+  for (const char* name :
+       {"BRAID_MAX_RUNING", "BRAID_MAX_RUNNING", "BRAID_PORT",
+        "BRAID_PORT_80_TCP_ADDR", "BRAID_SERVICE_HOST"}) {
+    unsetenv(name);
+  }
+  ASSERT_TRUE(parsed.ok()) << parsed.status();
+  EXPECT_EQ(std::get<ServeOptions>(*parsed).unknown_variables,
+            std::vector<std::string>{"BRAID_MAX_RUNING"});
 }
 
 TEST(OptionsTest, KeysAreNotRepeated) {
@@ -125,6 +181,12 @@ TEST(OptionsTest, OneLineThatNamesTheFlag) {
   EXPECT_EQ(message({"--kv-memory", "lots"}),
             "--kv-memory: 'lots' is not a size; write e.g. 512MiB, 2GiB or "
             "1000000");
+  EXPECT_EQ(ParseServeOptions({"--max-queued"}).status().message(),
+            "--max-queued: a value is missing; `braid serve --help` lists the "
+            "flags");
+  EXPECT_EQ(message({"--static-roles=perhaps"}),
+            "--static-roles: 'perhaps' is not true or false; `braid serve "
+            "--help` lists the flags");
   for (const auto& bad : {"--nope", "--split=maybe", "--max-queued=0"}) {
     const std::string text = message({bad});
     EXPECT_FALSE(text.empty()) << bad;

@@ -95,7 +95,7 @@ TEST(ParscaleCommandTest, SaysWhatIsWrongAndEndsWithTwo) {
     std::vector<std::string> args;
     const char* message;
   } cases[] = {
-      {{}, "no mode ''"},
+      {{}, "parscale needs a mode"},
       {{"inspekt"}, "no mode 'inspekt'"},
       {{"inspect"}, "Usage: braid parscale inspect FILE"},
       {{"inspect", "a", "b"}, "Usage: braid parscale inspect FILE"},
