@@ -5,8 +5,8 @@
 
 namespace braid::server {
 
-// Thread-safe. A server listens once its model is loaded, so it begins ready,
-// and drains at the end.
+// Thread-safe. While its model is loaded a server has routes of their own
+// (AddLoadingRoutes), so this begins ready, and drains at the end.
 class Lifecycle final {
  public:
   bool draining() const { return draining_.load(); }

@@ -100,13 +100,10 @@ void AddLoadingRoutes(Router& router) {
                response.status = 503;
                return response;
              });
-  for (const char* method : {"GET", "POST"}) {
-    router.Add(
-        method, "/", Access::kOpen, [](const HttpRequest&, const Waker&) {
-          return ErrorResponse(
-              absl::UnavailableError("the model is loading; try again soon"));
-        });
-  }
+  router.AddFallback([](const HttpRequest&, const Waker&) {
+    return ErrorResponse(
+        absl::UnavailableError("the model is loading; try again soon"));
+  });
 }
 
 }  // namespace braid::server

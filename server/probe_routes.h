@@ -20,8 +20,8 @@ namespace braid::server {
 void AddProbeRoutes(Router& router, const Engine& engine,
                     const Lifecycle& lifecycle, const MetricsExporter& metrics);
 
-// What there is while the model is loaded: /live and /health; everything else
-// is 503.
+// What there is while the model is loaded: /live, /health and /ready; all that
+// no other route answers is 503 with Retry-After.
 void AddLoadingRoutes(Router& router);
 
 }  // namespace braid::server

@@ -99,9 +99,10 @@ Router::Routed Router::Route(HttpRequest& request, Waker wake) const {
     }
     return {entry.path, entry.handler(request, std::move(wake))};
   }
-  if (allowed.empty()) {
-    return {"other", NoSuchPath(request.path)};
+  if (allowed.empty() && fallback_) {
+    return {"other", fallback_(request, std::move(wake))};
   }
+  if (allowed.empty()) return {"other", NoSuchPath(request.path)};
   HttpResponse response = ErrorResponse(
       405, "invalid_request_error",
       absl::StrCat(request.method, " is not allowed here; use ", allowed));

@@ -25,6 +25,9 @@ class Router final {
   void Add(std::string method, std::string path, Access access,
            HttpHandler handler);
 
+  // Answers what matches no path, in place of a 404.
+  void AddFallback(HttpHandler handler) { fallback_ = std::move(handler); }
+
   std::vector<std::string> Routes() const;  // "GET /v1/models"
 
   struct Routed {
@@ -46,6 +49,7 @@ class Router final {
 
   const ApiKeys keys_;
   std::vector<Entry> entries_;
+  HttpHandler fallback_;  // may be empty
 };
 
 }  // namespace braid::server

@@ -91,6 +91,26 @@ absl::StatusOr<JsonValue> ParseMessage(const JsonValue& message,
   return JsonValue(std::move(out));
 }
 
+// A template writes down what it finds where a function's name ought to be: of
+// anything else it would make a prompt that means nothing.
+void CheckTools(const JsonValue::Array& tools, FieldReader& fields) {
+  const auto text = [](const JsonValue* value) -> absl::string_view {
+    if (value == nullptr || value->string() == nullptr) return "";
+    return *value->string();
+  };
+  for (size_t i = 0; i < tools.size(); ++i) {
+    const std::string path = absl::StrCat("tools[", i, "]");
+    if (text(tools[i].Find("type")) != "function") {
+      fields.Fail(path, "must be an object of type 'function'");
+    }
+    const JsonValue* function = tools[i].Find("function");
+    if (function == nullptr || text(function->Find("name")).empty()) {
+      fields.Fail(absl::StrCat(path, ".function"),
+                  "must be an object with the function's name");
+    }
+  }
+}
+
 void RefuseForcedCalls(FieldReader& fields) {
   if (const JsonValue* choice = fields.Get("tool_choice")) {
     if (choice->string() == nullptr ||
@@ -137,9 +157,6 @@ absl::StatusOr<JsonValue> ParseMessages(const JsonValue* messages) {
 
 absl::StatusOr<ChatRequest> ParseChatDocument(const JsonValue& document,
                                               int32_t vocabulary) {
-  if (document.object() == nullptr) {
-    return absl::InvalidArgumentError("the body must be a JSON object");
-  }
   ChatRequest request;
   FieldReader fields(document);
   BRAID_ASSIGN_OR_RETURN(request.messages,
@@ -148,6 +165,7 @@ absl::StatusOr<ChatRequest> ParseChatDocument(const JsonValue& document,
     if (tools->array() == nullptr) {
       fields.FailType("tools", "a list", *tools);
     } else if (!tools->array()->empty()) {
+      CheckTools(*tools->array(), fields);
       const JsonValue* choice = fields.Get("tool_choice");
       const bool none = choice != nullptr && choice->string() != nullptr &&
                         *choice->string() == "none";
@@ -176,7 +194,7 @@ absl::StatusOr<ChatRequest> ParseChatDocument(const JsonValue& document,
 
 absl::StatusOr<ChatRequest> ParseChatRequest(absl::string_view body,
                                              int32_t vocabulary) {
-  BRAID_ASSIGN_OR_RETURN(JsonValue document, ParseJson(ToStd(body)));
+  BRAID_ASSIGN_OR_RETURN(const JsonValue document, ParseBody(body));
   return ParseChatDocument(document, vocabulary);
 }
 

@@ -78,10 +78,7 @@ absl::StatusOr<std::vector<TokenId>> ParseTokenIds(const JsonValue& value,
 
 absl::StatusOr<CompletionRequest> ParseCompletionRequest(absl::string_view body,
                                                          int32_t vocabulary) {
-  BRAID_ASSIGN_OR_RETURN(JsonValue document, ParseJson(ToStd(body)));
-  if (document.object() == nullptr) {
-    return absl::InvalidArgumentError("the body must be a JSON object");
-  }
+  BRAID_ASSIGN_OR_RETURN(const JsonValue document, ParseBody(body));
   CompletionRequest request;
   FieldReader fields(document);
   BRAID_ASSIGN_OR_RETURN(request.prompts,

@@ -7,9 +7,13 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "server/request_error.h"
+#include "server/text_view.h"
 
 namespace braid::server {
 namespace {
+
+// Up to here a double has every integer.
+constexpr double kExactIntegers = 9007199254740992;  // 2^53
 
 std::string WithArticle(absl::string_view noun) {
   if (noun == "null") return "null";
@@ -25,6 +29,23 @@ bool IsFieldName(absl::string_view text) {
 }
 
 }  // namespace
+
+absl::StatusOr<JsonValue> ParseBody(absl::string_view body) {
+  if (absl::StripAsciiWhitespace(body).empty()) {
+    return absl::InvalidArgumentError("the body is empty; send a JSON object");
+  }
+  absl::StatusOr<JsonValue> document = ParseJson(ToStd(body));
+  if (!document.ok()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("the body cannot be read: ", document.status().message()));
+  }
+  if (document->object() == nullptr) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("the body must be a JSON object, not ",
+                     WithArticle(document->type_name())));
+  }
+  return document;
+}
 
 FieldReader::FieldReader(const JsonValue& object, std::string path)
     : object_(object), path_(std::move(path)) {
@@ -82,16 +103,26 @@ std::optional<int64_t> FieldReader::OptionalInteger(absl::string_view key,
                                                     int64_t min, int64_t max) {
   const JsonValue* value = Get(key);
   if (value == nullptr) return std::nullopt;
-  if (value->integer() == nullptr) {
-    FailType(key, "an integer", *value);
-    return std::nullopt;
-  }
-  const int64_t number = *value->integer();
-  if (number < min || number > max) {
+  const auto out_of_range = [&](auto number) {
     Fail(key,
          absl::StrCat("must be between ", min, " and ", max, ", not ", number));
     return std::nullopt;
+  };
+  if (const double* real = value->real()) {
+    // 4.0 is an integer to JSON, as is one of more than 64 bits.
+    if (*real != std::floor(*real)) {
+      Fail(key, absl::StrCat("must be an integer, not ", *real));
+      return std::nullopt;
+    }
+    if (!(std::abs(*real) <= kExactIntegers)) return out_of_range(*real);
+  } else if (value->integer() == nullptr) {
+    FailType(key, "an integer", *value);
+    return std::nullopt;
   }
+  const int64_t number = value->integer() != nullptr
+                             ? *value->integer()
+                             : static_cast<int64_t>(*value->real());
+  if (number < min || number > max) return out_of_range(number);
   return number;
 }
 

@@ -10,10 +10,15 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "model/json_value.h"
 
 namespace braid::server {
+
+// The JSON object that a request's body has to be; INVALID_ARGUMENT says what
+// it is instead.
+absl::StatusOr<JsonValue> ParseBody(absl::string_view body);
 
 class FieldReader {
  public:

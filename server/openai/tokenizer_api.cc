@@ -18,14 +18,6 @@
 namespace braid::server {
 namespace {
 
-absl::StatusOr<JsonValue> ParseObject(const HttpRequest& request) {
-  BRAID_ASSIGN_OR_RETURN(JsonValue document, ParseJson(request.body));
-  if (document.object() == nullptr) {
-    return absl::InvalidArgumentError("the body must be a JSON object");
-  }
-  return document;
-}
-
 absl::StatusOr<ServedModel::ChatInput> ParseChat(const JsonValue& document,
                                                  const ServedModel& model) {
   BRAID_ASSIGN_OR_RETURN(
@@ -96,7 +88,7 @@ void TokenizerApi::AddRoutes(Router& router) const {
 
 absl::StatusOr<HttpResponse> TokenizerApi::Tokenize(
     const HttpRequest& request) const {
-  BRAID_ASSIGN_OR_RETURN(const JsonValue document, ParseObject(request));
+  BRAID_ASSIGN_OR_RETURN(const JsonValue document, ParseBody(request.body));
   FieldReader fields(document);
   BRAID_RETURN_IF_ERROR(model_.CheckName(fields.String("model")));
   // llama-server's name and vLLM's.
@@ -126,7 +118,7 @@ absl::StatusOr<HttpResponse> TokenizerApi::Tokenize(
 
 absl::StatusOr<HttpResponse> TokenizerApi::Detokenize(
     const HttpRequest& request) const {
-  BRAID_ASSIGN_OR_RETURN(const JsonValue document, ParseObject(request));
+  BRAID_ASSIGN_OR_RETURN(const JsonValue document, ParseBody(request.body));
   FieldReader fields(document);
   BRAID_RETURN_IF_ERROR(model_.CheckName(fields.String("model")));
   BRAID_RETURN_IF_ERROR(fields.status());
@@ -148,7 +140,7 @@ absl::StatusOr<HttpResponse> TokenizerApi::Detokenize(
 
 absl::StatusOr<HttpResponse> TokenizerApi::ApplyTemplate(
     const HttpRequest& request) const {
-  BRAID_ASSIGN_OR_RETURN(const JsonValue document, ParseObject(request));
+  BRAID_ASSIGN_OR_RETURN(const JsonValue document, ParseBody(request.body));
   BRAID_ASSIGN_OR_RETURN(ServedModel::ChatInput chat,
                          ParseChat(document, model_));
   BRAID_ASSIGN_OR_RETURN(const std::vector<TextSpan> spans,

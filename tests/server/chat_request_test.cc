@@ -109,7 +109,17 @@ TEST(ChatRequestTest, TroubleNamesTheField) {
             "temperature: must be a number, not a string");
   EXPECT_EQ(ErrorOf(head + R"("n":0})").message,
             "n: must be between 1 and 128, not 0");
+  EXPECT_EQ(ErrorOf(head + R"("n":1.5})").message,
+            "n: must be an integer, not 1.5");
+  EXPECT_EQ(ErrorOf(head + R"("n":99999999999999999999})").message,
+            "n: must be between 1 and 128, not 1e+20");
   EXPECT_EQ(ErrorOf(head + R"("logit_bias":{"100":1}})").param, "logit_bias");
+  EXPECT_EQ(ErrorOf(head + R"("tools":5})").message,
+            "tools: must be a list, not an integer");
+  EXPECT_EQ(ErrorOf(head + R"("tools":[5]})").message,
+            "tools[0]: must be an object of type 'function'");
+  EXPECT_EQ(ErrorOf(head + R"("tools":[{"type":"function"}]})").param,
+            "tools[0].function");
   EXPECT_EQ(ErrorOf(head + R"("stop":[1]})").param, "stop");
   EXPECT_EQ(ErrorOf(head + R"("top_logprobs":1})").param, "top_logprobs");
   EXPECT_EQ(ErrorOf(head + R"("max_tokens":0})").param, "max_tokens");
@@ -120,6 +130,23 @@ TEST(ChatRequestTest, TroubleNamesTheField) {
       "response_format: 'json_object' is not supported yet");
   EXPECT_EQ(ErrorOf(head + R"("tool_choice":"required"})").param,
             "tool_choice");
+}
+
+TEST(ChatRequestTest, ABodyThatIsNoObjectIsDescribed) {
+  EXPECT_EQ(ErrorOf(" ").message, "the body is empty; send a JSON object");
+  EXPECT_EQ(ErrorOf("[1]").message,
+            "the body must be a JSON object, not an array");
+  EXPECT_EQ(ErrorOf(R"({"messages":[)")
+                .message.find("the body cannot be read: JSON at byte "),
+            0u);
+}
+
+TEST(ChatRequestTest, AnIntegerMayBeWrittenWithAPoint) {
+  const auto request = ParseChatRequest(
+      R"({"messages":[{"role":"user","content":"a"}],"max_tokens":7.0})",
+      kVocabulary);
+  ASSERT_TRUE(request.ok()) << request.status();
+  EXPECT_EQ(request->options.max_tokens, 7u);
 }
 
 // What other servers know and this one does not; the same unasked is nothing.

@@ -165,7 +165,7 @@ TEST(ParscaleFieldTest, RefusesWhatMakesNoSense) {
       {R"({"mode":1})", "parscale.mode: must be a string, not an integer"},
       {R"({"min":0})", "parscale.min: must be between 1 and 8, not 0"},
       {R"({"max":9})", "parscale.max: must be between 1 and 8, not 9"},
-      {R"({"max":2.5})", "parscale.max: must be an integer, not a number"},
+      {R"({"max":2.5})", "parscale.max: must be an integer, not 2.5"},
       {R"({"min":3,"max":2})",
        "parscale.min: must not be above parscale.max, 2, but is 3"},
       {R"({"per_token":1})",

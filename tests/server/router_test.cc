@@ -57,6 +57,14 @@ TEST_F(RouterTest, TheRootIsNotAllPaths) {
   EXPECT_EQ(Route("GET", "/nowhere").status, 404);
 }
 
+TEST_F(RouterTest, AFallbackAnswersWhatNoPathMatches) {
+  router_.AddFallback(Answer("later"));
+  EXPECT_EQ(Route("POST", "/nowhere").body, "later");
+  EXPECT_EQ(route_, "other");
+  EXPECT_EQ(Route("GET", "/open").body, "open");
+  EXPECT_EQ(Route("POST", "/open").status, 405);
+}
+
 TEST_F(RouterTest, WhatWasMeantIsNamed) {
   router_.Add("POST", "/v1/chat/completions", Access::kOpen, Answer("chat"));
   for (const char* path : {"/chat/completions", "/v1/chat/completions/",
