@@ -11,6 +11,7 @@
 #include "base/check.h"
 #include "base/status_macros.h"
 #include "scheduler/scheduler.h"
+#include "simulator/replay/replay_recorder.h"
 #include "simulator/replay/shared_links.h"
 
 namespace braid {
@@ -83,14 +84,10 @@ class Driver {
         hooks_(hooks),
         scheduler_(std::move(config)),
         links_(cluster),
+        recorder_(cluster, scheduler_, trace.requests.size()),
         workers_(cluster.workers.size()),
-        following_(trace.requests.size()) {
-    result_.requests.resize(trace.requests.size());
-    result_.workers.resize(workers_.size());
-    for (uint32_t i = 0; i < workers_.size(); ++i) {
-      planning_order_.push_back(i);
-      blocks_ += std::as_const(scheduler_).pool(PoolId(i)).capacity();
-    }
+        posted_(trace.requests.size()) {
+    for (uint32_t i = 0; i < workers_.size(); ++i) planning_order_.push_back(i);
     // As the engine: first those that only decode.
     std::ranges::stable_partition(planning_order_, [&](uint32_t i) {
       return cluster.workers[i].role == DeviceRole::kDecode;
@@ -99,6 +96,7 @@ class Driver {
 
   absl::StatusOr<ReplayResult> Run() {
     uint64_t turns = 0;
+    bool cut_short = false;
     for (;;) {
       const TimePoint next = NextEvent();
       if (next == kNever) break;
@@ -106,29 +104,20 @@ class Driver {
       if (hooks_.decision) TellDecisions();
       if (++turns % kProgressEvery == 0 && hooks_.progress &&
           !hooks_.progress(Progress())) {
-        result_.cut_short = true;
+        cut_short = true;
         break;
       }
     }
-    if (!result_.cut_short && ended_ != trace_.requests.size()) {
+    if (!cut_short && recorder_.ended() != trace_.requests.size()) {
       return absl::InternalError(absl::StrCat(
-          trace_.requests.size() - ended_, " requests wait at ", Seconds(now_),
-          " s (", scheduler_.count(RequestState::kWaiting), " in the queue, ",
-          scheduler_.count(RequestState::kPrefilling), " in prefill, ",
-          scheduler_.count(RequestState::kTransferring), " on the way, ",
-          scheduler_.count(RequestState::kDecoding),
+          trace_.requests.size() - recorder_.ended(), " requests wait at ",
+          Seconds(now_), " s (", scheduler_.count(RequestState::kWaiting),
+          " in the queue, ", scheduler_.count(RequestState::kPrefilling),
+          " in prefill, ", scheduler_.count(RequestState::kTransferring),
+          " on the way, ", scheduler_.count(RequestState::kDecoding),
           " in decode) and nothing is under way"));
     }
-    SampleUpTo(now_);
-    result_.end = Seconds(now_);
-    for (uint32_t i = 0; i < workers_.size(); ++i) {
-      result_.blocks_evicted +=
-          scheduler_.index(PoolId(i)).stats().blocks_evicted;
-    }
-    result_.streams.stats = scheduler_.stream_stats();
-    result_.nvlink_bytes = links_.nvlink_bytes();
-    result_.network_bytes = links_.network_bytes();
-    return std::move(result_);
+    return recorder_.Finish(now_, links_, cut_short);
   }
 
  private:
@@ -136,13 +125,6 @@ class Driver {
     StepPlan plan;  // in flight, or the storage of the next one
     bool running = false;
     TimePoint started, ends;
-    std::vector<TimePoint> with_streams;  // starts of such steps
-  };
-  // What the driver keeps of a request that runs.
-  struct Following {
-    TimePoint last_token;
-    uint32_t drawn = 0;
-    bool posted = false;  // KV of its prompt is on a link
   };
   // Something that happens at a time of its own.
   struct Timed {
@@ -177,7 +159,7 @@ class Driver {
   }
 
   void Turn(TimePoint now) {
-    SampleUpTo(now);
+    recorder_.SampleUpTo(now);
     now_ = now;
     while (!timed_.empty() && timed_.top().time <= now) {
       const Timed timed = timed_.top();
@@ -205,7 +187,7 @@ class Driver {
     scheduler_.TakeRefused(now, refused_);
     for (const Refusal& refusal : refused_) {
       scheduler_.Finish(refusal.request);
-      End(refusal.request.value() - 1, RequestEnd::kShed);
+      recorder_.Ended(refusal.request.value() - 1, RequestEnd::kShed);
     }
     SendStreams();
     for (uint32_t worker : planning_order_) {
@@ -236,13 +218,13 @@ class Driver {
 
   void Arrive(size_t index) {
     const TraceRequest& request = trace_.requests[index];
-    RequestOutcome& outcome = result_.requests[index];
+    RequestOutcome& outcome = recorder_.request(index);
     // An answer has a token at least: a TTFT needs one.
     outcome.output = std::max(1u, request.output_tokens);
     outcome.prompt = request.prompt_tokens;
     outcome.arrival = request.arrival;
     if (!scheduler_.CheckSize(outcome.prompt, outcome.output).ok()) {
-      End(index, RequestEnd::kTooLong);
+      recorder_.Ended(index, RequestEnd::kTooLong);
       return;
     }
     RequestInput input{
@@ -257,7 +239,7 @@ class Driver {
     input.prompt.reserve(size_t{outcome.prompt} + outcome.output);
     FillPrompt(trace_, request, input.prompt);
     if (scheduler_.Offer(std::move(input), now_)) {
-      End(index, RequestEnd::kRefused);
+      recorder_.Ended(index, RequestEnd::kRefused);
     }
   }
 
@@ -270,38 +252,22 @@ class Driver {
       worker.plan = scheduler_.Plan(device, now_, std::move(worker.plan));
       if (worker.plan.empty()) return;
       for (const Preemption& preemption : worker.plan.preempted) {
-        ++result_.preemptions;
+        recorder_.Preempted();
         StopTransfer(preemption.request.value() - 1);
       }
       scheduler_.Apply(worker.plan, now_);
       if (!worker.plan.rows.empty()) break;
     }
     for (const Admission& admission : worker.plan.admissions) {
+      recorder_.Admitted(admission, now_);
       const size_t request = admission.request.value() - 1;
-      RequestOutcome& outcome = result_.requests[request];
-      outcome.prefill = admission.prefill.value();
-      outcome.decode = admission.decode.value();
-      outcome.reason = admission.reason;
-      outcome.admitted = Seconds(now_) - outcome.arrival;
-      outcome.cached = static_cast<uint32_t>(admission.shared.size()) *
-                       cluster_.block_tokens;
-      CountWaited(outcome);
       if (SentOverLinks(request)) PostCached(request, admission);
     }
     Start(index);
   }
 
-  // Steps with streams that were launched where its prompt runs since it came.
-  void CountWaited(const RequestOutcome& outcome) {
-    const std::vector<TimePoint>& steps =
-        workers_[outcome.prefill].with_streams;
-    const auto since = std::ranges::lower_bound(steps, At(outcome.arrival));
-    const auto count = static_cast<size_t>(steps.end() - since);
-    ++result_.streams.waited[std::min(count, StreamCounts::kMostWaited)];
-  }
-
-  bool SentOverLinks(size_t request) const {
-    const RequestOutcome& outcome = result_.requests[request];
+  bool SentOverLinks(size_t request) {
+    const RequestOutcome& outcome = recorder_.request(request);
     return outcome.prefill != outcome.decode;
   }
 
@@ -330,10 +296,6 @@ class Driver {
         chunk_tokens += rows.count;
       }
     }
-    if (streams) {
-      worker.with_streams.push_back(now_);
-      ++result_.streams.steps;
-    }
     const double seconds =
         times_.seconds(chunks_, decode_rows, attended, stream_rows);
     BRAID_CHECK(seconds > 0);
@@ -343,12 +305,12 @@ class Driver {
         now_ + Duration(std::max<int64_t>(1, std::llround(seconds * 1e9)));
     timed_.push({.time = worker.ends, .worker = index});
     if (prompts) PostLayersOf(index);
-    ++result_.steps;
-    result_.decode_rows += decode_rows;
-    result_.chunk_tokens += chunk_tokens;
-    AddBusy(index, decode_rows == 0 ? &WorkerBin::prefill
-                   : prompts        ? &WorkerBin::mixed
-                                    : &WorkerBin::decode);
+    recorder_.Launched({.worker = index,
+                        .started = worker.started,
+                        .ends = worker.ends,
+                        .decode_rows = decode_rows,
+                        .chunk_tokens = chunk_tokens,
+                        .streams = streams});
   }
 
   // A cached prefix leaves at once; what the decode worker has of it stays.
@@ -405,15 +367,15 @@ class Driver {
               last);
   }
   void PostBytes(size_t request, double bytes, bool last) {
-    const RequestOutcome& outcome = result_.requests[request];
+    const RequestOutcome& outcome = recorder_.request(request);
     links_.Post(IdOf(request), outcome.prefill, outcome.decode, bytes, last,
                 Seconds(now_));
-    following_[request].posted = true;
+    posted_[request] = true;
   }
   void StopTransfer(size_t request) {
-    if (!following_[request].posted) return;
+    if (!posted_[request]) return;
     links_.Cancel(IdOf(request), Seconds(now_));
-    following_[request].posted = false;
+    posted_[request] = false;
   }
 
   void EndStep(uint32_t index) {
@@ -429,7 +391,12 @@ class Driver {
     scheduler_.Commit(worker.plan, drawn_,
                       ToSeconds(worker.ends - worker.started), now_);
     for (const PlannedRows& rows : worker.plan.rows) {
-      if (rows.draws) Drawn(rows.request.value() - 1, rows.gang);
+      if (!rows.draws) continue;
+      const size_t request = rows.request.value() - 1;
+      if (!recorder_.Drawn(request, rows.gang, now_)) continue;
+      StopTransfer(request);
+      scheduler_.Finish(rows.request);
+      recorder_.Ended(request, RequestEnd::kServed);
     }
   }
 
@@ -453,92 +420,21 @@ class Driver {
     if (bytes > 0 || last) PostBytes(request, bytes, last);
   }
 
-  void Drawn(size_t request, uint32_t streams) {
-    ++result_.streams.tokens[streams];
-    ++tokens_;
-    answered_ += streams;
-    RequestOutcome& outcome = result_.requests[request];
-    Following& following = following_[request];
-    const double since = Seconds(now_) - outcome.arrival;
-    if (following.drawn == 0) {
-      outcome.first_token = since;
-    } else {
-      const double gap = ToSeconds(now_ - following.last_token);
-      result_.gaps.Add(gap);
-      outcome.longest_gap = std::max(outcome.longest_gap, gap);
-    }
-    following.last_token = now_;
-    if (++following.drawn < outcome.output) return;
-    outcome.last_token = since;
-    StopTransfer(request);
-    scheduler_.Finish(IdOf(request));
-    End(request, RequestEnd::kServed);
-  }
-
   void Land(RequestId id) {
     const size_t request = id.value() - 1;
-    following_[request].posted = false;
+    posted_[request] = false;
     const Request* known = scheduler_.Find(id);
     if (known == nullptr || known->state != RequestState::kTransferring) return;
-    RequestOutcome& outcome = result_.requests[request];
-    outcome.handed_over = Seconds(now_) - outcome.arrival - outcome.first_token;
+    recorder_.HandedOver(request, now_);
     scheduler_.CompleteTransfer(id, now_);
-  }
-
-  void End(size_t request, RequestEnd end) {
-    RequestOutcome& outcome = result_.requests[request];
-    outcome.end = end;
-    result_.missed += !(MetTtft(outcome, cluster_.ttft_target) &&
-                        MetTpot(outcome, cluster_.tpot_target));
-    ++ended_;
-  }
-
-  // Spreads the step that has begun over the bins that it touches.
-  void AddBusy(uint32_t index, double WorkerBin::*kind) {
-    std::vector<WorkerBin>& bins = result_.workers[index];
-    double from = Seconds(workers_[index].started);
-    const double to = Seconds(workers_[index].ends);
-    while (from < to) {
-      const auto bin = static_cast<size_t>(from / result_.bin_seconds);
-      if (bins.size() <= bin) bins.resize(bin + 1);
-      const double end =
-          std::min(to, static_cast<double>(bin + 1) * result_.bin_seconds);
-      if (end <= from) break;
-      bins[bin].*kind += end - from;
-      from = end;
-    }
-  }
-
-  // Fills the bins that end before `now` with the state as it is.
-  void SampleUpTo(TimePoint now) {
-    while (Seconds(now) >=
-           static_cast<double>(sampled_ + 1) * result_.bin_seconds) {
-      result_.cluster.push_back(
-          {.waiting = scheduler_.count(RequestState::kWaiting),
-           .running = scheduler_.count(RequestState::kPrefilling) +
-                      scheduler_.count(RequestState::kDecoding),
-           .in_transfer = scheduler_.count(RequestState::kTransferring),
-           .stream_kv = scheduler_.stream_stats().blocks / blocks_,
-           .tokens = std::exchange(tokens_, 0),
-           .answered = std::exchange(answered_, 0)});
-      for (uint32_t i = 0; i < workers_.size(); ++i) {
-        std::vector<WorkerBin>& bins = result_.workers[i];
-        if (bins.size() <= sampled_) bins.resize(sampled_ + 1);
-        const BlockPool& pool = std::as_const(scheduler_).pool(PoolId(i));
-        const uint32_t held = pool.capacity() - pool.count(BlockState::kFree) -
-                              pool.count(BlockState::kCached);
-        bins[sampled_].kv_used = static_cast<double>(held) / pool.capacity();
-      }
-      ++sampled_;
-    }
   }
 
   ReplayProgress Progress() const {
     return {.simulated = Seconds(now_),
             .arrived = arrived_,
-            .ended = ended_,
+            .ended = recorder_.ended(),
             .of = trace_.requests.size(),
-            .missed = result_.missed};
+            .missed = recorder_.missed()};
   }
 
   const Trace& trace_;
@@ -547,16 +443,14 @@ class Driver {
   const ReplayHooks& hooks_;
   Scheduler scheduler_;
   SharedLinks links_;
+  ReplayRecorder recorder_;
   std::vector<Worker> workers_;
-  std::vector<Following> following_;  // by request
+  std::vector<bool> posted_;  // by request: KV of its prompt is on a link
   std::vector<uint32_t> planning_order_;
   std::priority_queue<Timed, std::vector<Timed>, std::greater<>> timed_;
   TimePoint now_;
-  size_t arrived_ = 0, ended_ = 0, sampled_ = 0;
-  uint64_t told_ = 0;                   // last decision that the hook has seen
-  double blocks_ = 0;                   // of all workers
-  uint64_t tokens_ = 0, answered_ = 0;  // of the bin, so far
-  ReplayResult result_;
+  size_t arrived_ = 0;
+  uint64_t told_ = 0;  // last decision that the hook has seen
   // Reused from turn to turn.
   std::vector<ChunkRows> chunks_;
   std::vector<std::optional<TokenId>> drawn_;
