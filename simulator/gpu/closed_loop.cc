@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "base/check.h"
-#include "base/rng.h"
+#include "simulator/gpu/closed_loop_clients.h"
 
 namespace braid::gpu {
 namespace {
@@ -15,87 +15,6 @@ namespace {
 // Prompts of one step are this many at most (an engine's limit on sequences
 // starting together; it also bounds a step's work here).
 constexpr size_t kMaxChunks = 256;
-
-struct Request {
-  double sent = 0, queued = 0;
-  double first_token = 0, seen = 0;  // computed; in the client's hands
-  uint32_t prompt = 0, answer = 0;
-  uint32_t computed = 0;  // of the prompt
-  bool waited = false;    // for memory
-};
-
-// Tokens of memory that an engine wants to see before it starts a request.
-uint64_t Needs(const Request& r, const EngineHabits& habits) {
-  return r.prompt +
-         static_cast<uint64_t>(std::llround(r.answer * habits.reserved_answer));
-}
-
-// The lengths of one test after the other.
-class Lengths {
- public:
-  Lengths(const ClosedLoop& loop, uint64_t seed) : loop_(loop), rng_(seed) {}
-  void Draw(Request& r) {
-    r.prompt = Pick(loop_.prompt_tokens, loop_.shortest_prompt);
-    r.answer = Pick(loop_.answer_tokens, loop_.shortest_answer);
-  }
-
- private:
-  uint32_t Pick(uint32_t longest, double shortest) {
-    const double share = shortest + rng_.Uniform() * (1 - shortest);
-    return std::max(1u, static_cast<uint32_t>(std::lround(longest * share)));
-  }
-  const ClosedLoop& loop_;
-  Rng rng_;
-};
-
-class Results {
- public:
-  void Add(const Request& r, double ended) {
-    ++requests_;
-    ttft_ += std::min(r.seen, ended) - r.sent;
-    if (r.answer > 1) {
-      ++answers_;
-      tpot_ += (ended - r.first_token) / (r.answer - 1);
-    }
-    if (r.waited) ++waited_;
-  }
-  size_t size() const { return requests_; }
-  LoopResult Finish() const {
-    const auto mean = [](double sum, size_t of) {
-      return of == 0 ? 0 : sum / static_cast<double>(of);
-    };
-    return {mean(ttft_, requests_), mean(tpot_, answers_),
-            mean(static_cast<double>(waited_), requests_)};
-  }
-
- private:
-  size_t requests_ = 0, answers_ = 0, waited_ = 0;
-  double ttft_ = 0, tpot_ = 0;
-};
-
-// What a request passes before it is queued: one takes them one after the
-// other, then each goes its own way.
-class FrontEnd {
- public:
-  FrontEnd(const EngineHabits& habits, uint64_t seed)
-      : habits_(habits), rng_(~seed) {}  // not what lengths are drawn from
-
-  // Into `waiting`, which is in the order of Request::queued. Returns that.
-  double Take(Request r, std::deque<Request>& waiting) {
-    busy_until_ = std::max(busy_until_, r.sent) + habits_.request_spacing;
-    const double share = 1 + habits_.request_jitter * (2 * rng_.Uniform() - 1);
-    r.queued = busy_until_ + habits_.request_overhead * std::max(0.0, share);
-    auto at = waiting.end();
-    while (at != waiting.begin() && std::prev(at)->queued > r.queued) --at;
-    waiting.insert(at, r);
-    return r.queued;
-  }
-
- private:
-  const EngineHabits& habits_;
-  Rng rng_;
-  double busy_until_ = 0;
-};
 
 // The batch of a worker that decodes: rows that advance together, so a row is
 // known by the step it ends with.
@@ -105,7 +24,7 @@ class DecodeBatch {
   uint64_t attended() const { return attended_; }
   // Steps until the next row ends. REQUIRES: rows() > 0.
   uint64_t StepsLeft() const { return ends_.top().step - step_; }
-  void Add(const Request& r) {
+  void Add(const LoopRequest& r) {
     ends_.push({step_ + r.answer - 1, r});
     attended_ += r.prompt + 1;
   }
@@ -114,7 +33,7 @@ class DecodeBatch {
     attended_ += steps * ends_.size();
   }
   // Takes a row that has ended.
-  bool TakeEnded(Request& out) {
+  bool TakeEnded(LoopRequest& out) {
     if (ends_.empty() || ends_.top().step > step_) return false;
     out = ends_.top().request;
     attended_ -= std::min<uint64_t>(attended_, out.prompt + out.answer);
@@ -125,7 +44,7 @@ class DecodeBatch {
  private:
   struct End {
     uint64_t step;
-    Request request;
+    LoopRequest request;
     bool operator<(const End& other) const { return step > other.step; }
   };
   std::priority_queue<End> ends_;
@@ -148,26 +67,16 @@ class AggregatedWorker {
       : worker_(worker),
         habits_(habits),
         loop_(loop),
-        lengths_(loop, seed),
-        wanted_(size_t{loop.clients} * loop.rounds),
-        front_end_(habits, seed) {}
+        clients_(loop, habits, seed),
+        kv_(worker.kv_capacity_tokens(), habits) {}
 
   LoopResult Run() {
-    for (uint32_t i = 0; i < loop_.clients; ++i) Send(0);
-    while (results_.size() < wanted_) Step();
-    return results_.Finish();
+    for (uint32_t i = 0; i < loop_.clients; ++i) clients_.Send(0);
+    while (!clients_.done()) Step();
+    return clients_.Result();
   }
 
  private:
-  void Send(double now) {
-    if (sent_ == wanted_) return;
-    ++sent_;
-    Request r;
-    lengths_.Draw(r);
-    r.sent = now;
-    front_end_.Take(r, waiting_);
-  }
-
   // The prompts of the next step, first come first served.
   void PickChunks() {
     chunks_.clear();
@@ -175,20 +84,13 @@ class AggregatedWorker {
     const auto tokens = static_cast<uint64_t>(habits_.prompt_budget) * groups();
     const uint64_t riding = habits_.mixes > 0.5 ? batch_.rows() : 0;
     uint64_t budget = tokens > riding ? tokens - riding : 1;
-    for (Request& r : waiting_) {
+    for (LoopRequest& r : waiting_) {
       if (r.queued > now_ || budget == 0 || chunks_.size() == kMaxChunks) break;
       const uint32_t left = r.prompt - r.computed;
       if (habits_.whole_prompts > 0.5 && left > budget && !chunks_.empty()) {
         break;
       }
-      if (r.computed == 0) {
-        const uint64_t need = Needs(r, habits_);
-        if (reserved_ > 0 && reserved_ + need > worker_.kv_capacity_tokens()) {
-          r.waited = true;
-          break;
-        }
-        reserved_ += need;
-      }
+      if (r.computed == 0 && !kv_.Take(r)) break;
       const auto count =
           static_cast<uint32_t>(std::min<uint64_t>(budget, left));
       chunks_.push_back({r.computed, count});
@@ -209,7 +111,7 @@ class AggregatedWorker {
       BRAID_CHECK(!waiting_.empty());
       now_ = std::max(now_, waiting_.front().queued);
     }
-    Request ended;
+    LoopRequest ended;
     while (batch_.TakeEnded(ended)) End(ended);
   }
 
@@ -220,7 +122,7 @@ class AggregatedWorker {
     if (mixes) batch_.Advance(1);
     const size_t started = chunks_.size();
     for (size_t i = 0; i < started; ++i) {
-      Request r = waiting_.front();
+      LoopRequest r = waiting_.front();
       if (r.computed < r.prompt) break;  // only the last can be unfinished
       waiting_.pop_front();
       r.first_token = now_;
@@ -247,25 +149,21 @@ class AggregatedWorker {
     batch_.Advance(steps);
   }
 
-  void End(const Request& r) {
-    reserved_ -= std::min(reserved_, Needs(r, habits_));
-    results_.Add(r, now_);
-    Send(now_);
+  void End(const LoopRequest& r) {
+    kv_.Give(r);
+    clients_.Ended(r, now_);
+    clients_.Send(now_);
   }
 
   const GpuStepTime& worker_;
   const EngineHabits& habits_;
   const ClosedLoop& loop_;
-  Lengths lengths_;
-  const size_t wanted_;
-  Results results_;
-  FrontEnd front_end_;
+  ClosedLoopClients clients_;
+  std::deque<LoopRequest>& waiting_ = clients_.waiting();
+  KvReservation kv_;
   double now_ = 0;
-  size_t sent_ = 0;
-  std::deque<Request> waiting_;  // in the order they are queued
   std::vector<PromptChunk> chunks_;
   DecodeBatch batch_;
-  uint64_t reserved_ = 0;  // tokens of memory
 };
 
 // Prompts and answers on workers of their own, joined by events in time.
@@ -277,15 +175,16 @@ class DisaggregatedPair {
       : workers_(workers),
         habits_(habits),
         loop_(loop),
-        lengths_(loop, seed),
-        wanted_(size_t{loop.clients} * loop.rounds),
-        front_end_(habits, seed),
+        clients_(loop, habits, seed),
         prompts_(workers.prefills),
-        answers_(workers.decodes) {}
+        answers_(
+            workers.decodes,
+            AnswerWorker{.kv = KvReservation(
+                             workers.decode.kv_capacity_tokens(), habits)}) {}
 
   LoopResult Run() {
     for (uint32_t i = 0; i < loop_.clients; ++i) Send(0);
-    while (results_.size() < wanted_) {
+    while (!clients_.done()) {
       BRAID_CHECK(!events_.empty());
       const Event event = events_.top();
       events_.pop();
@@ -307,7 +206,7 @@ class DisaggregatedPair {
           break;
       }
     }
-    return results_.Finish();
+    return clients_.Result();
   }
 
  private:
@@ -323,12 +222,12 @@ class DisaggregatedPair {
   };
   struct PromptWorker {
     bool busy = false;
-    std::vector<Request> batch;
+    std::vector<LoopRequest> batch;
   };
   struct AnswerWorker {
     DecodeBatch batch;
-    std::deque<Request> joining;
-    uint64_t reserved = 0;
+    std::deque<LoopRequest> joining;
+    KvReservation kv;
     double started = 0, step_seconds = 0;  // of the run of steps under way
     uint64_t steps = 0;                    // 0: idle
     uint32_t version = 0;                  // of its kStepsDone
@@ -341,12 +240,8 @@ class DisaggregatedPair {
   }
 
   void Send(double now) {
-    if (sent_ == wanted_) return;
-    ++sent_;
-    Request r;
-    lengths_.Draw(r);
-    r.sent = now;
-    Post(front_end_.Take(r, waiting_), Event::kQueued, 0);
+    const std::optional<double> queued = clients_.Send(now);
+    if (queued) Post(*queued, Event::kQueued, 0);
   }
 
   void StartPrompts() {
@@ -373,7 +268,7 @@ class DisaggregatedPair {
   }
 
   void PromptsDone(uint32_t i) {
-    for (Request& r : prompts_[i].batch) {
+    for (LoopRequest& r : prompts_[i].batch) {
       // To the worker with the fewest.
       uint32_t least = 0;
       for (uint32_t j = 1; j < answers_.size(); ++j) {
@@ -416,14 +311,8 @@ class DisaggregatedPair {
     while (!worker.joining.empty() &&
            worker.joining.front().first_token + workers_.transfer <=
                now_ + 1e-12) {
-      Request& r = worker.joining.front();
-      const uint64_t need = Needs(r, habits_);
-      if (worker.reserved > 0 &&
-          worker.reserved + need > workers_.decode.kv_capacity_tokens()) {
-        r.waited = true;
-        break;
-      }
-      worker.reserved += need;
+      LoopRequest& r = worker.joining.front();
+      if (!worker.kv.Take(r)) break;
       worker.batch.Add(r);
       worker.joining.pop_front();
     }
@@ -441,11 +330,11 @@ class DisaggregatedPair {
   void StepsDone(uint32_t j) {
     AnswerWorker& worker = answers_[j];
     worker.batch.Advance(worker.steps);
-    Request ended;
+    LoopRequest ended;
     while (worker.batch.TakeEnded(ended)) {
-      worker.reserved -= std::min(worker.reserved, Needs(ended, habits_));
+      worker.kv.Give(ended);
       --worker.bound;
-      results_.Add(ended, now_);
+      clients_.Ended(ended, now_);
       Send(now_);
     }
     StartSteps(j);
@@ -454,17 +343,13 @@ class DisaggregatedPair {
   const DisaggregatedWorkers& workers_;
   const EngineHabits& habits_;
   const ClosedLoop& loop_;
-  Lengths lengths_;
-  const size_t wanted_;
-  Results results_;
-  FrontEnd front_end_;
+  ClosedLoopClients clients_;
+  std::deque<LoopRequest>& waiting_ = clients_.waiting();
   std::vector<PromptWorker> prompts_;
   std::vector<AnswerWorker> answers_;
   std::priority_queue<Event> events_;
-  std::deque<Request> waiting_;  // in the order they are queued
   double now_ = 0;
   uint64_t posted_ = 0;
-  size_t sent_ = 0;
 };
 
 // The mean over as many tests as few clients need for theirs to be one.
