@@ -42,6 +42,16 @@ absl::StatusOr<HugeMemory> HugeMemory::Map(size_t bytes) {
   return HugeMemory(data, size);
 }
 
+bool HugeMemory::Populate(size_t begin, size_t end) const {
+  BRAID_CHECK(begin % kHugePage == 0 && begin <= end && end <= bytes_);
+#ifdef MADV_POPULATE_WRITE
+  return begin == end ||
+         madvise(data_ + begin, end - begin, MADV_POPULATE_WRITE) == 0;
+#else
+  return begin == end;
+#endif
+}
+
 HugeMemory::~HugeMemory() {
   if (data_ != nullptr) munmap(data_, bytes_);
 }

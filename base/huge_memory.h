@@ -28,6 +28,11 @@ class HugeMemory final {
     return *this;
   }
 
+  // Makes the bytes from `begin` (a multiple of 2 MiB) to `end` present, which
+  // else whoever first touches them waits for; what they hold stays. False: the
+  // system cannot, which costs speed alone. REQUIRES: end <= size().
+  bool Populate(size_t begin, size_t end) const;
+
   std::byte* data() const { return data_; }
   size_t size() const { return bytes_; }
 

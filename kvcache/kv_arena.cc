@@ -1,5 +1,6 @@
 #include "kvcache/kv_arena.h"
 
+#include <algorithm>
 #include <limits>
 #include <utility>
 
@@ -7,6 +8,12 @@
 #include "base/check.h"
 
 namespace braid {
+namespace {
+
+// Between looks at the clock; some huge pages.
+constexpr size_t kPopulatedAtOnce = size_t{16} << 20;
+
+}  // namespace
 
 absl::StatusOr<std::unique_ptr<KvArena>> KvArena::Create(const KvLayout& layout,
                                                          uint32_t capacity) {
@@ -29,5 +36,15 @@ absl::StatusOr<std::unique_ptr<KvArena>> KvArena::Create(const KvLayout& layout,
 
 KvArena::KvArena(const KvLayout& layout, uint32_t capacity, HugeMemory memory)
     : layout_(layout), capacity_(capacity), memory_(std::move(memory)) {}
+
+void KvArena::Populate(size_t bytes, const Clock& clock,
+                       TimePoint until) const {
+  const size_t all = std::min(bytes, memory_.size());
+  for (size_t begin = 0; begin < all && clock.Now() < until;) {
+    const size_t end = std::min(begin + kPopulatedAtOnce, all);
+    if (!memory_.Populate(begin, end)) return;
+    begin = end;
+  }
+}
 
 }  // namespace braid

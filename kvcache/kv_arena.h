@@ -1,5 +1,6 @@
 // The bytes behind a BlockPool: one mapping, huge pages where the system grants
-// them, untouched (and so unpaid for) until a block is first written.
+// them, untouched (and so unpaid for) until a block is first written, or what
+// Populate is told.
 //
 // Thread safety: the object is immutable; who may touch which block's bytes is
 // decided by the holders of blocks (BlockTable, SendLease).
@@ -11,6 +12,7 @@
 #include <span>
 
 #include "absl/status/statusor.h"
+#include "base/clock.h"
 #include "base/huge_memory.h"
 #include "base/ids.h"
 #include "kvcache/kv_layout.h"
@@ -23,6 +25,12 @@ class KvArena final {
   // --kv-memory, when the system refuses.
   static absl::StatusOr<std::unique_ptr<KvArena>> Create(const KvLayout& layout,
                                                          uint32_t capacity);
+
+  // Has the system provide the memory of the first `bytes` at once, until the
+  // clock says `until`: where it is left to the step that first writes a block,
+  // that step waits for it. On a virtual machine whose host has to find the
+  // memory, too, prompts took a tenth longer until all had been used.
+  void Populate(size_t bytes, const Clock& clock, TimePoint until) const;
 
   const KvLayout& layout() const { return layout_; }
   uint32_t capacity() const { return capacity_; }

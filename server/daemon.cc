@@ -36,6 +36,11 @@ namespace {
 // ended.
 constexpr std::chrono::seconds kFlushTime(5);
 
+// Of every pool's memory, what is there before the first request, and the most
+// time that takes.
+constexpr size_t kPopulatedBytes = size_t{1} << 30;
+constexpr std::chrono::seconds kPopulateTime(1);
+
 absl::Status ModelError(const std::string& path, const absl::Status& status) {
   absl::string_view message = status.message();
   while (absl::ConsumePrefix(&message, absl::StrCat(path, ": "))) {
@@ -150,6 +155,10 @@ absl::Status LoadModel(const ServeOptions& options, Node& node) {
   EngineConfig config =
       MakeEngineConfig(options, std::move(backend), *node.model, node.clock,
                        (*file)->fingerprint());
+  const TimePoint until = node.clock.Now() + kPopulateTime;
+  for (const auto& arena : config.arenas) {
+    arena->Populate(kPopulatedBytes, node.clock, until);
+  }
   MeasureSteps(config);
   BRAID_ASSIGN_OR_RETURN(node.engine, Engine::Create(std::move(config)));
   return absl::OkStatus();

@@ -1,9 +1,13 @@
 #include "kvcache/kv_arena.h"
 
+#include <algorithm>
 #include <cstring>
+#include <vector>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 namespace braid {
 namespace {
@@ -54,6 +58,31 @@ TEST(KvArenaTest, BlocksAreDistinctWritableMemory) {
     EXPECT_EQ(group.data() + group.size(),
               (*arena)->block(BlockId(i)) + kDefaultModel.block_bytes());
   }
+}
+
+// Of the arena's pages, how many are in memory.
+size_t PagesPresent(const KvArena& arena) {
+  const auto page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+  const size_t bytes = arena.capacity() * arena.layout().block_bytes();
+  std::vector<unsigned char> present((bytes + page - 1) / page);
+  EXPECT_EQ(mincore(arena.block(BlockId(0)), bytes, present.data()), 0);
+  return std::ranges::count_if(present, [](unsigned char c) { return c & 1; });
+}
+
+TEST(KvArenaTest, PopulatesWhatItIsToldAndNoMore) {
+  const SystemClock clock;
+  const auto arena = *KvArena::Create(kDefaultModel, 120);  // 42 MiB
+  EXPECT_EQ(PagesPresent(*arena), 0u);
+  arena->Populate(size_t{4} << 20, clock, clock.Now());
+  EXPECT_EQ(PagesPresent(*arena), 0u);  // no time for it
+  arena->block(BlockId(0))[0] = std::byte(7);
+  arena->Populate(size_t{20} << 20, clock, kNever);
+  const size_t some = PagesPresent(*arena);
+  EXPECT_EQ(some, (size_t{20} << 20) / sysconf(_SC_PAGESIZE));
+  EXPECT_EQ(arena->block(BlockId(0))[0], std::byte(7));
+  arena->Populate(size_t{1} << 40, clock, kNever);
+  EXPECT_EQ(arena->block(BlockId(0))[0], std::byte(7));
+  EXPECT_GT(PagesPresent(*arena), 2 * some);
 }
 
 TEST(KvArenaTest, RefusalNamesTheFlag) {
