@@ -130,7 +130,7 @@ double MeasureVnni(PinnedTeam& team) {
 }
 
 double MeasureAmx(PinnedTeam& team) {
-  if (!cpu::Processor().amx_int8) return 0;
+  if (!cpu::Processor().amx) return 0;
   return Rate(team, Amx, kAmxRounds * 4.0 * 16 * 16 * 64 * 2);
 }
 

@@ -17,7 +17,7 @@ size_t ActivationBytes(int32_t tokens, int32_t columns) {
   BRAID_CHECK(columns % kBlockColumns == 0);
   const size_t blocks = static_cast<size_t>(tokens) *
                         static_cast<size_t>(columns / kBlockColumns);
-  return ValueBytes(tokens, columns) +
+  return 2 * ValueBytes(tokens, columns) +
          RoundUp(blocks * sizeof(ActivationBlock));
 }
 
@@ -26,8 +26,9 @@ Activations PlaceActivations(int32_t tokens, int32_t columns,
   Activations x;
   x.columns = columns;
   x.values = reinterpret_cast<float*>(memory);
-  x.blocks =
-      reinterpret_cast<ActivationBlock*>(memory + ValueBytes(tokens, columns));
+  x.rounded = memory + ValueBytes(tokens, columns);
+  x.blocks = reinterpret_cast<ActivationBlock*>(x.rounded +
+                                                ValueBytes(tokens, columns));
   return x;
 }
 

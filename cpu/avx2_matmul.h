@@ -145,18 +145,22 @@ void QuantisedTile(const Call& call, const std::byte* w, int64_t token,
   }
 }
 
+// An even column of 8 rows and the one after it. `p` is the first in the tile's
+// half; a whole column of 16 rows takes kColumnBytes.
 template <PackedFormat kFormat>
-inline __m256 LoadColumn(const std::byte* p) {
+inline void LoadColumns(const std::byte* p, __m256& even, __m256& odd) {
   if constexpr (kFormat == PackedFormat::kF32) {
-    return _mm256_loadu_ps(reinterpret_cast<const float*>(p));
+    even = _mm256_loadu_ps(reinterpret_cast<const float*>(p));
+    odd = _mm256_loadu_ps(reinterpret_cast<const float*>(p) + kRowTile);
+  } else if constexpr (kFormat == PackedFormat::kF16) {
+    const auto* halves = reinterpret_cast<const __m128i*>(p);
+    even = _mm256_cvtph_ps(_mm_loadu_si128(halves));
+    odd = _mm256_cvtph_ps(_mm_loadu_si128(halves + 2));
   } else {
-    const __m128i halves = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
-    if constexpr (kFormat == PackedFormat::kF16) {
-      return _mm256_cvtph_ps(halves);
-    } else {
-      return _mm256_castsi256_ps(
-          _mm256_slli_epi32(_mm256_cvtepu16_epi32(halves), 16));
-    }
+    const __m256i pairs = LoadInts(p);
+    even = _mm256_castsi256_ps(_mm256_slli_epi32(pairs, 16));
+    odd = _mm256_castsi256_ps(
+        _mm256_and_si256(pairs, _mm256_set1_epi32(int32_t{-65536})));
   }
 }
 
@@ -164,24 +168,29 @@ inline __m256 LoadColumn(const std::byte* p) {
 template <typename Dot, PackedFormat kFormat, int kTokens>
 void FloatTile(const Call& call, const std::byte* w, int64_t token, int64_t row,
                int rows_half) {
-  constexpr int kElement = kFormat == PackedFormat::kF32 ? 4 : 2;
-  constexpr int kColumnBytes = kRowTile * kElement;
+  constexpr bool kBf16 = kFormat == PackedFormat::kBF16;
+  constexpr int kColumnBytes =
+      kRowTile * (kFormat == PackedFormat::kF32 ? 4 : 2);
   const int64_t columns = call.blocks * kBlockColumns;
-  TokenRows<float, kTokens> x(call.x->values + token * columns, columns);
-  w += rows_half * kHalfTile * kElement;
+  const float* values = call.x->values;
+  if (kBf16 && call.x->rounded != nullptr) {
+    values = reinterpret_cast<const float*>(call.x->rounded);
+  }
+  TokenRows<float, kTokens> x(values + token * columns, columns);
+  w += rows_half * (kBf16 ? kColumnBytes : kColumnBytes / 2);
   __m256 even[kTokens], odd[kTokens];
 #pragma GCC unroll 4
   for (int t = 0; t < kTokens; ++t) even[t] = odd[t] = _mm256_setzero_ps();
   for (int64_t c = 0; c < columns; c += 2) {
     _mm_prefetch(reinterpret_cast<const char*>(w) + kPrefetchBytes,
                  _MM_HINT_T1);
-    const __m256 first = LoadColumn<kFormat>(w);
-    const __m256 second = LoadColumn<kFormat>(w + kColumnBytes);
+    __m256 first, second;
+    LoadColumns<kFormat>(w, first, second);
 #pragma GCC unroll 4
     for (int t = 0; t < kTokens; ++t) {
-      const float* values = &x[t];
-      even[t] = _mm256_fmadd_ps(first, _mm256_set1_ps(values[0]), even[t]);
-      odd[t] = _mm256_fmadd_ps(second, _mm256_set1_ps(values[1]), odd[t]);
+      const float* two = &x[t];
+      even[t] = _mm256_fmadd_ps(first, _mm256_set1_ps(two[0]), even[t]);
+      odd[t] = _mm256_fmadd_ps(second, _mm256_set1_ps(two[1]), odd[t]);
     }
     w += 2 * kColumnBytes;
     x.Advance(2);

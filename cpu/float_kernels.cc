@@ -14,6 +14,7 @@ const FloatKernels& FloatKernelsFor(Isa isa) {
     case Isa::kAvxVnni:
       return kAvx2FloatKernels;
     case Isa::kAvx512:
+    case Isa::kAvx512Bf16:
     case Isa::kAmx:
       return kAvx512FloatKernels;
 #else

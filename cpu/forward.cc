@@ -218,7 +218,7 @@ void Forward::Embed(Worker& me) {
 // hidden -> q, k, v -> KV cache -> attended, for all rows.
 void Forward::AttendToKv(const PackedLayer& layer, uint32_t index, Worker& me) {
   for (const RowRange tile : me.tiles) {
-    Normalize(layer.attention_norm, tile, me);
+    Normalize(layer.attention_norm, {&layer.q, &layer.k, &layer.v}, tile, me);
     ProjectQkv(layer, tile, me);
     Sync(me);
     RotateAndStore(layer, index, Part(tile, me));
@@ -247,22 +247,22 @@ void Forward::FeedForward(const PackedLayer& layer, uint32_t index,
     if (tile.size() == 0) continue;
     Activations& attended = me.buffers.attended;
     attended.values = attended_ + int64_t{tile.first} * model_.q_width();
-    Quantize(attended, layer.o, tile, me);
+    RoundTile(attended, layer.o, tile, me);
     AddProduct(layer.o, attended, tile, me);
     Mark(Stage::kOutput, me);
     Sync(me);
-    Normalize(layer.ffn_norm, tile, me);
+    Normalize(layer.ffn_norm, {&layer.gate, &layer.up}, tile, me);
     GateAndUp(layer, tile, me);
     Sync(me);
-    Quantize(me.buffers.ffn, layer.down, tile, me);
+    RoundTile(me.buffers.ffn, layer.down, tile, me);
     AddProduct(layer.down, me.buffers.ffn, tile, me);
     Mark(Stage::kFfn, me);
     Sync(me);
   }
 }
 
-void Forward::Normalize(const std::vector<float>& weight, RowRange tile,
-                        Worker& me) {
+void Forward::Normalize(const std::vector<float>& weight, Readers readers,
+                        RowRange tile, Worker& me) {
   const int32_t n = model_.config.hidden;
   const Activations& x = me.buffers.hidden;
   const RowRange part = me.layout.redundant ? tile : Part(tile, me);
@@ -271,16 +271,27 @@ void Forward::Normalize(const std::vector<float>& weight, RowRange tile,
                      model_.config.rms_epsilon,
                      x.values + int64_t{row - tile.first} * n);
   }
-  kernels_.quantize(x, part.first - tile.first, part.end - tile.first);
+  Round(x, readers, {part.first - tile.first, part.end - tile.first});
   Mark(Stage::kNorm, me);
   if (!me.layout.redundant) Sync(me);
 }
 
-void Forward::Quantize(const Activations& x, const PackedMatrix& reader,
-                       RowRange tile, Worker& me) {
-  if (!reader.int8_inputs()) return;
+void Forward::Round(const Activations& x, Readers readers,
+                    RowRange rows) const {
+  bool int8 = false, bf16 = false;
+  for (const PackedMatrix* w : readers) {
+    int8 |= w->int8_inputs();
+    bf16 |= w->format == PackedFormat::kBF16;
+  }
+  if (int8) kernels_.quantize(x, rows.first, rows.end);
+  if (bf16) kernels_.round(x, rows.first, rows.end);
+}
+
+void Forward::RoundTile(const Activations& x, const PackedMatrix& reader,
+                        RowRange tile, Worker& me) {
+  if (!reader.int8_inputs() && reader.format != PackedFormat::kBF16) return;
   const RowRange part = me.layout.redundant ? tile : Part(tile, me);
-  kernels_.quantize(x, part.first - tile.first, part.end - tile.first);
+  Round(x, {&reader}, {part.first - tile.first, part.end - tile.first});
   Mark(Stage::kNorm, me);
   if (!me.layout.redundant) Sync(me);
 }

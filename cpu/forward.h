@@ -20,6 +20,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <initializer_list>
 #include <memory>
 #include <span>
 #include <vector>
@@ -132,7 +133,9 @@ class Forward final {
   void FeedForward(const PackedLayer& layer, uint32_t index, Worker& me);
   void HeadAndSample(Worker& me);
 
-  void Normalize(const std::vector<float>& weight, RowRange tile, Worker& me);
+  using Readers = std::initializer_list<const PackedMatrix*>;
+  void Normalize(const std::vector<float>& weight, Readers readers,
+                 RowRange tile, Worker& me);
   void ProjectQkv(const PackedLayer& layer, RowRange tile, Worker& me);
   void RotateAndStore(const PackedLayer& layer, uint32_t index, RowRange rows);
   void Attend(uint32_t layer, Worker& me);
@@ -140,8 +143,11 @@ class Forward final {
   // Behind its KV, the last layer is of use only to rows whose logits are
   // wanted: of a prompt's chunk one, or none.
   RowRange Wanted(uint32_t layer, RowRange rows) const;
-  void Quantize(const Activations& x, const PackedMatrix& reader, RowRange tile,
-                Worker& me);
+  // Rounds what is in `x` as its readers see it: some rows of it, or those of
+  // a tile that fall to this thread.
+  void Round(const Activations& x, Readers readers, RowRange rows) const;
+  void RoundTile(const Activations& x, const PackedMatrix& reader,
+                 RowRange tile, Worker& me);
   void AddProduct(const PackedMatrix& w, const Activations& x, RowRange tile,
                   Worker& me);
   void GateAndUp(const PackedLayer& layer, RowRange tile, Worker& me);

@@ -43,7 +43,7 @@ void Forward::NormalizeHeads(std::span<const HeadRow> heads, Worker& me) {
       floats_.rms_norm(hidden_ + int64_t{step_.RowOf(heads[i], s)} * n,
                        model_.output_norm.data(), n, model_.config.rms_epsilon,
                        mixed ? mix_.row(i, s) : x.values + int64_t{i} * n);
-      if (!mixed) kernels_.quantize(x, i, i + 1);
+      if (!mixed) Round(x, {&model_.output}, {i, i + 1});
     }
   }
   Mark(Stage::kNorm, me);
@@ -60,7 +60,7 @@ void Forward::MixStreams(std::span<const HeadRow> heads, Worker& me) {
   for (int32_t i = 0; i < static_cast<int32_t>(heads.size()); ++i) {
     if (heads[i].streams == 1 || i % threads_ != me.index) continue;
     mix_.Weigh(heads[i], i, x.values + int64_t{i} * n);
-    kernels_.quantize(x, i, i + 1);
+    Round(x, {&model_.output}, {i, i + 1});
   }
   Mark(Stage::kMix, me);
   Barrier(me);

@@ -23,6 +23,7 @@ constexpr Entry kTables[] = {
     {Isa::kAvx2, "avx2", &kAvx2Kernels},
     {Isa::kAvxVnni, "avxvnni", &kAvxVnniKernels},
     {Isa::kAvx512, "avx512", &kAvx512Kernels},
+    {Isa::kAvx512Bf16, "avx512bf16", &kAvx512Bf16Kernels},
     {Isa::kAmx, "amx", &kAmxKernels},
 #endif
 };
@@ -38,8 +39,10 @@ bool Supports(Isa isa) {
       return has.avx2 && has.avx_vnni;
     case Isa::kAvx512:
       return has.avx2 && has.avx512_vnni;
+    case Isa::kAvx512Bf16:
+      return has.avx2 && has.avx512_vnni && has.avx512_bf16;
     case Isa::kAmx:
-      return has.avx2 && has.avx512_vnni && has.amx_int8;
+      return has.avx2 && has.avx512_vnni && has.avx512_bf16 && has.amx;
   }
   return false;
 }

@@ -11,16 +11,20 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64)$")
     $<$<CXX_COMPILER_ID:GNU>:-Wno-uninitialized>
     $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>)
   list(APPEND kernel_sources
-    kernels_avx2.cc kernels_avxvnni.cc kernels_avx512.cc kernels_amx.cc
-    processor_x86.cc)
+    kernels_avx2.cc kernels_avxvnni.cc kernels_avx512.cc
+    kernels_avx512bf16.cc kernels_amx.cc kernels_amx_bf16.cc processor_x86.cc)
   set_source_files_properties(kernels_avx2.cc PROPERTIES
     COMPILE_OPTIONS "${avx2}")
   set_source_files_properties(kernels_avxvnni.cc PROPERTIES
     COMPILE_OPTIONS "${avx2};-mavxvnni")
   set_source_files_properties(kernels_avx512.cc PROPERTIES
     COMPILE_OPTIONS "${avx512}")
+  set_source_files_properties(kernels_avx512bf16.cc PROPERTIES
+    COMPILE_OPTIONS "${avx512};-mavx512bf16")
   set_source_files_properties(kernels_amx.cc PROPERTIES
     COMPILE_OPTIONS "${avx512};-mamx-tile;-mamx-int8")
+  set_source_files_properties(kernels_amx_bf16.cc PROPERTIES
+    COMPILE_OPTIONS "${avx512};-mamx-tile;-mamx-bf16")
 else()
   list(APPEND kernel_sources processor_other.cc)
 endif()

@@ -19,10 +19,11 @@ namespace braid::cpu {
 
 enum class Isa : uint8_t {
   kPortable,
-  kAvx2,     // AVX2 + FMA + F16C
-  kAvxVnni,  // kAvx2 + AVX-VNNI
-  kAvx512,   // F, BW, DQ, VL + VNNI
-  kAmx,      // kAvx512 + AMX tiles for int8, where the system grants them
+  kAvx2,        // AVX2 + FMA + F16C
+  kAvxVnni,     // kAvx2 + AVX-VNNI
+  kAvx512,      // F, BW, DQ, VL + VNNI
+  kAvx512Bf16,  // kAvx512 + dot products of bfloat16
+  kAmx,  // kAvx512Bf16 + AMX tiles (int8, BF16), where the system grants them
 };
 std::string_view ToString(Isa isa);
 // "auto" is the best this processor has. INVALID_ARGUMENT lists the names;
@@ -44,18 +45,22 @@ struct ActivationBlock {
 };
 static_assert(sizeof(ActivationBlock) == 48);
 
-// Activations [tokens][columns], both as floats and as int8 blocks. columns is
-// a multiple of 32; both pointers are aligned to 64 bytes.
+// Activations [tokens][columns], as floats and as matrices of other formats see
+// them. columns is a multiple of 32; all pointers are aligned to 64 bytes.
 struct Activations {
   int32_t columns = 0;
   float* values = nullptr;            // [tokens][columns]
   ActivationBlock* blocks = nullptr;  // [tokens][columns / 32]
+  // [tokens][columns], rounded to bfloat16, kept in the type that the table's
+  // own products read: bfloat16 or float. Where it is null, BF16 matrices
+  // multiply the values as they are.
+  std::byte* rounded = nullptr;
 };
 
 // Far below what a model computes, and 127 / amax is still finite.
 inline constexpr float kSmallestAmax = 1e-30f;
 
-// Where both arrays of [tokens][columns] activations lie in one piece of memory
+// Where the arrays of [tokens][columns] activations lie in one piece of memory
 // of ActivationBytes, aligned to 64 bytes.
 size_t ActivationBytes(int32_t tokens, int32_t columns);
 Activations PlaceActivations(int32_t tokens, int32_t columns,
@@ -70,6 +75,10 @@ struct Kernels {
   // becomes zeros; one with an infinity or a NaN gets a NaN scale, so that its
   // token's results are NaN.
   void (*quantize)(const Activations& x, int32_t first, int32_t end);
+
+  // Fills `rounded` of tokens [first, end) from values: to nearest even; what
+  // is below the smallest normal number may become zero.
+  void (*round)(const Activations& x, int32_t first, int32_t end);
 
   // y[t * y_stride + r] = sum_c w[r][c] x[t][c], tokens [first_token,
   // end_token), rows [first_row, end_row), multiples of kRowTile but for the

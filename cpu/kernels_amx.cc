@@ -9,6 +9,7 @@
 // AVX-512 takes 140. Hence a small share of the tile unit's peak.
 #include <immintrin.h>
 
+#include "cpu/amx_tiles.h"
 #include "cpu/avx512_block.h"
 #include "cpu/kernel_tables.h"
 #include "cpu/token_rows.h"
@@ -24,28 +25,15 @@ constexpr int kChunkBlocks = 32;  // 20 KiB of unpacked weights stay in L1
 
 // Tile registers: 0, 1 the integer sums of 16 tokens and 2, 3 those of 8; 4 and
 // 5 likewise the tokens; 6, 7 weights. Two of a kind take turns.
-struct alignas(64) TileConfig {
-  uint8_t palette = 1;
-  uint8_t start_row = 0;
-  uint8_t reserved[14] = {};
-  uint16_t row_bytes[16] = {};
-  uint8_t rows[16] = {};
-};
-
-void Shape(TileConfig& config, int tile, int rows, int row_bytes) {
-  config.rows[tile] = static_cast<uint8_t>(rows);
-  config.row_bytes[tile] = static_cast<uint16_t>(row_bytes);
-}
-
 void LoadTileConfig() {
   TileConfig config;
   for (int i = 0; i < 2; ++i) {
-    Shape(config, i, kTileTokens, 64);
-    Shape(config, 2 + i, kSmallTokens, 64);
-    Shape(config, 6 + i, kBlockColumns / 4, 64);
+    config.Shape(i, kTileTokens, 64);
+    config.Shape(2 + i, kSmallTokens, 64);
+    config.Shape(6 + i, kBlockColumns / 4, 64);
   }
-  Shape(config, 4, kTileTokens, kBlockColumns);
-  Shape(config, 5, kSmallTokens, kBlockColumns);
+  config.Shape(4, kTileTokens, kBlockColumns);
+  config.Shape(5, kSmallTokens, kBlockColumns);
   _tile_loadconfig(&config);
 }
 
@@ -193,6 +181,11 @@ Tile TileFor(PackedFormat format) {
 void Matmul(const PackedMatrix& w, const Activations& x, int32_t first_token,
             int32_t end_token, int64_t first_row, int64_t end_row, float* y,
             int64_t y_stride) {
+  if (w.format == PackedFormat::kBF16 && x.rounded != nullptr) {
+    MatmulAmxBf16(w, x, first_token, end_token, first_row, end_row, y,
+                  y_stride);
+    return;
+  }
   const Tile tile = TileFor(w.format);
   const int64_t tokens =
       (end_token - first_token) / kSmallTokens * kSmallTokens;
@@ -219,6 +212,6 @@ void Matmul(const PackedMatrix& w, const Activations& x, int32_t first_token,
 
 }  // namespace
 
-const Kernels kAmxKernels = {Isa::kAmx, QuantizeAvx2, Matmul};
+const Kernels kAmxKernels = {Isa::kAmx, QuantizeAvx2, RoundBf16, Matmul};
 
 }  // namespace braid::cpu

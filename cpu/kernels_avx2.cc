@@ -128,6 +128,25 @@ void QuantizeAvx2(const Activations& x, int32_t first, int32_t end) {
   }
 }
 
-const Kernels kAvx2Kernels = {Isa::kAvx2, QuantizeAvx2, Matmul<MultiplyAddDot>};
+void RoundAvx2(const Activations& x, int32_t first, int32_t end) {
+  auto* rounded = reinterpret_cast<float*>(x.rounded);
+  const __m256i one = _mm256_set1_epi32(1);
+  const __m256i half = _mm256_set1_epi32(0x7fff);
+  const __m256i kept = _mm256_set1_epi32(int32_t{-65536});
+  for (int64_t i = int64_t{first} * x.columns; i < int64_t{end} * x.columns;
+       i += 8) {
+    const __m256 value = _mm256_loadu_ps(x.values + i);
+    const __m256i bits = _mm256_castps_si256(value);
+    const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), one);
+    const __m256i sum = _mm256_add_epi32(bits, _mm256_add_epi32(half, odd));
+    // A NaN might carry over into an infinity or a zero.
+    const __m256 nan = _mm256_cmp_ps(value, value, _CMP_UNORD_Q);
+    const __m256 result = _mm256_castsi256_ps(_mm256_and_si256(sum, kept));
+    _mm256_storeu_ps(rounded + i, _mm256_blendv_ps(result, value, nan));
+  }
+}
+
+const Kernels kAvx2Kernels = {Isa::kAvx2, QuantizeAvx2, RoundAvx2,
+                              Matmul<MultiplyAddDot>};
 
 }  // namespace braid::cpu

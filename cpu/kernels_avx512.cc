@@ -96,17 +96,20 @@ void QuantisedTile(const Call& call, const std::byte* w, int64_t token,
   }
 }
 
+// An even column and the one after it.
 template <PackedFormat kFormat>
-__m512 LoadColumn(const std::byte* p) {
+inline void LoadColumns(const std::byte* p, __m512& even, __m512& odd) {
   if constexpr (kFormat == PackedFormat::kF32) {
-    return LoadFloats(p);
+    even = LoadFloats(p);
+    odd = LoadFloats(p + 64);
   } else if constexpr (kFormat == PackedFormat::kF16) {
-    return LoadHalves(p);
+    even = LoadHalves(p);
+    odd = LoadHalves(p + 32);
   } else {
-    const __m256i halves =
-        _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
-    return _mm512_castsi512_ps(
-        _mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16));
+    const __m512i pairs = _mm512_loadu_si512(p);
+    even = _mm512_castsi512_ps(_mm512_slli_epi32(pairs, 16));
+    odd = _mm512_castsi512_ps(
+        _mm512_and_si512(pairs, _mm512_set1_epi32(int32_t{-65536})));
   }
 }
 
@@ -118,7 +121,11 @@ void FloatTile(const Call& call, const std::byte* w, int64_t token,
   constexpr int kColumnBytes =
       kRowTile * (kFormat == PackedFormat::kF32 ? 4 : 2);
   const int64_t columns = call.blocks * kBlockColumns;
-  TokenRows<float, kTokens> x(call.x->values + token * columns, columns);
+  const float* values = call.x->values;
+  if (kFormat == PackedFormat::kBF16 && call.x->rounded != nullptr) {
+    values = reinterpret_cast<const float*>(call.x->rounded);
+  }
+  TokenRows<float, kTokens> x(values + token * columns, columns);
   __m512 even[kTokens], odd[kTokens];
 #pragma GCC unroll 12
   for (int t = 0; t < kTokens; ++t) even[t] = odd[t] = _mm512_setzero_ps();
@@ -128,13 +135,13 @@ void FloatTile(const Call& call, const std::byte* w, int64_t token,
     _mm_prefetch(
         reinterpret_cast<const char*>(w) + kPrefetchBytes + kColumnBytes,
         _MM_HINT_T1);
-    const __m512 first = LoadColumn<kFormat>(w);
-    const __m512 second = LoadColumn<kFormat>(w + kColumnBytes);
+    __m512 first, second;
+    LoadColumns<kFormat>(w, first, second);
 #pragma GCC unroll 12
     for (int t = 0; t < kTokens; ++t) {
-      const float* values = &x[t];
-      even[t] = _mm512_fmadd_ps(first, _mm512_set1_ps(values[0]), even[t]);
-      odd[t] = _mm512_fmadd_ps(second, _mm512_set1_ps(values[1]), odd[t]);
+      const float* two = &x[t];
+      even[t] = _mm512_fmadd_ps(first, _mm512_set1_ps(two[0]), even[t]);
+      odd[t] = _mm512_fmadd_ps(second, _mm512_set1_ps(two[1]), odd[t]);
     }
     w += 2 * kColumnBytes;
     x.Advance(2);
@@ -204,6 +211,6 @@ void Matmul(const PackedMatrix& w, const Activations& x, int32_t first_token,
 
 }  // namespace
 
-const Kernels kAvx512Kernels = {Isa::kAvx512, QuantizeAvx2, Matmul};
+const Kernels kAvx512Kernels = {Isa::kAvx512, QuantizeAvx2, RoundAvx2, Matmul};
 
 }  // namespace braid::cpu

@@ -27,6 +27,7 @@ struct VnniDot {
 
 }  // namespace
 
-const Kernels kAvxVnniKernels = {Isa::kAvxVnni, QuantizeAvx2, Matmul<VnniDot>};
+const Kernels kAvxVnniKernels = {Isa::kAvxVnni, QuantizeAvx2, RoundAvx2,
+                                 Matmul<VnniDot>};
 
 }  // namespace braid::cpu

@@ -139,23 +139,39 @@ void QuantisedTile(const PackedMatrix& w, const std::byte* tile,
   }
 }
 
+void ReadColumn(PackedFormat format, const std::byte* tile, int64_t c,
+                float* out) {
+  for (int r = 0; r < kRowTile; ++r) {
+    const int64_t at = c * kRowTile + r;
+    const int64_t in_pairs = (c / 2 * kRowTile + r) * 2 + c % 2;
+    uint16_t bits;
+    switch (format) {
+      case PackedFormat::kF16:
+        out[r] = FromHalfBits(tile + 2 * at);
+        break;
+      case PackedFormat::kBF16:
+        std::memcpy(&bits, tile + 2 * in_pairs, sizeof(bits));
+        out[r] = BFloat16ToFloat(bits);
+        break;
+      default:
+        out[r] = FromFloatBits(tile + 4 * at);
+    }
+  }
+}
+
 void FloatTile(const PackedMatrix& w, const std::byte* tile,
                const Activations& x, int32_t first, int32_t end, float* y,
                int64_t y_stride) {
   float sums[kTokenTile][kRowTile] = {};
-  const int bytes = w.format == PackedFormat::kF32 ? 4 : 2;
+  const float* values = x.values;
+  if (w.format == PackedFormat::kBF16 && x.rounded != nullptr) {
+    values = reinterpret_cast<const float*>(x.rounded);
+  }
   for (int64_t c = 0; c < w.columns; ++c) {
     float column[kRowTile];
-    for (int r = 0; r < kRowTile; ++r) {
-      const std::byte* p = tile + (c * kRowTile + r) * bytes;
-      uint16_t bits;
-      std::memcpy(&bits, p, sizeof(bits));
-      column[r] = w.format == PackedFormat::kF32    ? FromFloatBits(p)
-                  : w.format == PackedFormat::kBF16 ? BFloat16ToFloat(bits)
-                                                    : HalfToFloat(bits);
-    }
+    ReadColumn(w.format, tile, c, column);
     for (int64_t t = first; t < end; ++t) {
-      const float value = x.values[t * w.columns + c];
+      const float value = values[t * w.columns + c];
       for (int r = 0; r < kRowTile; ++r) {
         sums[t - first][r] += column[r] * value;
       }
@@ -227,8 +243,16 @@ void Quantize(const Activations& x, int32_t first, int32_t end) {
   }
 }
 
+void Round(const Activations& x, int32_t first, int32_t end) {
+  auto* rounded = reinterpret_cast<float*>(x.rounded);
+  for (int64_t i = int64_t{first} * x.columns; i < int64_t{end} * x.columns;
+       ++i) {
+    rounded[i] = BFloat16ToFloat(FloatToBFloat16(x.values[i]));
+  }
+}
+
 }  // namespace
 
-const Kernels kPortableKernels = {Isa::kPortable, Quantize, Matmul};
+const Kernels kPortableKernels = {Isa::kPortable, Quantize, Round, Matmul};
 
 }  // namespace braid::cpu

@@ -55,6 +55,14 @@ int FloatBytes(PackedFormat format) {
   return format == PackedFormat::kF32 ? 4 : 2;
 }
 
+// The place of (row, column) in a tile of floats, in bytes.
+int64_t FloatAt(PackedFormat format, int row, int64_t column) {
+  const int64_t element = format == PackedFormat::kBF16
+                              ? (column / 2 * kRowTile + row) * 2 + column % 2
+                              : column * kRowTile + row;
+  return element * FloatBytes(format);
+}
+
 void StoreScale(float value, int bytes, std::byte* out) {
   if (bytes == 4) {
     std::memcpy(out, &value, 4);
@@ -123,7 +131,7 @@ void PackFloatTile(const Tensor& w, PackedFormat format, int64_t first_row,
   for (int r = 0; r < rows; ++r) {
     const std::byte* row = w.row(first_row + r);
     for (int64_t c = 0; c < w.columns; ++c) {
-      std::memcpy(tile + (c * kRowTile + r) * bytes, row + c * bytes,
+      std::memcpy(tile + FloatAt(format, r, c), row + c * bytes,
                   static_cast<size_t>(bytes));
     }
   }
@@ -205,7 +213,7 @@ void UnpackRow(const PackedMatrix& w, int64_t row, float* out) {
   if (!w.int8_inputs()) {
     const int bytes = FloatBytes(w.format);
     for (int64_t c = 0; c < w.columns; ++c) {
-      const std::byte* p = block + (c * kRowTile + r) * bytes;
+      const std::byte* p = block + FloatAt(w.format, r, c);
       uint16_t bits;
       std::memcpy(&bits, p, 2);
       out[c] = w.format == PackedFormat::kBF16 ? BFloat16ToFloat(bits)

@@ -12,7 +12,8 @@
 //           a row of an AMX tile. Nibble formats put column c in the low and
 //           column 16 + c in the high half of one byte.
 //   scales  16 values, by row; minima likewise.
-//   floats  column after column, 16 rows each.
+//   floats  column after column, 16 rows each; of BF16, pairs of columns: for
+//           each of 16 rows both, as its dot-product instructions take them.
 //
 // Immutable after packing; any number of threads may read it.
 #pragma once
@@ -35,9 +36,9 @@ enum class PackedFormat : uint8_t {
   kU5,       // bytes below 32, float scale and minimum: Q5_1, Q5_K
   kU6x16,    // bytes below 64, zero is 32, float scale per 16 columns: Q6_K
   kS8,       // bytes, zero is 128, half scale: Q5_0, Q8_0
-  kF32,
-  kF16,
-  kBF16,  // floats, multiplied with float activations
+  kF32,      // multiplied with float activations
+  kF16,      // likewise
+  kBF16,     // multiplied with activations rounded to bfloat16
 };
 inline constexpr int kPackedFormats = 9;
 

@@ -7,7 +7,8 @@ struct ProcessorFeatures {
   bool avx2 = false;         // with FMA and F16C
   bool avx_vnni = false;     // 256-bit dot products without AVX-512
   bool avx512_vnni = false;  // with F, BW, DQ and VL
-  bool amx_int8 = false;     // and the kernel granted the tile state
+  bool avx512_bf16 = false;
+  bool amx = false;  // int8 and BF16, and the kernel granted the tile state
 };
 
 // Asked once. Asking also requests the tile state for this process: threads

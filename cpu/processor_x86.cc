@@ -55,8 +55,10 @@ ProcessorFeatures Detect() {
   has.avx512_vnni = (states & kZmm) == kZmm && Bit(seven.b, 16) &&  // F
                     Bit(seven.b, 17) && Bit(seven.b, 30) &&         // DQ, BW
                     Bit(seven.b, 31) && Bit(seven.c, 11);           // VL, VNNI
-  has.amx_int8 = (states & kTiles) == kTiles && Bit(seven.d, 24) &&
-                 Bit(seven.d, 25) && RequestTiles();  // TILE, INT8
+  has.avx512_bf16 = has.avx512_vnni && seven.a >= 1 && Bit(seven_one.a, 5);
+  has.amx = (states & kTiles) == kTiles && Bit(seven.d, 24) &&  // TILE
+            Bit(seven.d, 25) && Bit(seven.d, 22) &&             // INT8, BF16
+            RequestTiles();
   return has;
 }
 

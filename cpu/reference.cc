@@ -58,6 +58,9 @@ Rows LinearAll(const Tensor& w, const Tensor& bias, const Rows& x,
   if (inputs == LinearInputs::kInt8Blocks32) {
     for (size_t t = 0; t < seen.rows(); ++t) RoundToInt8Blocks(seen.row(t));
   }
+  if (inputs == LinearInputs::kBFloat16 && w.dtype == DType::kBF16) {
+    for (float& v : seen.values) v = BFloat16ToFloat(FloatToBFloat16(v));
+  }
   const std::vector<float> b = ToFloats(bias);
   std::vector<float> w_row(x.columns);
   Rows y(x.rows(), static_cast<size_t>(w.rows));

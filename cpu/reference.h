@@ -18,6 +18,7 @@ namespace braid::reference {
 enum class LinearInputs : uint8_t {
   kFloat,         // as they are
   kInt8Blocks32,  // rounded to int8 per block of 32 columns, scale amax / 127
+  kBFloat16,      // by BF16 matrices rounded to bfloat16, by others as they are
 };
 
 // Logits [tokens.size()][vocabulary] of a whole sequence.

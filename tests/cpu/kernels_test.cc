@@ -70,16 +70,19 @@ std::vector<double> Magnitudes(DType dtype, const std::vector<float>& row) {
 }
 
 Exact ExactElement(const std::vector<float>& row,
-                   const std::vector<double>& magnitudes, bool int8,
+                   const std::vector<double>& magnitudes, PackedFormat format,
                    const Activations& x, int64_t token) {
   Exact exact;
   for (size_t c = 0; c < row.size(); ++c) {
     const size_t at = static_cast<size_t>(token) * row.size() + c;
     const ActivationBlock& block = x.blocks[at / kBlockColumns];
-    const double value =
-        int8 ? static_cast<double>(block.quants[at % kBlockColumns]) *
-                   static_cast<double>(block.scale)
-             : static_cast<double>(x.values[at]);
+    double value = x.values[at];
+    if (format == PackedFormat::kBF16) {
+      value = BFloat16ToFloat(FloatToBFloat16(x.values[at]));
+    } else if (format < PackedFormat::kF32) {
+      value = static_cast<double>(block.quants[at % kBlockColumns]) *
+              static_cast<double>(block.scale);
+    }
     exact.value += static_cast<double>(row[c]) * value;
     exact.magnitude += magnitudes[c] * std::fabs(value);
   }
@@ -118,8 +121,8 @@ TEST_P(MatmulTest, MatchesTheExactProduct) {
       DequantizeRow(dtype(), w.tensor().row(r), columns, row.data());
       const auto magnitudes = Magnitudes(dtype(), row);
       for (int64_t t = 0; t < tokens; ++t) {
-        const Exact exact = ExactElement(
-            row, magnitudes, packed.matrix().int8_inputs(), input.x(), t);
+        const Exact exact =
+            ExactElement(row, magnitudes, packed.matrix().format, input.x(), t);
         // Each term meets at most one rounding per block or column after it,
         // and three of its own.
         const int roundings =
@@ -214,6 +217,7 @@ TEST_P(MatmulTest, AnotherOrderOfBlocksHasOtherBits) {
     turned_x.values[c] = input.x().values[from];
   }
   kernels().quantize(turned_x, 0, 1);
+  kernels().round(turned_x, 0, 1);
   const Packed packed(w.tensor()), turned_packed(turned_tensor);
   const auto y = Multiply(kernels(), packed.matrix(), input.x(), 1);
   const auto z = Multiply(kernels(), turned_packed.matrix(), turned_x, 1);
@@ -223,6 +227,28 @@ TEST_P(MatmulTest, AnotherOrderOfBlocksHasOtherBits) {
     different += y[r] != z[r] ? 1 : 0;
   }
   EXPECT_GT(different, 16);
+}
+
+// Without rounded activations a BF16 matrix sees the values as they are.
+TEST_P(MatmulTest, Bf16WeightsTakeFloatsToo) {
+  if (dtype() != DType::kBF16) return;
+  Rng rng(15);
+  const RandomWeights w(dtype(), 48, 576, rng);
+  const Packed packed(w.tensor());
+  const RandomActivations input(7, 576, rng, isa());
+  Activations floats = input.x();
+  floats.rounded = nullptr;
+  const auto y = Multiply(kernels(), packed.matrix(), floats, 7);
+  std::vector<float> row(576);
+  for (int64_t r = 0; r < 48; ++r) {
+    DequantizeRow(dtype(), w.tensor().row(r), 576, row.data());
+    for (int64_t t = 0; t < 7; ++t) {
+      const Exact exact = ExactElement(row, Magnitudes(dtype(), row),
+                                       PackedFormat::kF32, floats, t);
+      ASSERT_NEAR(y[static_cast<size_t>(t * 48 + r)], exact.value,
+                  579 * kEpsilon * exact.magnitude);
+    }
+  }
 }
 
 std::string NameOf(const testing::TestParamInfo<FormatAndIsa>& info) {

@@ -125,6 +125,44 @@ TEST_P(QuantizeTest, IsTheSameInEveryTable) {
             0);
 }
 
+// An element of `rounded`, which tables with BF16 instructions keep as
+// bfloat16.
+float Rounded(const Activations& x, Isa isa, int column) {
+  if (isa < Isa::kAvx512Bf16) {
+    return reinterpret_cast<const float*>(x.rounded)[column];
+  }
+  return BFloat16ToFloat(reinterpret_cast<const uint16_t*>(x.rounded)[column]);
+}
+
+TEST_P(QuantizeTest, RoundsToTheNearestBFloat16) {
+  std::vector<float> values = {0.0f,
+                               -0.0f,
+                               1.00390625f,   // half way, down to even
+                               -1.01171875f,  // half way, up to even
+                               std::nextafterf(1.00390625f, 2.0f),
+                               std::numeric_limits<float>::max(),
+                               std::numeric_limits<float>::infinity(),
+                               -std::numeric_limits<float>::infinity(),
+                               std::numeric_limits<float>::min()};
+  Rng rng(7);
+  while (values.size() < 96) {
+    values.push_back(static_cast<float>(rng.Uniform() - 0.5));
+  }
+  // Of which any bits may be set.
+  const uint32_t nans[] = {0x7fffffff, 0xff800001, 0x7fc00000};
+  std::memcpy(&values[60], nans, sizeof(nans));
+  OneToken token(values);
+  kernels().round(token.x, 0, 1);
+  for (int c = 0; c < 96; ++c) {
+    const float rounded = Rounded(token.x, GetParam(), c);
+    if (std::isnan(values[c])) {
+      EXPECT_TRUE(std::isnan(rounded)) << c;
+    } else {
+      EXPECT_EQ(rounded, BFloat16ToFloat(FloatToBFloat16(values[c]))) << c;
+    }
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(EveryTable, QuantizeTest,
                          testing::ValuesIn(SupportedIsas()),
                          [](const auto& info) {

@@ -83,6 +83,7 @@ RandomActivations::RandomActivations(int32_t tokens, int32_t columns, Rng& rng,
     x_.values[i] = Spread(rng);
   }
   KernelsFor(isa).quantize(x_, 0, tokens);
+  KernelsFor(isa).round(x_, 0, tokens);
 }
 
 }  // namespace braid::cpu

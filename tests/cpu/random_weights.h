@@ -52,7 +52,7 @@ class Packed {
   PackedMatrix matrix_;
 };
 
-// Activations with values of a normal-like spread, quantised by `isa`.
+// Activations with values of a normal-like spread, rounded by `isa`.
 class RandomActivations {
  public:
   RandomActivations(int32_t tokens, int32_t columns, Rng& rng, Isa isa);
