@@ -173,7 +173,10 @@ void Forward::Run(int thread) {
   Embed(me);
   for (uint32_t i = 0; i < model_.layers.size(); ++i) {
     AttendToKv(model_.layers[i], i, me);
-    if (shed_ && me.layout.rows > step_.lasting) ShedRows(me);
+    if (shed_ && me.layout.rows > step_.lasting) {
+      if (step_.lasting == 0) return;
+      ShedRows(me);
+    }
     FeedForward(model_.layers[i], i, me);
   }
   HeadAndSample(me);

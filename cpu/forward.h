@@ -7,8 +7,8 @@
 // attention needs the others'. Neither choice, nor the number of threads,
 // changes a bit of any row.
 //
-// A step may be asked to shed streams: between two layers it goes on without
-// their rows.
+// A step may be asked to shed rows: between two layers it goes on without them,
+// or ends when there are no others.
 //
 // Thread safety: Begin and Take on one thread while no Run is in progress;
 // Run once on each thread of the team. Thread 0 may return before others.

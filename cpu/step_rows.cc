@@ -56,9 +56,9 @@ void StepRows::Build(const ForwardBatch& batch, const PackedModel& model,
       BRAID_CHECK(EndOf(sequence) <= max_context);
       BRAID_CHECK(rows.size() + sequence.tokens.size() <= max_rows);
       BRAID_CHECK(sequence.set <= model.sets.size());
+      BRAID_CHECK(!may_shed || lasting == 0 || sequence.stream > 0);
       BRAID_CHECK(sequence.set > 0 ||
                   (sequence.stream == 0 && sequence.gang == 1));
-      BRAID_CHECK(!may_shed || sequence.stream > 0);
       AddSequence(batch, s, model, arena, prefixes);
     }
     if (!may_shed) lasting = static_cast<int32_t>(rows.size());

@@ -80,6 +80,7 @@ struct StepRows {
 
   // The sequences that may be shed are: their streams answer no more. The rows
   // and units stay; those from `lasting` on are of no use.
+  // REQUIRES: lasting > 0.
   void Shed(const ForwardBatch& batch);
 
   // The row of stream s that is mixed into a head.

@@ -24,15 +24,18 @@ void EngineLoop::CountStep(size_t index, const ForwardResult& result,
   for (size_t i = 0; i < slot.plan.rows.size(); ++i) {
     const PlannedRows& rows = slot.plan.rows[i];
     if (rows.kind == RowKind::kCandidate) continue;
+    const auto is_shed = [&](size_t row) {
+      return result.shed && slot.batch.sequences[row].may_shed;
+    };
     const auto is_lost = [&](size_t row) {
-      return !result.status.ok() ||
-             (result.shed && slot.batch.sequences[row].may_shed);
+      return !result.status.ok() || is_shed(row);
     };
     if (rows.gang > 1 && !is_lost(i + 1)) {
       device.streams_active += rows.gang - 1;
     }
+    if (is_shed(i)) continue;
     if (rows.stream > 0) {
-      if (!is_lost(i)) device.stream_tokens += rows.count;
+      if (result.status.ok()) device.stream_tokens += rows.count;
     } else if (rows.kind == RowKind::kDecode) {
       device.decode_tokens += rows.count;
     } else {

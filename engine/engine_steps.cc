@@ -91,6 +91,7 @@ void EngineLoop::Launch(size_t index, TimePoint now) {
     SequenceRows& sequence = batch.sequences.emplace_back();
     sequence.tokens = tokens.subspan(rows.first, rows.count);
     sequence.start = rows.first;
+    sequence.may_shed = slot.plan.gives_way;
     const size_t blocks = config_.arenas[0]->layout().BlocksFor(end);
     sequence.blocks =
         (one != nullptr ? one->blocks.blocks() : request.blocks_of(rows.stream))
@@ -101,7 +102,7 @@ void EngineLoop::Launch(size_t index, TimePoint now) {
       sequence.gang = rows.gang;
       if (rows.stream > 0) {
         sequence.stream0_blocks = request.blocks_of(0).first(blocks);
-        sequence.may_shed = request.elastic();
+        sequence.may_shed |= request.elastic();
       }
     }
     if (rows.draws) {
@@ -180,7 +181,8 @@ void EngineLoop::FinishStep(size_t index, ForwardResult result, TimePoint now) {
   for (size_t i = 0; i < slot.plan.rows.size(); ++i) {
     const PlannedRows& rows = slot.plan.rows[i];
     const SequenceResult& sequence = result.sequences[i];
-    BRAID_CHECK(sequence.token.has_value() == rows.draws);
+    const bool dropped = result.shed && slot.batch.sequences[i].may_shed;
+    BRAID_CHECK(sequence.token.has_value() == (rows.draws && !dropped));
     drawn_.push_back(sequence.token ? std::optional(sequence.token->token)
                                     : std::nullopt);
     const Request* request = scheduler_->Find(rows.request);

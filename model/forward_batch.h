@@ -42,7 +42,8 @@ struct SequenceRows {
   // and their hidden states are weighed into one before the head. Only stream 0
   // draws and scores; a gang that scores has equal rows.
   uint32_t gang = 1;
-  // Of an elastic stream: the runner may be asked to drop the rows in mid-step.
+  // The runner may be asked to drop the rows in mid-step: of elastic streams,
+  // or of all sequences of the step.
   bool may_shed = false;
 
   // >= 0: score the prompt as well (echo). Row i is scored against
@@ -69,8 +70,8 @@ struct SequenceResult {
 struct ForwardResult {
   absl::Status status;  // not OK: nothing below is valid; KV rows are garbage
   std::vector<SequenceResult> sequences;  // as in the batch
-  // All sequences that may be shed were: their KV rows are garbage, and stream
-  // 0 has answered alone.
+  // All sequences that may be shed were: their KV rows are garbage, they have
+  // no results, and a stream 0 that stays has answered alone.
   bool shed = false;
 };
 

@@ -39,8 +39,9 @@ class ModelRunner {
   virtual void Launch(const ForwardBatch& batch, StepCallbacks callbacks) = 0;
 
   // Somebody waits for the step in flight: it should go on without the
-  // sequences that may be shed, as soon as it can. It need not, and
-  // ForwardResult::shed tells. Engine thread; no step in flight: nothing.
+  // sequences that may be shed, or end where it has no others, as soon as it
+  // can. It need not, and ForwardResult::shed tells. Engine thread; no step in
+  // flight: nothing.
   virtual void ShedStreams() {}
   // Whether it does so within a small part of a step.
   virtual bool sheds_in_flight() const { return false; }

@@ -115,12 +115,13 @@ class Scheduler final {
   void Apply(const StepPlan& plan, TimePoint now);
   // The applied step has ended after `seconds`. `drawn` has an entry per row;
   // empty: the step failed, and its rows' KV is garbage. `shed`: so is that of
-  // its elastic streams, and none of them has answered.
+  // its elastic streams, and none of them has answered; of a step that gives
+  // way, nobody has.
   void Commit(const StepPlan& plan,
               std::span<const std::optional<TokenId>> drawn, double seconds,
               TimePoint now, bool shed = false);
-  // Whether the step in flight should go on without its elastic streams, if it
-  // can: somebody waits for its end.
+  // Whether the step in flight should go on without its elastic streams, or end
+  // where it gives way, if it can: somebody waits for its end.
   bool WantsShed(const StepPlan& in_flight) const;
 
   // The hand-over's terminal event. Complete: the request joins the decode
@@ -407,7 +408,8 @@ class Scheduler final {
   void ApplyCandidate(DeviceState& device, Request& request,
                       const PlannedRows& rows);
   void CommitCandidate(Request& request, const PlannedRows& rows,
-                       std::optional<TokenId> drawn, bool failed);
+                       std::optional<TokenId> drawn, bool failed,
+                       bool gave_way);
   void PublishCandidate(const Request& request, BestOfCandidate& candidate);
   void GiveWayTo(const Request& newcomer);
 
@@ -451,6 +453,7 @@ class Scheduler final {
   static double StreamShare(const SchedulerConfig& config);
   bool MayStandAside(const Request& request) const;
   TimePoint AsideAfter(const DeviceState& device, TimePoint now) const;
+  bool GivesWay(const DeviceState& device, TimePoint now) const;
   void NoteOwed(DeviceState& device, const StepPlan& plan, bool prompts,
                 bool shed);
 

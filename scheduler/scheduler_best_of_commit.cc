@@ -89,7 +89,8 @@ void Scheduler::ApplyCandidate(DeviceState& own, Request& request,
 }
 
 void Scheduler::CommitCandidate(Request& request, const PlannedRows& rows,
-                                std::optional<TokenId> drawn, bool failed) {
+                                std::optional<TokenId> drawn, bool failed,
+                                bool gave_way) {
   BestOfCandidate& one = request.candidates[rows.stream - 1];
   BRAID_CHECK(request.id == rows.request && one.in_flight);
   one.in_flight = false;
@@ -97,6 +98,7 @@ void Scheduler::CommitCandidate(Request& request, const PlannedRows& rows,
     DropCandidate(one);
     return;
   }
+  if (gave_way) return;
   BRAID_CHECK(drawn.has_value() == rows.draws);
   one.computed = rows.first + rows.count;
   if (!drawn) return;

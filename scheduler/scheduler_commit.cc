@@ -216,6 +216,8 @@ void Scheduler::Commit(const StepPlan& plan,
   NotePressure(own, plan.lent, shed);
   for (DeviceId id : plan.lent) StateOf(id).lent = false;
   const bool failed = drawn.empty();
+  // Nothing was done, but nothing is wrong.
+  const bool gave_way = !failed && shed && plan.gives_way;
   if (own.elastic > 0 && !failed) NoteOwed(own, plan, prompts, shed);
   const std::span<const PlannedRows> planned = plan.rows;
   BRAID_CHECK(failed || drawn.size() == planned.size());
@@ -237,7 +239,7 @@ void Scheduler::Commit(const StepPlan& plan,
          ++i) {
       const std::optional<TokenId> token = failed ? std::nullopt : drawn[i];
       if (planned[i].kind == RowKind::kCandidate) {
-        CommitCandidate(request, planned[i], token, failed);
+        CommitCandidate(request, planned[i], token, failed, gave_way);
       } else {
         BRAID_CHECK(!token);
         const bool dropped = failed || (shed && request.elastic());
@@ -250,7 +252,7 @@ void Scheduler::Commit(const StepPlan& plan,
       requests_.Free(request.slot);
     } else if (rows.stream > 0) {
       BRAID_CHECK(request.state == RequestState::kLingering);
-    } else if (!failed) {
+    } else if (!failed && !gave_way) {
       if (rows.draws && !config_.stream_sets.empty()) {
         SetAnswered(request, shed && request.elastic() ? 1 : rows.gang);
       }
@@ -259,7 +261,7 @@ void Scheduler::Commit(const StepPlan& plan,
       Requeue(request);
     }
   }
-  if (!failed && seconds > 0) {
+  if (!failed && !gave_way && seconds > 0) {
     // A step that has shed did not do what its shape says.
     if (!shed) LearnStep(own, plan.lent.size(), shape, seconds);
     if (config_.lend_cores && shape.decode_rows > 0) {

@@ -72,6 +72,7 @@ StepPlan Scheduler::Plan(DeviceId id, TimePoint now, StepPlan plan) const {
   plan.offered = plan.unfilled = plan.best_of_offered = 0;
   plan.saved = own.saved;
   plan.added = 0;
+  plan.gives_way = false;
   PlanPreemption(own, now, plan);
   PlanRows(own, now, plan);
   PlanDrops(plan);
@@ -107,7 +108,10 @@ void Scheduler::PlanRows(const DeviceState& own, TimePoint now,
     due = std::min(due, row.due);
   }
   if (own.bound_streams > 0) PlanGangs(plan, shape);
-  if (!prompts) return;
+  if (!prompts) {
+    plan.gives_way = GivesWay(own, now);
+    return;
+  }
   const size_t rows = plan.rows.size();
   if (!RowsGoFirst(own, shape, now)) PlanChunks(own, now, shape, due, plan);
   if (aside_after == kNever || plan.rows.size() > rows) return;

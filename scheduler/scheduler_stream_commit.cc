@@ -271,7 +271,8 @@ bool Scheduler::IsPressed(const DeviceState& device,
 
 bool Scheduler::WantsShed(const StepPlan& in_flight) const {
   const DeviceState& own = StateOf(in_flight.device);
-  return own.running && own.elastic_rows > 0 && IsPressed(own, in_flight.lent);
+  return own.running && (own.elastic_rows > 0 || in_flight.gives_way) &&
+         IsPressed(own, in_flight.lent);
 }
 
 // A step with prompts has ended.

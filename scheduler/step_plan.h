@@ -132,6 +132,9 @@ struct StepPlan {
   double saved = 0;
   // Seconds by which streams and candidates are to make it longer.
   double added = 0;
+  // All that is in it stands aside for prompts: who comes while it runs ends it
+  // (scheduler_owing.cc).
+  bool gives_way = false;
   // Nothing to apply.
   bool empty() const { return rows.empty() && preempted.empty() && !drops(); }
   // Somebody waits for blocks, or they are of no use.

@@ -66,7 +66,8 @@ struct StreamStats {
   // device's cores or blocks; how many such steps ended with them before one
   // had none, in all and at most for one of them.
   uint64_t pressures = 0, shed_steps = 0;
-  uint64_t shed_in_flight = 0;  // steps that dropped theirs before their end
+  // Steps that dropped theirs before their end, or gave way whole.
+  uint64_t shed_in_flight = 0;
   uint32_t most_shed_steps = 0;
   double gain = 0;  // nats, predicted, summed over tokens
   // Now.

@@ -266,6 +266,24 @@ class Request {
     for (size_t s = 1; s < p; ++s) gang_.streams[s].written = written[s];
     return result.sequences[p];
   }
+  // As Together, of all streams, but asked to end in that layer.
+  void GiveWay(uint32_t end, uint32_t layer) {
+    const Gang before = gang_;
+    ForwardBatch batch;
+    AddGang(driver_, gang_, kStreams, end, batch);
+    batch.sequences[0].sampling = &kDraw;
+    for (SequenceRows& sequence : batch.sequences) sequence.may_shed = true;
+    batch.progress_layers = 1;
+    const ForwardResult result = driver_.Step(batch, 0, [&](uint32_t layers) {
+      EXPECT_LE(layers, layer);
+      if (layers == layer) driver_.runner().ShedStreams();
+    });
+    EXPECT_TRUE(result.shed);
+    EXPECT_FALSE(result.sequences[0].token);
+    for (size_t s = 0; s < kStreams; ++s) {
+      gang_.streams[s].written = before.streams[s].written;
+    }
+  }
   // A step of its own.
   void CatchUp(size_t stream, uint32_t end) {
     ForwardBatch batch;
@@ -418,6 +436,24 @@ TEST_P(StreamsScheduleTest, ShedInMidStep) {
       batch.sequences[0].sampling = &kDraw;
       EXPECT_EQ(driver.Step(batch).sequences[0].token->top, beside.token->top);
     }
+  }
+}
+
+// Whatever it had computed by then, it leaves no trace.
+TEST_P(StreamsScheduleTest, AStepThatGaveWayIsComputedAgain) {
+  const Trace all = WholeGang(model_, 4, {}, GetParam());
+  const auto layers = static_cast<uint32_t>(model_.tiny().config().layers);
+  for (uint32_t layer = 1; layer <= layers; ++layer) {
+    SCOPED_TRACE(layer);
+    Request request(model_, GetParam());
+    request.Together(4, 30);
+    request.GiveWay(31, layer);
+    request.Decode(4, 47);
+    request.GiveWay(49, layer);
+    request.Decode(4, kTokens);
+    const Trace got = request.Finish();
+    EXPECT_EQ(From(30, got.logprobs), From(30, all.logprobs));
+    EXPECT_EQ(got.kv, all.kv);
   }
 }
 

@@ -2,7 +2,7 @@
 // priors say, or what is given by the number of devices that lend a step their
 // cores; hand-overs a fixed time, and every request runs to its full length.
 // One that asks for candidates lingers for half as long again. Devices that
-// shed in flight do so a layer later.
+// shed in flight, or end a step that gives way, do so a layer later.
 #pragma once
 
 #include <algorithm>
@@ -132,13 +132,15 @@ class TimedDriver {
     }
   }
 
-  // What is left of the step is done without streams, but for the layer that it
-  // is in.
+  // What is left of the step is done without streams, or not at all where it
+  // gives way, but for the layer that it is in.
   void Shed(Step& step) {
     const Duration whole = step.end - step.begin;
     const double left = ToSeconds(step.end - now_) / ToSeconds(whole);
     const double layer = std::min(left, 1 / kLayers);
-    const Duration plain = Length(step.plan, /*streams=*/false);
+    const Duration plain = step.plan.gives_way
+                               ? Duration(0)
+                               : Length(step.plan, /*streams=*/false);
     step.end = now_ + std::chrono::duration_cast<Duration>(
                           layer * whole + (left - layer) * plain);
     step.shed = true;
@@ -194,12 +196,15 @@ class TimedDriver {
 
   void End(const Step& step) {
     const StepPlan& plan = step.plan;
+    const bool gave_way = step.shed && plan.gives_way;
     std::vector<std::optional<TokenId>> drawn;
     for (const PlannedRows& rows : plan.rows) {
-      drawn.push_back(rows.draws ? std::optional<TokenId>(1) : std::nullopt);
+      const bool draws = rows.draws && !gave_way;
+      drawn.push_back(draws ? std::optional<TokenId>(1) : std::nullopt);
     }
     const double seconds = by_lent_.empty() ? 0 : ToSeconds(now_ - step.begin);
     scheduler_.Commit(plan, drawn, seconds, now_, step.shed);
+    if (gave_way) return;
     for (const PlannedRows& rows : plan.rows) {
       const Request* request = scheduler_.Find(rows.request);
       Client& client = clients_.at(rows.request);
