@@ -82,41 +82,6 @@ absl::Status CheckConfig(const EngineConfig& config) {
   return absl::OkStatus();
 }
 
-absl::Status CheckStreams(const StreamTerms& terms,
-                          const std::vector<StreamSet>& sets) {
-  if (terms.mode == StreamMode::kOff) return absl::OkStatus();
-  uint32_t most = 1;
-  for (const StreamSet& set : sets) most = std::max(most, set.streams);
-  if (terms.min < 1 || terms.min > terms.max || terms.max > most) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("a request may have 1 to ", most, " streams here, not ",
-                     terms.min, " to ", terms.max));
-  }
-  return absl::OkStatus();
-}
-
-absl::Status CheckBestOf(const GenerateRequest& request) {
-  if (request.best_of == 1) return absl::OkStatus();
-  if (request.best_of < 1 || request.best_of > kMostCandidates) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("best_of must be between 1 and ", kMostCandidates,
-                     ", not ", request.best_of));
-  }
-  if (request.streams.mode != StreamMode::kOff) {
-    return absl::InvalidArgumentError(
-        "best_of and PARSCALE streams use the same idle rows: ask for one of "
-        "them");
-  }
-  if (!(request.sampling.temperature >= kGreedyBelow)) {
-    return absl::InvalidArgumentError(
-        "best_of needs a temperature above 0: at 0 all candidates are equal");
-  }
-  if (request.max_tokens == 0) {
-    return absl::InvalidArgumentError("best_of needs max_tokens above 0");
-  }
-  return absl::OkStatus();
-}
-
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<EngineLoop>> EngineLoop::Create(
@@ -166,58 +131,6 @@ absl::Status EngineLoop::RegisterPools() {
         PoolId(static_cast<uint32_t>(i)), *config_.arenas[i]));
   }
   return absl::OkStatus();
-}
-
-absl::StatusOr<RequestId> EngineLoop::Submit(GenerateRequest request,
-                                             std::shared_ptr<TokenSink> sink) {
-  const bool scores = request.prompt_logprobs >= 0;
-  if (request.max_tokens == 0 && !scores) {
-    return mailbox_.Refuse(absl::InvalidArgumentError(
-        "max_tokens 0 is only for requests that score their prompt"));
-  }
-  if (request.service_class >= config_.classes.size()) {
-    return mailbox_.Refuse(absl::InvalidArgumentError(absl::StrCat(
-        "there are ", config_.classes.size(),
-        " service classes, none is number ", request.service_class)));
-  }
-  if (absl::Status streams = CheckStreams(request.streams, config_.stream_sets);
-      !streams.ok()) {
-    return mailbox_.Refuse(std::move(streams));
-  }
-  if (absl::Status best_of = CheckBestOf(request); !best_of.ok()) {
-    return mailbox_.Refuse(std::move(best_of));
-  }
-  request.sampling.self_certainty = request.best_of > 1;
-  const auto size = request.prompt.size();
-  if (size + (request.max_tokens > 0 ? 1 : 0) > config_.max_context) {
-    return mailbox_.Refuse(absl::InvalidArgumentError(
-        absl::StrCat("the prompt has ", size,
-                     " tokens, which leaves no room for an answer: the "
-                     "context holds ",
-                     config_.max_context)));
-  }
-  // What the context cannot hold is not asked for: it ends with kLength.
-  request.max_tokens = std::min(
-      request.max_tokens, config_.max_context - static_cast<uint32_t>(size));
-  if (absl::Status fits =
-          scheduler_->CheckSize(size, request.max_tokens, request.streams);
-      !fits.ok()) {
-    return mailbox_.Refuse(std::move(fits));
-  }
-  for (TokenId token : request.prompt) {
-    if (token < 0 || token >= config_.tokenizer->vocabulary()) {
-      return mailbox_.Refuse(absl::InvalidArgumentError(
-          absl::StrCat("token ", token, " is not in the vocabulary of ",
-                       config_.tokenizer->vocabulary())));
-    }
-  }
-  return mailbox_.Submit(std::move(request), std::move(sink),
-                         config_.clock->Now());
-}
-
-bool EngineLoop::Drain(Duration timeout) {
-  mailbox_.Close();
-  return mailbox_.WaitUntilEmpty(timeout);
 }
 
 bool EngineLoop::RunOnce(TimePoint now) {

@@ -80,6 +80,11 @@ class EngineLoop final {
   explicit EngineLoop(EngineConfig config);
   absl::Status RegisterPools();
 
+  // engine_submit.cc
+  absl::Status CheckRequest(const GenerateRequest& request) const;
+  // REQUIRES: the prompt fits the context.
+  uint32_t MostTokens(const GenerateRequest& request) const;
+
   void Enqueue(Submission submission, TimePoint now);
   void FinishStep(size_t slot, ForwardResult result, TimePoint now);
   void FailStep(Slot& slot, const absl::Status& why, TimePoint now);
