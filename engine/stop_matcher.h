@@ -3,6 +3,8 @@
 //
 // The match that is complete first wins; of those that end together, the
 // longest. So the result does not depend on how the text was cut.
+//
+// Thread safety: none; of one request, on the engine thread.
 #pragma once
 
 #include <optional>

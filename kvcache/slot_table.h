@@ -8,6 +8,8 @@
 // full goes to the next one that is not; every bucket that it passed counts it,
 // and a search ends at a bucket that nobody passed. Nothing ever moves, erasing
 // leaves no tombstone, nothing is allocated after construction.
+//
+// Thread safety: not thread-safe; its owner's thread.
 #pragma once
 
 #include <array>

@@ -51,7 +51,8 @@ struct GgufTensor {
   Tensor tensor;
 };
 
-// Views into the bytes given to Parse, which must outlive it.
+// Views into the bytes given to Parse, which must outlive it. Immutable after
+// Parse; any thread.
 class GgufFile final {
  public:
   // INVALID_ARGUMENT for a corrupt file (what, at which offset), UNIMPLEMENTED

@@ -13,6 +13,7 @@
 
 namespace braid {
 
+// A value type; as thread-safe as a std::vector.
 class JsonValue {
  public:
   using Array = std::vector<JsonValue>;

@@ -24,7 +24,7 @@ struct ParscaleTerms {
 // "off", "auto", "fixed"; nothing for anything else.
 std::optional<StreamMode> ParseStreamMode(absl::string_view name);
 
-// What the server has. Default: no PARSCALE weights.
+// What the server has. Default: no PARSCALE weights. Immutable; any thread.
 class ParscaleOffer final {
  public:
   ParscaleOffer() = default;

@@ -1,6 +1,8 @@
 // One run of one seed: a cluster, its load, its faults, and the checkers, which
 // look after every event. Equal (seed, options) make equal runs, to the last
 // event: the digest says so.
+//
+// Threads: one; runs in parallel are processes (seed_swarm.h).
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,7 @@
 // Which (pair, layer) cells of a transfer have been posted. Layers before
 // `first_layer` do not travel.
+//
+// Thread safety: not thread-safe; engine thread only.
 #pragma once
 
 #include <cstdint>

@@ -21,6 +21,8 @@ struct GrpcServerConfig {
   uint64_t max_message_bytes = 8 << 20;
 };
 
+// gRPC's own threads run the calls, as callback reactors. Start, Serve,
+// BeginDrain and Stop are for one thread, the daemon's.
 class GrpcServer final {
  public:
   // Binds, and answers UNAVAILABLE until Serve. ALREADY_EXISTS when it cannot

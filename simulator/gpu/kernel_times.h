@@ -2,7 +2,8 @@
 // of the system that stands in for it), as a ratio to the roofline, which
 // carries the ratio over to shapes and systems that were not measured.
 //
-// Each function finds its rows once and returns what is quick to ask.
+// Each function finds its rows once and returns what is quick to ask, from any
+// thread, as long as it is kept: it refers to nothing.
 #pragma once
 
 #include <cstdint>
