@@ -1,5 +1,7 @@
 #include "simulator/gpu/closed_loop.h"
 
+#include <initializer_list>
+
 #include <gtest/gtest.h>
 
 #include "tests/simulator/gpu/test_profiles.h"
@@ -18,6 +20,19 @@ const GpuStepTime& Worker() {
   return *worker;
 }
 
+// Equal prompts and answers.
+ClosedLoop LoopOf(uint32_t clients, uint32_t prompt, uint32_t answer) {
+  ClosedLoop loop;
+  loop.clients = clients;
+  loop.prompt_tokens = prompt;
+  loop.answer_tokens = answer;
+  return loop;
+}
+
+double PromptStep(std::initializer_list<PromptChunk> chunks) {
+  return Worker().Seconds(chunks, 0, 0);
+}
+
 // What the steps of one request take when it is alone.
 double AloneDecode(uint32_t prompt, uint32_t answer) {
   double seconds = 0;
@@ -30,16 +45,13 @@ double AloneDecode(uint32_t prompt, uint32_t answer) {
 TEST(RunAggregated, OneClientIsTheSumOfItsSteps) {
   EngineHabits habits;
   habits.request_overhead = 0.003;
-  ClosedLoop loop;
-  loop.prompt_tokens = 3000;
-  loop.answer_tokens = 200;
+  ClosedLoop loop = LoopOf(1, 3000, 200);
   loop.first_token_steps = 2;
   const LoopResult result = RunAggregated(Worker(), habits, loop);
-  const PromptChunk prompt{0, 3000};
-  EXPECT_NEAR(result.ttft,
-              0.003 + Worker().Seconds({&prompt, 1}, 0, 0) +
-                  2 * Worker().Seconds({}, 1, 3000),
-              1e-9);
+  EXPECT_NEAR(
+      result.ttft,
+      0.003 + PromptStep({{0, 3000}}) + 2 * Worker().Seconds({}, 1, 3000),
+      1e-9);
   EXPECT_NEAR(result.tpot * 199, AloneDecode(3000, 200), 1e-4);
   EXPECT_EQ(result.waited_for_memory, 0);
 }
@@ -47,17 +59,12 @@ TEST(RunAggregated, OneClientIsTheSumOfItsSteps) {
 TEST(RunAggregated, LongPromptsAreCutByTheBudget) {
   EngineHabits habits;
   habits.prompt_budget = 1024;
-  ClosedLoop loop;
-  loop.prompt_tokens = 2500;
-  loop.answer_tokens = 2;
+  ClosedLoop loop = LoopOf(1, 2500, 2);
   const LoopResult result = RunAggregated(Worker(), habits, loop);
-  double seconds = 0;
-  for (const PromptChunk& chunk :
-       {PromptChunk{0, 1024}, PromptChunk{1024, 1024},
-        PromptChunk{2048, 452}}) {
-    seconds += Worker().Seconds({&chunk, 1}, 0, 0);
-  }
-  EXPECT_NEAR(result.ttft, seconds, 1e-9);
+  EXPECT_NEAR(result.ttft,
+              PromptStep({{0, 1024}}) + PromptStep({{1024, 1024}}) +
+                  PromptStep({{2048, 452}}),
+              1e-9);
 }
 
 TEST(RunAggregated, AWholePromptWaitsForAStepOfItsOwn) {
@@ -65,26 +72,19 @@ TEST(RunAggregated, AWholePromptWaitsForAStepOfItsOwn) {
   EngineHabits habits;
   habits.prompt_budget = 1500;
   habits.mixes = 0;
-  ClosedLoop loop;
-  loop.clients = 2;
+  ClosedLoop loop = LoopOf(2, 1000, 2);
   loop.rounds = 1;
-  loop.prompt_tokens = 1000;
-  loop.answer_tokens = 2;
-  const PromptChunk prompt{0, 1000}, half{0, 500}, rest{500, 500};
-  const auto seconds = [](std::initializer_list<PromptChunk> chunks) {
-    return Worker().Seconds(chunks, 0, 0);
-  };
-  const double split = seconds({prompt, half});
+  const double split = PromptStep({{0, 1000}, {0, 500}});
   EXPECT_NEAR(RunAggregated(Worker(), habits, loop).ttft,
-              split + seconds({rest}) / 2, 1e-9);
+              split + PromptStep({{500, 500}}) / 2, 1e-9);
   habits.whole_prompts = 1;
   EXPECT_NEAR(RunAggregated(Worker(), habits, loop).ttft,
-              1.5 * seconds({prompt}), 1e-9);
+              1.5 * PromptStep({{0, 1000}}), 1e-9);
   // It is split where nothing else would let it start.
   habits.prompt_budget = 600;
   loop.clients = 1;
   EXPECT_NEAR(RunAggregated(Worker(), habits, loop).ttft,
-              seconds({{0, 600}}) + seconds({{600, 400}}), 1e-9);
+              PromptStep({{0, 600}}) + PromptStep({{600, 400}}), 1e-9);
 }
 
 TEST(RunAggregated, RowsThatRideAlongTakeOfTheBudget) {
@@ -92,13 +92,10 @@ TEST(RunAggregated, RowsThatRideAlongTakeOfTheBudget) {
   // its step: the prompt needs another for its last.
   EngineHabits habits;
   habits.prompt_budget = 1000;
-  ClosedLoop loop;
-  loop.clients = 2;
+  ClosedLoop loop = LoopOf(2, 1000, 100);
   loop.rounds = 1;
-  loop.prompt_tokens = 1000;
-  loop.answer_tokens = 100;
-  const PromptChunk prompt{0, 1000}, most{0, 999}, last{999, 1};
-  const double first = Worker().Seconds({&prompt, 1}, 0, 0);
+  const PromptChunk most{0, 999}, last{999, 1};
+  const double first = PromptStep({{0, 1000}});
   const double second = Worker().Seconds({&most, 1}, 1, 1001) +
                         Worker().Seconds({&last, 1}, 1, 1002);
   EXPECT_NEAR(RunAggregated(Worker(), habits, loop).ttft, first + second / 2,
@@ -111,26 +108,18 @@ TEST(RunAggregated, ClientsInLockStepQueueForEachOther) {
   EngineHabits habits;
   habits.prompt_budget = 4096;
   habits.mixes = 0;
-  ClosedLoop loop;
-  loop.clients = 4;
-  loop.prompt_tokens = 4096;
-  loop.answer_tokens = 50;
+  ClosedLoop loop = LoopOf(4, 4096, 50);
   const LoopResult result = RunAggregated(Worker(), habits, loop);
-  const PromptChunk prompt{0, 4096};
-  EXPECT_NEAR(result.ttft, 2.5 * Worker().Seconds({&prompt, 1}, 0, 0), 1e-6);
+  EXPECT_NEAR(result.ttft, 2.5 * PromptStep({{0, 4096}}), 1e-6);
 }
 
 TEST(RunAggregated, JitterPartsRequestsThatWereSentTogether) {
   // Two clients in lock-step, and a step that takes both prompts.
   EngineHabits habits;
   habits.request_overhead = 1;
-  ClosedLoop loop;
-  loop.clients = 2;
-  loop.prompt_tokens = 3000;
-  loop.answer_tokens = 2;
-  const PromptChunk prompt{0, 3000};
-  const double one = Worker().Seconds({&prompt, 1}, 0, 0);
-  const double both = Worker().Seconds({prompt, prompt}, 0, 0);
+  ClosedLoop loop = LoopOf(2, 3000, 2);
+  const double one = PromptStep({{0, 3000}});
+  const double both = PromptStep({{0, 3000}, {0, 3000}});
   ASSERT_GT(both, 1.5 * one);
   EXPECT_NEAR(RunAggregated(Worker(), habits, loop).ttft, 1 + both, 1e-9);
   // With half a second either way few meet; on average it is no more overhead.
@@ -145,9 +134,7 @@ TEST(RunAggregated, IsTheSameEveryTimeAndGrowsWithLoad) {
   const EngineHabits habits;
   double before = 0;
   for (uint32_t clients : {1u, 4u, 16u, 64u, 256u}) {
-    ClosedLoop loop;
-    loop.clients = clients;
-    loop.prompt_tokens = loop.answer_tokens = 1024;
+    ClosedLoop loop = LoopOf(clients, 1024, 1024);
     loop.shortest_prompt = loop.shortest_answer = 0.8;
     const LoopResult a = RunAggregated(Worker(), habits, loop);
     const LoopResult b = RunAggregated(Worker(), habits, loop);
@@ -159,10 +146,8 @@ TEST(RunAggregated, IsTheSameEveryTimeAndGrowsWithLoad) {
 }
 
 TEST(RunAggregated, WhatDoesNotFitWaits) {
-  ClosedLoop loop;
-  loop.prompt_tokens = loop.answer_tokens = 1000;
-  loop.clients =
-      static_cast<uint32_t>(2 * Worker().kv_capacity_tokens() / 2000);
+  const uint64_t twice = 2 * Worker().kv_capacity_tokens() / 2000;
+  ClosedLoop loop = LoopOf(static_cast<uint32_t>(twice), 1000, 1000);
   loop.rounds = 1;
   const LoopResult result = RunAggregated(Worker(), EngineHabits(), loop);
   // Half of them wait for the other half's answers.
@@ -173,23 +158,17 @@ TEST(RunAggregated, WhatDoesNotFitWaits) {
 TEST(RunDisaggregated, OneClientIsTheSumOfItsSteps) {
   EngineHabits habits;
   habits.request_overhead = 0.003;
-  ClosedLoop loop;
-  loop.prompt_tokens = 3000;
-  loop.answer_tokens = 200;
+  ClosedLoop loop = LoopOf(1, 3000, 200);
   const DisaggregatedWorkers workers{Worker(), Worker(), 2, 3, 0.05};
   const LoopResult result = RunDisaggregated(workers, habits, loop);
-  const PromptChunk prompt{0, 3000};
-  EXPECT_NEAR(result.ttft, 0.003 + Worker().Seconds({&prompt, 1}, 0, 0), 1e-9);
+  EXPECT_NEAR(result.ttft, 0.003 + PromptStep({{0, 3000}}), 1e-9);
   // The second token waits for the KV.
   EXPECT_NEAR(result.tpot * 199, 0.05 + AloneDecode(3000, 200), 1e-4);
 }
 
 TEST(RunDisaggregated, DecodeIsNotInterruptedByPrompts) {
   EngineHabits habits;
-  ClosedLoop loop;
-  loop.clients = 48;
-  loop.prompt_tokens = 8192;
-  loop.answer_tokens = 1024;
+  ClosedLoop loop = LoopOf(48, 8192, 1024);
   loop.shortest_prompt = loop.shortest_answer = 0.8;
   const DisaggregatedWorkers workers{Worker(), Worker(), 2, 1, 0.01};
   const LoopResult split = RunDisaggregated(workers, habits, loop);
