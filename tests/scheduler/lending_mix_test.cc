@@ -1,15 +1,14 @@
 // What devices that lend each other their cores make of three mixes of
 // requests: the scheduler itself, in virtual time, on steps of two cores as
-// they were measured. --split auto next to the static layouts, in means over
-// the requests that all of them answered: who refuses more must not look
-// faster. BRAID_SHOW_CELLS=1 prints every cell; BRAID_MIX_LOADS=0.35,0.5,0.65
-// plays the mixes at these shares of what the best layout carries (slow form;
-// from 0.65 on it fails with long prompts, where "on" refuses many).
+// they were measured. --split auto next to the static layouts: latencies where
+// the TTFT target is so far that nobody is refused, as who refuses has less to
+// do and is faster for the others; goodput within targets. BRAID_SHOW_CELLS=1
+// prints every cell; BRAID_MIX_LOADS=0.35,0.5,0.65,0.8 plays the mixes at these
+// shares of what the best layout carries (slow form).
 #include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstdlib>
-#include <map>
 #include <string>
 #include <vector>
 
@@ -42,6 +41,10 @@ StepTimeModel BothCores() {
                         .decode_attended = 6e-7});
 }
 
+// Of first tokens: as a class promises them, and as every layout keeps it at
+// two thirds of the capacity.
+constexpr seconds kPromised(2), kRelaxed(10);
+
 enum Layout { kOn, kOneDevice, kTwoDevices, kAuto, kLayouts };
 constexpr const char* kNames[] = {"on", "off", "two", "auto"};
 
@@ -59,14 +62,12 @@ struct Answer {
   double ttft = 0, tpot = 0, whole = 0;  // seconds
 };
 struct Played {
-  std::map<RequestId, Answer> answers;
+  Answer mean;
+  int refused = 0;
   double goodput = 0;  // requests per second
 };
 
-struct Outcome {
-  double ttft = 0, tpot = 0, whole = 0, goodput = 0;
-};
-using Outcomes = std::array<Outcome, kLayouts>;
+using Outcomes = std::array<Played, kLayouts>;
 
 // What a server measures before its first request.
 std::vector<MeasuredStep> Measured(const std::vector<StepTimeModel>& times) {
@@ -84,14 +85,14 @@ std::vector<MeasuredStep> Measured(const std::vector<StepTimeModel>& times) {
   return steps;
 }
 
-TimedDriver Driver(Layout layout) {
+TimedDriver Driver(Layout layout, seconds ttft) {
   SchedulerConfig config{
       .pool_blocks = {2200},
       .split = layout == kOn     ? SplitMode::kOn
                : layout == kAuto ? SplitMode::kAuto
                                  : SplitMode::kOff,
       .max_context = 8192,
-      .classes = {{"interactive", seconds(2), milliseconds(100), 1024}}};
+      .classes = {{"interactive", ttft, milliseconds(100), 1024}}};
   const uint32_t devices = layout == kOneDevice ? 1 : 2;
   std::vector<StepTimeModel> times;
   if (layout != kOneDevice) times.push_back(OneCore());
@@ -116,9 +117,10 @@ Duration Exponential(Rng& rng, double rate) {
       std::chrono::duration<double>(-std::log(1 - rng.Uniform()) / rate));
 }
 
-Played Play(const Mix& mix, Layout layout, double rate, uint64_t seed) {
+Played Play(const Mix& mix, Layout layout, double rate, uint64_t seed,
+            seconds ttft) {
   constexpr auto kWarmUp = seconds(20), kEnd = seconds(170);
-  TimedDriver driver = Driver(layout);
+  TimedDriver driver = Driver(layout, ttft);
   Rng rng(seed);
   for (TimePoint at; at < TimePoint(kEnd); at += Exponential(rng, rate)) {
     driver.Run(at);
@@ -128,48 +130,37 @@ Played Play(const Mix& mix, Layout layout, double rate, uint64_t seed) {
   driver.Run();
   EXPECT_FALSE(driver.busy());
   Played played;
+  double answered = 0;
   for (const auto& [id, client] : driver.clients()) {
-    if (client.refused || client.arrival < TimePoint(kWarmUp)) continue;
+    if (client.arrival < TimePoint(kWarmUp)) continue;
+    if (client.refused) {
+      ++played.refused;
+      continue;
+    }
     const Answer answer{
         .ttft = ToSeconds(client.first_token - client.arrival),
         .tpot = ToSeconds(client.finished - client.first_token) /
                 (client.output - 1),
         .whole = ToSeconds(client.finished - client.arrival)};
-    played.goodput += answer.ttft <= 2 && answer.tpot <= 0.1;
-    played.answers.emplace(id, answer);
+    played.goodput += answer.ttft <= ToSeconds(ttft) && answer.tpot <= 0.1;
+    played.mean.ttft += answer.ttft;
+    played.mean.tpot += answer.tpot;
+    played.mean.whole += answer.whole;
+    ++answered;
   }
+  EXPECT_GT(answered, 50);
+  played.mean.ttft /= answered;
+  played.mean.tpot /= answered;
+  played.mean.whole /= answered;
   played.goodput /= ToSeconds(kEnd - kWarmUp);
   return played;
 }
 
 // Of the same requests.
-Outcomes PlayAll(const Mix& mix, double rate, uint64_t seed) {
-  std::array<Played, kLayouts> played;
-  for (int l = 0; l < kLayouts; ++l) {
-    played[l] = Play(mix, static_cast<Layout>(l), rate, seed);
-  }
+Outcomes PlayAll(const Mix& mix, double rate, uint64_t seed, seconds ttft) {
   Outcomes seen;
-  double compared = 0;
-  for (const auto& [id, answer] : played[kAuto].answers) {
-    if (!std::ranges::all_of(played, [id = id](const Played& one) {
-          return one.answers.contains(id);
-        })) {
-      continue;
-    }
-    ++compared;
-    for (int l = 0; l < kLayouts; ++l) {
-      const Answer& one = played[l].answers.at(id);
-      seen[l].ttft += one.ttft;
-      seen[l].tpot += one.tpot;
-      seen[l].whole += one.whole;
-    }
-  }
-  EXPECT_GT(compared, 50);
   for (int l = 0; l < kLayouts; ++l) {
-    seen[l].ttft /= compared;
-    seen[l].tpot /= compared;
-    seen[l].whole /= compared;
-    seen[l].goodput = played[l].goodput;
+    seen[l] = Play(mix, static_cast<Layout>(l), rate, seed, ttft);
   }
   return seen;
 }
@@ -178,33 +169,34 @@ void Show(const Mix& mix, double rate, const Outcomes& seen) {
   if (std::getenv("BRAID_SHOW_CELLS") == nullptr) return;
   for (int l = 0; l < kLayouts; ++l) {
     absl::PrintF("%-13s %.2f/s %-5s ttft %7.1f tpot %6.2f whole %7.1f ms",
-                 mix.name, rate, kNames[l], 1e3 * seen[l].ttft,
-                 1e3 * seen[l].tpot, 1e3 * seen[l].whole);
-    absl::PrintF("  goodput %.2f/s\n", seen[l].goodput);
+                 mix.name, rate, kNames[l], 1e3 * seen[l].mean.ttft,
+                 1e3 * seen[l].mean.tpot, 1e3 * seen[l].mean.whole);
+    absl::PrintF("  goodput %.2f/s, %d refused\n", seen[l].goodput,
+                 seen[l].refused);
   }
 }
 
-// TTFT and TPOT trade against each other: whoever computes prompts first has
-// later tokens.
-void ExpectNobodyHasBothBetter(const Mix& mix, double rate,
-                               const Outcomes& seen) {
-  const Outcome& own = seen[kAuto];
+// TTFT and TPOT trade against each other, as whoever computes prompts first has
+// later tokens: nobody has both better, nor earlier ends.
+void ExpectNobodyIsBetter(const Mix& mix, double rate, const Outcomes& seen) {
+  const Answer& own = seen[kAuto].mean;
   for (int l = 0; l < kAuto; ++l) {
-    EXPECT_LT(std::min(own.ttft / seen[l].ttft, own.tpot / seen[l].tpot), 1.03)
+    const Answer& other = seen[l].mean;
+    EXPECT_LT(std::min(own.ttft / other.ttft, own.tpot / other.tpot), 1.03)
+        << mix.name << " " << rate << "/s, " << kNames[l];
+    EXPECT_LT(own.whole, 1.03 * other.whole)
         << mix.name << " " << rate << "/s, " << kNames[l];
   }
+  // Should another refuse some, so much the better for it.
+  EXPECT_EQ(seen[kAuto].refused, 0);
 }
 
 TEST(LendingMixTest, AutoIsAsGoodAsTheBestLayout) {
   for (const Mix& mix : kMixes) {
-    const Outcomes calm = PlayAll(mix, mix.calm, /*seed=*/7);
+    const Outcomes calm = PlayAll(mix, mix.calm, /*seed=*/7, kRelaxed);
     Show(mix, mix.calm, calm);
-    ExpectNobodyHasBothBetter(mix, mix.calm, calm);
-    for (int l = 0; l < kAuto; ++l) {
-      EXPECT_LT(calm[kAuto].whole, 1.03 * calm[l].whole)
-          << mix.name << ", " << kNames[l];
-    }
-    const Outcomes hot = PlayAll(mix, mix.hot, /*seed=*/8);
+    ExpectNobodyIsBetter(mix, mix.calm, calm);
+    const Outcomes hot = PlayAll(mix, mix.hot, /*seed=*/8, kPromised);
     Show(mix, mix.hot, hot);
     for (int l = 0; l < kAuto; ++l) {
       EXPECT_GT(hot[kAuto].goodput, 0.97 * hot[l].goodput)
@@ -213,7 +205,7 @@ TEST(LendingMixTest, AutoIsAsGoodAsTheBestLayout) {
   }
 }
 
-TEST(LendingMixTest, NobodyHasBothBetterAtOtherLoads) {
+TEST(LendingMixTest, NobodyIsBetterAtOtherLoads) {
   const char* loads = std::getenv("BRAID_MIX_LOADS");
   for (const Mix& mix : kMixes) {
     for (const auto load : absl::StrSplit(loads ? loads : "0.5", ',')) {
@@ -221,9 +213,9 @@ TEST(LendingMixTest, NobodyHasBothBetterAtOtherLoads) {
       ASSERT_TRUE(absl::SimpleAtod(load, &share));
       for (uint64_t seed = 100; seed < (loads ? 103 : 101); ++seed) {
         const double rate = share * mix.carried;
-        const Outcomes seen = PlayAll(mix, rate, seed);
+        const Outcomes seen = PlayAll(mix, rate, seed, kRelaxed);
         Show(mix, rate, seen);
-        ExpectNobodyHasBothBetter(mix, rate, seen);
+        ExpectNobodyIsBetter(mix, rate, seen);
       }
     }
   }
@@ -233,7 +225,7 @@ TEST(LendingMixTest, NobodyHasBothBetterAtOtherLoads) {
 // tokens of each.
 std::vector<double> PlayBeside(uint32_t rows, double rate) {
   constexpr uint32_t kTokens = 1000, kPromptTokens = 1500;
-  TimedDriver driver = Driver(kAuto);
+  TimedDriver driver = Driver(kAuto, kPromised);
   for (uint32_t i = 0; i < rows; ++i) driver.Offer(driver.Input(32, kTokens));
   const auto decodes = [&] {
     return driver.client(RequestId(rows)).finished == kNever;
