@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
-#include <iterator>
 #include <vector>
 
 #include "gmock/gmock.h"
@@ -79,24 +78,7 @@ void Print(const char* what, const Agreement& a) {
 // shown on small models.
 TEST_F(RunnerDefaultTest, RoundingCostsWhatItCostsElsewhere) {
   RunnerDriver driver(model_, {.cores = {{0, 1}}});
-  RunnerDriver::Sequence sequence{.tokens = golden_.tokens};
-  const auto n = static_cast<uint32_t>(sequence.tokens.size());
-  std::vector<SampledToken> scores;
-  while (sequence.written < n) {
-    const uint32_t chunk = std::min(512u, n - sequence.written);
-    SequenceRows rows = driver.Rows(sequence, chunk);
-    rows.score_top_logprobs = 1;
-    const uint32_t targets = std::min(chunk, n - 1 - sequence.written);
-    rows.score_targets =
-        std::span(sequence.tokens).subspan(sequence.written + 1, targets);
-    ForwardBatch batch;
-    batch.sequences = {rows};
-    ForwardResult result = driver.Step(batch);
-    std::move(result.sequences[0].scores.begin(),
-              result.sequences[0].scores.end(), std::back_inserter(scores));
-    sequence.written += chunk;
-  }
-  ASSERT_EQ(scores.size(), n - 1);
+  const std::vector<SampledToken> scores = driver.Score(golden_.tokens);
 
   const Agreement here = Compare(scores, golden_.float_text);
   const Agreement there = Compare(RoundedScores(), golden_.float_text);

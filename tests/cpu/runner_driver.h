@@ -9,6 +9,7 @@
 #include <memory>
 #include <optional>
 #include <random>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -112,6 +113,28 @@ class RunnerDriver {
       sequence.tokens.push_back(output.back());
     }
     return output;
+  }
+
+  // Every token after the first, with the best in its place.
+  std::vector<SampledToken> Score(const std::vector<TokenId>& tokens) {
+    constexpr uint32_t kChunk = 512;
+    Sequence sequence{.tokens = tokens};
+    const auto n = static_cast<uint32_t>(tokens.size()) - 1;
+    std::vector<SampledToken> scores;
+    while (sequence.written < n) {
+      const uint32_t chunk = std::min(kChunk, n - sequence.written);
+      SequenceRows rows = Rows(sequence, chunk);
+      rows.score_top_logprobs = 1;
+      rows.score_targets =
+          std::span(tokens).subspan(sequence.written + 1, chunk);
+      ForwardBatch batch;
+      batch.sequences = {rows};
+      const ForwardResult result = Step(batch);
+      const std::vector<SampledToken>& more = result.sequences[0].scores;
+      scores.insert(scores.end(), more.begin(), more.end());
+      sequence.written += chunk;
+    }
+    return scores;
   }
 
   // Keys and values of the sequence's written tokens, in order of layer (from
