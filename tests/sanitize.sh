@@ -28,4 +28,4 @@ cmake --build --preset "$preset"
 BRAID_BINARY=build/$preset/braid python3 tests/e2e/soak.py --seconds 10 --clients 16 -- \
   --kv-memory 256MiB --split on --kv-transport copy
 exec ctest --preset "$preset" --parallel "$(nproc)" \
-  --exclude-regex '^(bits|tidy|e2e_.*)$|DefaultModel|RunnerDefault|ReferenceDefault' "$@"
+  --exclude-regex '^(bits|tidy|e2e_.*)$|DefaultModel|RunnerDefault|RunnerOrdered|ReferenceDefault' "$@"

@@ -95,7 +95,8 @@ TEST_F(DefaultModelTest, FloatInputsGiveTheLogprobsOfTransformers) {
 // (transformers in float32 and float64 with the same rounding: top-1 equal on
 // 95 %, mean difference 0.059). So what can be asked is that the rounding costs
 // as much here as there, no more and no less; that each operator rounds alike
-// is shown on the tiny models.
+// is shown on the tiny models. The kernels are also compared where the other
+// implementation sums in their order (runner_ordered_test.cc).
 TEST_F(DefaultModelTest, Int8InputsCostWhatTheyCostInTransformers) {
   const Distance here =
       Compare(*file_, prefix_, golden_.float_text, LinearInputs::kInt8Blocks32);

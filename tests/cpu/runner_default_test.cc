@@ -74,8 +74,8 @@ void Print(const char* what, const Agreement& a) {
 // bit, an input of the next layer may round to another step, and after thirty
 // layers two correct implementations are as far from each other as each is from
 // the float one (reference_default_test.cc has figures). So what is asked is
-// that it costs here what it costs there; that every operator rounds alike is
-// shown on small models.
+// that it costs here what it costs there; where all operations are in one order
+// nothing differs (runner_ordered_test.cc).
 TEST_F(RunnerDefaultTest, RoundingCostsWhatItCostsElsewhere) {
   RunnerDriver driver(model_, {.cores = {{0, 1}}});
   const std::vector<SampledToken> scores = driver.Score(golden_.tokens);

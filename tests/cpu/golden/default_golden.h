@@ -73,4 +73,31 @@ inline DefaultGolden ReadDefaultGolden() {
   return golden;
 }
 
+// Scores of that text by make_ordered_golden.py, whose sums have the order of
+// the kernels.
+struct OrderedGolden {
+  struct Text {
+    std::vector<TokenId> best_ids;
+    std::vector<float> best_logprobs;
+    std::vector<float> next_logprobs;  // of tokens[i + 1]; the last is 0
+  };
+  Text fused, portable;  // multiply-adds round once, twice
+};
+
+inline OrderedGolden ReadOrderedGolden() {
+  Cursor in(std::string(BRAID_SOURCE_DIR) +
+            "/tests/cpu/golden/ordered_golden.bin");
+  const auto magic = in.Take<char>(8);
+  BRAID_CHECK(std::string(magic.begin(), magic.end()) == "BRDORDR1");
+  const auto tokens = in.Take<uint32_t>();
+  OrderedGolden golden;
+  for (auto* text : {&golden.fused, &golden.portable}) {
+    text->best_ids = in.Take<TokenId>(tokens);
+    text->best_logprobs = in.Take<float>(tokens);
+    text->next_logprobs = in.Take<float>(tokens);
+  }
+  BRAID_CHECK(in.AtEnd());
+  return golden;
+}
+
 }  // namespace braid::golden

@@ -76,6 +76,12 @@ OPENINGS = [
 ]
 
 
+def load_model(gguf_path, attention):
+    return transformers.AutoModelForCausalLM.from_pretrained(
+        gguf_path.parent, gguf_file=gguf_path.name, dtype=torch.float32,
+        attn_implementation=attention).eval()
+
+
 def round_to_int8_blocks(x):
     blocks = x.reshape(*x.shape[:-1], -1, 32)
     scale = blocks.abs().amax(-1, keepdim=True) / 127
@@ -120,13 +126,11 @@ def greedy_part(model, prompts):
 
 def main():
     gguf_path, out_path = map(pathlib.Path, sys.argv[1:])
-    load = dict(pretrained_model_name_or_path=gguf_path.parent,
-                gguf_file=gguf_path.name)
-    model = transformers.AutoModelForCausalLM.from_pretrained(
-        dtype=torch.float32, attn_implementation="eager", **load).eval()
+    model = load_model(gguf_path, "eager")
     # Its conversion of the tokenizer leaves out the smollm digit splitting;
     # put it back.
-    tokenizer = transformers.AutoTokenizer.from_pretrained(**load)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(
+        gguf_path.parent, gguf_file=gguf_path.name)
     from tokenizers import pre_tokenizers
     tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence([
         pre_tokenizers.Digits(individual_digits=True),
