@@ -132,10 +132,9 @@ Scheduler::Scheduler(SchedulerConfig config)
       allowance_(StreamShare(config_)) {
   BRAID_CHECK(Validate(config_).ok());
   for (size_t i = 0; i < config_.pool_blocks.size(); ++i) {
-    pools_.push_back(std::make_unique<Pool>(PoolId(static_cast<uint32_t>(i)),
-                                            config_.pool_blocks[i],
-                                            config_.block_tokens));
-    pools_.back()->elastic_holders.resize(config_.pool_blocks[i]);
+    pools_.push_back(std::make_unique<KvPool>(PoolId(static_cast<uint32_t>(i)),
+                                              config_.pool_blocks[i],
+                                              config_.block_tokens));
   }
   links_.resize(pools_.size() * pools_.size());
   matched_.resize(pools_.size());
@@ -193,10 +192,6 @@ const DeviceState& Scheduler::StateOf(DeviceId id) const {
   BRAID_CHECK(id.value() < device_index_.size() &&
               device_index_[id.value()] != kNoIndex);
   return devices_[device_index_[id.value()]];
-}
-
-Scheduler::Pool& Scheduler::PoolOf(const BlockTable& table) {
-  return *pools_[table.pool()->id().value()];
 }
 
 SplitMode Scheduler::split() const {

@@ -42,6 +42,7 @@
 #include "scheduler/admission_queue.h"
 #include "scheduler/decision_log.h"
 #include "scheduler/device_state.h"
+#include "scheduler/kv_pool.h"
 #include "scheduler/link_time_model.h"
 #include "scheduler/placement_policy.h"
 #include "scheduler/refusal.h"
@@ -175,10 +176,12 @@ class Scheduler final {
   // Null when unknown, or finished.
   const Request* Find(RequestId id) const { return requests_.Find(id); }
   PoolId pool_of(DeviceId device) const { return StateOf(device).config.pool; }
-  BlockPool& pool(PoolId id) { return pools_[id.value()]->blocks; }
-  const BlockPool& pool(PoolId id) const { return pools_[id.value()]->blocks; }
+  BlockPool& pool(PoolId id) { return pools_[id.value()]->blocks(); }
+  const BlockPool& pool(PoolId id) const {
+    return pools_[id.value()]->blocks();
+  }
   const PrefixIndex& index(PoolId id) const {
-    return pools_[id.value()]->index;
+    return pools_[id.value()]->index();
   }
   size_t pool_count() const { return pools_.size(); }
   uint32_t count(RequestState state) const {
@@ -198,17 +201,6 @@ class Scheduler final {
   void CheckInvariants() const;
 
  private:
-  struct Pool {
-    Pool(PoolId id, uint32_t capacity, uint32_t block_tokens)
-        : blocks(id, capacity), index(blocks, block_tokens) {}
-    BlockPool blocks;
-    PrefixIndex index;
-    // By block: elastic streams and best-of-n's candidates that hold it, and
-    // nobody else ever does: the prefixes of streams have seeds of their own,
-    // and what candidates share with their requests is not counted.
-    std::vector<uint32_t> elastic_holders;
-    uint32_t elastic_blocks = 0;  // that any holds
-  };
   // From one pool to another.
   struct Link {
     LinkTimeModel time;
@@ -373,11 +365,6 @@ class Scheduler final {
   void ExtendKeys(Request& request) const;
 
   // scheduler_streams.cc
-  // Free, cached, or held by streams that give way: what a request may count
-  // on.
-  uint32_t AvailableFor(PoolId pool) const {
-    return index(pool).available() + pools_[pool.value()]->elastic_blocks;
-  }
   uint32_t ReclaimableNow(PoolId pool) const;
   void DropFor(PoolId pool, uint64_t blocks, StepPlan& plan) const;
   void PlanDrops(StepPlan& plan) const;
@@ -441,12 +428,6 @@ class Scheduler final {
   bool RowsAreBehind(const DeviceState& device) const;
   void NotePressure(DeviceState& device, std::span<const DeviceId> lent,
                     bool shed);
-  uint32_t GrowElastic(BlockTable& table, uint32_t needed);
-  void HoldElastic(Pool& pool, std::span<const BlockId> blocks);
-  void ReleaseElastic(Pool& pool, std::span<const BlockId> blocks);
-
-  void PublishElastic(const PrefixKeys& keys, std::span<const TokenId> computed,
-                      BlockTable& table);
 
   // scheduler_owing.cc
   static bool RowsStandAside(const SchedulerConfig& config);
@@ -545,7 +526,10 @@ class Scheduler final {
     return const_cast<DeviceState&>(std::as_const(*this).StateOf(id));
   }
   const DeviceState& StateOf(DeviceId id) const;
-  Pool& PoolOf(const BlockTable& table);
+  KvPool& PoolOf(const BlockTable& table) {
+    return *pools_[table.pool()->id().value()];
+  }
+  const KvPool& PoolOf(PoolId id) const { return *pools_[id.value()]; }
   Link& LinkOf(PoolId from, PoolId to) {
     return links_[from.value() * pools_.size() + to.value()];
   }
@@ -583,7 +567,7 @@ class Scheduler final {
                  const DeviceState& device);
 
   const SchedulerConfig config_;
-  std::vector<std::unique_ptr<Pool>> pools_;
+  std::vector<std::unique_ptr<KvPool>> pools_;
   std::vector<DeviceState> devices_;
   std::vector<uint32_t> device_index_;  // by id
   std::vector<Link> links_;             // [from][to]
@@ -632,7 +616,6 @@ class Scheduler final {
   // Of FindBestOf, whose part of candidates_ they name, and of DropBestOf.
   mutable std::vector<BestOfPlace> best_of_;
   mutable std::vector<std::pair<const Request*, uint32_t>> best_of_spares_;
-  std::vector<BlockId> before_;  // of PublishStream
 };
 
 // Calls back with the index of each device it is bound to, and what it will

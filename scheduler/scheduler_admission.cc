@@ -16,8 +16,8 @@ constexpr size_t kLookahead = 64;
 Scheduler::Ledger Scheduler::OpenLedger() const {
   Ledger ledger;
   for (const auto& pool : pools_) {
-    const PoolId id = pool->blocks.id();
-    ledger.blocks.push_back(pool->index.available() + ReclaimableNow(id));
+    const PoolId id = pool->blocks().id();
+    ledger.blocks.push_back(pool->index().available() + ReclaimableNow(id));
     ledger.pool_closed.push_back(false);
   }
   for (const DeviceState& device : devices_) {

@@ -41,7 +41,7 @@ void Scheduler::DropAllOf(Request& request) {
 
 void Scheduler::DropCandidate(BestOfCandidate& one) {
   if (!one.holds()) return;
-  ReleaseElastic(PoolOf(one.blocks), one.own_blocks());
+  PoolOf(one.blocks).Release(one.own_blocks());
   best_of_stats_.blocks -= static_cast<uint32_t>(one.own_blocks().size());
   one.blocks = BlockTable();
   one.shared = one.computed = 0;
@@ -71,8 +71,8 @@ void Scheduler::ApplyCandidate(DeviceState& own, Request& request,
       ++best_of_stats_.started;
     }
     one.shared = request.candidates_share(config_.block_tokens);
-    Pool& pool = PoolOf(request.blocks);
-    one.blocks = pool.blocks.Share(request.blocks.blocks().first(one.shared));
+    KvPool& pool = PoolOf(request.blocks);
+    one.blocks = pool.blocks().Share(request.blocks.blocks().first(one.shared));
     one.blocks.Expect(BlocksFor(request.positions()));
     one.computed = one.shared * config_.block_tokens;
   }
@@ -81,7 +81,7 @@ void Scheduler::ApplyCandidate(DeviceState& own, Request& request,
   // A request that lingers has no row of its own.
   request.in_flight = true;
   best_of_stats_.blocks +=
-      GrowElastic(one.blocks, BlocksFor(rows.first + rows.count));
+      PoolOf(one.blocks).Grow(one.blocks, BlocksFor(rows.first + rows.count));
   own.elastic_rows += rows.count;
   own.pinned += static_cast<uint32_t>(one.own_blocks().size());
   best_of_stats_.filled += rows.draws;
@@ -128,14 +128,14 @@ void Scheduler::PublishCandidate(const Request& request, BestOfCandidate& one) {
   BlockTable table = std::move(one.blocks);
   one.blocks = BlockTable();
   const std::span computed = std::span(one.tokens).first(one.computed);
-  Pool& pool = PoolOf(table);
+  KvPool& pool = PoolOf(table);
   const auto own = table.blocks().subspan(one.shared);
-  ReleaseElastic(pool, own);
+  pool.Release(own);
   best_of_stats_.blocks -= static_cast<uint32_t>(own.size());
   one.shared = one.computed = 0;
   PrefixKeys keys = KeysOf(request, 0);
   keys.Extend(computed);
-  pool.index.Publish(keys, computed, table);
+  pool.index().Publish(keys, computed, table);
 }
 
 void Scheduler::Linger(RequestId id, TimePoint now) {
@@ -157,7 +157,7 @@ void Scheduler::Linger(RequestId id, TimePoint now) {
 void Scheduler::GiveWayTo(const Request& newcomer) {
   for (DeviceState& device : devices_) {
     if (device.lingering.empty() ||
-        AvailableFor(device.config.pool) >=
+        PoolOf(device.config.pool).available() >=
             PromisedBlocks(device.config.pool) + BlocksOf(newcomer)) {
       continue;
     }

@@ -261,7 +261,7 @@ bool Scheduler::ShouldMove(const Request& request) const {
 bool Scheduler::HasRoom(const DeviceState& device,
                         const Request& request) const {
   return device.HasRows(request.gang) &&
-         BlocksOf(request) <= AvailableFor(device.config.pool) &&
+         BlocksOf(request) <= PoolOf(device.config.pool).available() &&
          RowFits(device, device.DecodeShape(), request);
 }
 

@@ -268,7 +268,7 @@ bool Scheduler::BeginCatchUp(const DeviceState& own, const Request& request,
 // Returns how many.
 uint64_t Scheduler::DropCatchUps(PoolId id, uint64_t blocks,
                                  StepPlan& plan) const {
-  const Pool& pool = *pools_[id.value()];
+  const KvPool& pool = PoolOf(id);
   uint64_t found = 0;
   for (const auto& one : catch_ups_) {
     if (found >= blocks) break;
@@ -276,17 +276,14 @@ uint64_t Scheduler::DropCatchUps(PoolId id, uint64_t blocks,
         one->state == StreamCatchUp::State::kSending) {
       continue;
     }
-    const bool here = one->blocks.pool() == &pool.blocks && !one->in_flight;
-    const bool there = one->landing.pool() == &pool.blocks;
+    const bool here = one->blocks.pool() == &pool.blocks() && !one->in_flight;
+    const bool there = one->landing.pool() == &pool.blocks();
     if ((!here && !there) ||
         std::ranges::count(plan.catch_ups_dropped, one->id) > 0) {
       continue;
     }
     plan.catch_ups_dropped.push_back(one->id);
-    found += std::ranges::count_if(
-        (here ? one->blocks : one->landing).blocks(), [&](BlockId block) {
-          return pool.elastic_holders[block.value()] == 1;
-        });
+    found += pool.CountFreedBy((here ? one->blocks : one->landing).blocks());
   }
   return found;
 }

@@ -24,16 +24,15 @@ void Scheduler::StartCatchUp(DeviceState& own, const CatchUpStart& start) {
                     request.tokens.begin() + static_cast<std::ptrdiff_t>(size));
   one.keys = KeysOf(request, start.stream, /*apart=*/true);
   if (config_.prefix_cache) one.keys.Extend(one.tokens);
-  Pool& from = *pools_[own.config.pool.value()];
-  Pool& to = *pools_[pool_of(request.decode_device).value()];
-  one.blocks = from.blocks.Share(start.shared);
-  one.landing = to.blocks.Share(start.landing_shared);
-  const auto take = [&](Pool& pool, BlockTable& table) {
+  KvPool& from = *pools_[own.config.pool.value()];
+  KvPool& to = *pools_[pool_of(request.decode_device).value()];
+  one.blocks = from.blocks().Share(start.shared);
+  one.landing = to.blocks().Share(start.landing_shared);
+  const auto take = [&](KvPool& pool, BlockTable& table) {
     const auto missing =
         start.blocks - static_cast<uint32_t>(table.blocks().size());
-    BRAID_CHECK(pool.index.MakeRoom(missing));
-    BRAID_CHECK(pool.blocks.Reserve(table, missing));
-    HoldElastic(pool, table.blocks());
+    pool.Take(table, missing);
+    pool.Hold(table.blocks());
   };
   take(from, one.blocks);
   take(to, one.landing);
@@ -81,8 +80,11 @@ void Scheduler::CommitCatchUp(DeviceState& own, const PlannedRows& rows,
   one.computed += rows.count;
   stream_stats_.caught_up += rows.count;
   stream_stats_.caught_up_elsewhere += rows.count;
-  PublishElastic(one.keys, std::span(one.tokens).first(one.computed),
-                 one.blocks);
+  if (config_.prefix_cache) {
+    PoolOf(one.blocks)
+        .PublishElastic(one.keys, std::span(one.tokens).first(one.computed),
+                        one.blocks);
+  }
   if (one.computed < one.size()) return;
   one.state = StreamCatchUp::State::kReady;
   own.catch_up = nullptr;
@@ -97,7 +99,7 @@ void Scheduler::CutShort(StreamCatchUp& one) {
   one.computed = whole * config_.block_tokens;
   one.tokens.resize(one.computed);
   for (BlockTable* table : {&one.blocks, &one.landing}) {
-    ReleaseElastic(PoolOf(*table), table->blocks().subspan(whole));
+    PoolOf(*table).Release(table->blocks().subspan(whole));
     table->Truncate(whole);
   }
   one.state = StreamCatchUp::State::kReady;
@@ -159,7 +161,7 @@ void Scheduler::Land(StreamCatchUp& one) {
   RequestStream& stream = request.streams[one.stream - 1];
   BRAID_CHECK(request.id == one.request && stream.catch_up == one.id);
   BRAID_CHECK(!stream.in_flight && stream.computed < one.size());
-  ReleaseElastic(PoolOf(one.landing), stream.blocks.blocks());
+  PoolOf(one.landing).Release(stream.blocks.blocks());
   one.landing.UseUpTo(static_cast<uint32_t>(one.landing.blocks().size()));
   stream.blocks = std::move(one.landing);
   one.landing = BlockTable();
@@ -189,14 +191,14 @@ void Scheduler::GiveUp(StreamCatchUp& one, const char* reason) {
   if (one.state == StreamCatchUp::State::kSending) {
     abandoned_sends_.push_back(one.id);
   }
-  ReleaseElastic(PoolOf(one.landing), one.landing.blocks());
+  PoolOf(one.landing).Release(one.landing.blocks());
   one.landing = BlockTable();
   one.state = StreamCatchUp::State::kOver;
   if (!one.in_flight) Forget(one);
 }
 
 void Scheduler::Forget(StreamCatchUp& one) {
-  ReleaseElastic(PoolOf(one.blocks), one.blocks.blocks());
+  PoolOf(one.blocks).Release(one.blocks.blocks());
   DeviceState& own = StateOf(one.device);
   if (own.catch_up == &one) own.catch_up = nullptr;
   const auto it = std::ranges::find(catch_ups_, one.id, &StreamCatchUp::id);

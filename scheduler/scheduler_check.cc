@@ -108,8 +108,8 @@ void Scheduler::CheckInvariants() const {
   CheckCatchUps();
   CheckElasticBlocks();
   for (const auto& pool : pools_) {
-    pool->blocks.CheckInvariants();
-    pool->index.CheckInvariants();
+    pool->blocks().CheckInvariants();
+    pool->index().CheckInvariants();
   }
 }
 
@@ -254,31 +254,28 @@ void Scheduler::CheckCatchUps() const {
 void Scheduler::CheckElasticBlocks() const {
   size_t of_candidates = 0;
   for (const auto& pool : pools_) {
-    std::vector<uint32_t> holders(pool->elastic_holders.size());
+    std::vector<uint32_t> holders(pool->blocks().capacity());
     for (uint32_t slot = 0; slot < requests_.slots(); ++slot) {
       const Request* request = requests_.Peek(slot);
       if (request == nullptr) continue;
       for (const BestOfCandidate& one : request->candidates) {
-        if (one.blocks.pool() != &pool->blocks) continue;
+        if (one.blocks.pool() != &pool->blocks()) continue;
         for (BlockId block : one.own_blocks()) ++holders[block.value()];
         of_candidates += one.own_blocks().size();
       }
       if (!request->elastic()) continue;
       for (const RequestStream& stream : request->streams) {
-        if (stream.blocks.pool() != &pool->blocks) continue;
+        if (stream.blocks.pool() != &pool->blocks()) continue;
         for (BlockId block : stream.blocks.blocks()) ++holders[block.value()];
       }
     }
     for (const auto& one : catch_ups_) {
       for (const BlockTable* table : {&one->blocks, &one->landing}) {
-        if (table->pool() != &pool->blocks) continue;
+        if (table->pool() != &pool->blocks()) continue;
         for (BlockId block : table->blocks()) ++holders[block.value()];
       }
     }
-    BRAID_CHECK(holders == pool->elastic_holders);
-    const auto held = std::ranges::count_if(
-        holders, [](uint32_t count) { return count > 0; });
-    BRAID_CHECK(held == pool->elastic_blocks);
+    pool->CheckElastic(holders);
   }
   BRAID_CHECK(of_candidates == best_of_stats_.blocks);
 }

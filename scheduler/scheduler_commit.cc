@@ -138,9 +138,7 @@ void Scheduler::Admit(const std::vector<Admission>& admissions) {
     StartPrefill(request, StateOf(admission.prefill));
   }
   const auto take = [&](BlockTable& table, uint32_t n) {
-    if (n == 0) return;
-    BRAID_CHECK(PoolOf(table).index.MakeRoom(n));
-    BRAID_CHECK(PoolOf(table).blocks.Reserve(table, n));
+    if (n > 0) PoolOf(table).Take(table, n);
   };
   for (const Admission& admission : admissions) {
     Request& request = requests_.at(admission.slot);
@@ -486,7 +484,9 @@ void Scheduler::Publish(Request& request) {
   if (!config_.prefix_cache) return;
   const std::span computed = std::span(request.tokens).first(request.computed);
   request.keys.Extend(computed);
-  PoolOf(request.blocks).index.Publish(request.keys, computed, request.blocks);
+  PoolOf(request.blocks)
+      .index()
+      .Publish(request.keys, computed, request.blocks);
 }
 
 void Scheduler::MoveTo(Request& request, RequestState next) {

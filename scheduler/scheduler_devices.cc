@@ -31,7 +31,7 @@ std::vector<RequestId> Scheduler::LoseDevice(DeviceId id, bool memory_lost,
         return other.up && other.config.pool == lost.config.pool;
       });
   memory_lost &= !shared;
-  if (memory_lost) pools_[lost.config.pool.value()]->index.Clear();
+  if (memory_lost) pools_[lost.config.pool.value()]->index().Clear();
 
   GiveUpAllOf(lost);
   // Before anybody is bound anew, nobody may be bound to it.

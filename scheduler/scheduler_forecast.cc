@@ -130,7 +130,7 @@ double Scheduler::CreditWait(const DeviceState& device, const Request& request,
   };
   const PoolId pool = device.config.pool;
   missing_of(static_cast<double>(PromisedBlocks(pool, &ahead)) +
-                 BlocksOf(request) - AvailableFor(pool),
+                 BlocksOf(request) - PoolOf(pool).available(),
              this->pool(pool).capacity());
   const double most_rows = device.config.max_rows - 1;
   missing_of(1.0 * request.gang + rows.rows() - most_rows, most_rows);

@@ -33,11 +33,10 @@ PrefixKeys Scheduler::KeysOf(const Request& request, uint32_t stream,
   uint64_t seed = request.prefix_seed;
   const StreamSet* set = request.set;
   if (set != nullptr && (stream > 0 || !set->elastic)) {
-    seed = Hash64Of(std::span<const uint64_t>(
-        {seed, set->fingerprint, stream,
-         apart              ? 2u
-         : request.gang > 1 ? 1u
-                            : 0u}));
+    seed = Hash64Of(std::span<const uint64_t>({seed, set->fingerprint, stream,
+                                               apart              ? 2u
+                                               : request.gang > 1 ? 1u
+                                                                  : 0u}));
   }
   return PrefixKeys(seed, config_.block_tokens,
                     /*spare=*/stream > 0 && request.elastic());
@@ -102,7 +101,7 @@ bool Scheduler::GangFits(const Request& request, uint32_t gang) const {
   const uint64_t blocks = uint64_t{gang} * BlocksFor(request.positions());
   return std::ranges::any_of(devices_, [&](const DeviceState& device) {
     if (!device.up || !MayRunGang(device, gang) || !device.HasRows(gang) ||
-        blocks > AvailableFor(device.config.pool)) {
+        blocks > PoolOf(device.config.pool).available()) {
       return false;
     }
     if (!IsWarm(device)) return running() == 0;

@@ -64,7 +64,7 @@ bool Scheduler::CanPreemptFor(const DeviceState& device, const Request& request,
                               const Queued& ahead) const {
   const uint64_t needed =
       PromisedBlocks(device.config.pool, &ahead) + BlocksOf(request);
-  uint64_t found = AvailableFor(device.config.pool);
+  uint64_t found = PoolOf(device.config.pool).available();
   uint32_t victims = 0;
   for (const DecodeRow& row : device.decoding) {
     const Request& victim = requests_.at(row.slot);
@@ -99,7 +99,7 @@ std::optional<Scheduler::Shortage> Scheduler::FirstShort(const DeviceState& own,
     if (!request.bound || request.decode_device != own.config.id) continue;
     const Need need = NeedOf(request, request.hinted / config_.block_tokens,
                              request.landing_hinted / config_.block_tokens);
-    const uint32_t available = AvailableFor(own.config.pool);
+    const uint32_t available = PoolOf(own.config.pool).available();
     const uint32_t wanted = need.decode > 0 ? need.decode : need.prefill;
     Shortage shortage{.request = &request};
     shortage.blocks = wanted > available ? wanted - available : 0;

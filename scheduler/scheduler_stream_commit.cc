@@ -10,40 +10,12 @@ namespace braid {
 
 StreamStats Scheduler::stream_stats() const {
   StreamStats stats = stream_stats_;
-  for (const auto& pool : pools_) stats.blocks += pool->elastic_blocks;
+  for (const auto& pool : pools_) stats.blocks += pool->elastic();
   stats.blocks -= best_of_stats_.blocks;
   stats.chance_to_meet = allowance_.chance_to_meet();
   stats.first_token = allowance_.first_token();
   stats.beside = allowance_.beside();
   return stats;
-}
-
-void Scheduler::HoldElastic(Pool& pool, std::span<const BlockId> blocks) {
-  for (BlockId block : blocks) {
-    pool.elastic_blocks += pool.elastic_holders[block.value()]++ == 0;
-  }
-}
-
-void Scheduler::ReleaseElastic(Pool& pool, std::span<const BlockId> blocks) {
-  for (BlockId block : blocks) {
-    BRAID_CHECK(pool.elastic_holders[block.value()] > 0);
-    pool.elastic_blocks -= --pool.elastic_holders[block.value()] == 0;
-  }
-}
-
-// Takes what the table lacks of so many blocks, to be written by a step: the
-// plan has seen that there is room. Returns how many it took.
-uint32_t Scheduler::GrowElastic(BlockTable& table, uint32_t needed) {
-  const auto held = static_cast<uint32_t>(table.blocks().size());
-  const uint32_t taken = needed - std::min(needed, held);
-  if (taken > 0) {
-    Pool& pool = PoolOf(table);
-    BRAID_CHECK(pool.index.MakeRoom(taken));
-    BRAID_CHECK(pool.blocks.Reserve(table, taken));
-    HoldElastic(pool, table.blocks().subspan(held));
-  }
-  table.UseUpTo(needed);
-  return taken;
 }
 
 void Scheduler::ApplyDrops(const StepPlan& plan) {
@@ -64,7 +36,7 @@ uint32_t Scheduler::DropStreams(Request& request, uint32_t keep) {
   for (uint32_t s = keep; s <= request.streams.size(); ++s) {
     RequestStream& stream = request.streams[s - 1];
     if (stream.in_flight || stream.blocks.pool() == nullptr) continue;
-    ReleaseElastic(PoolOf(stream.blocks), stream.blocks.blocks());
+    PoolOf(stream.blocks).Release(stream.blocks.blocks());
     stream.blocks = BlockTable();
     stream.computed = 0;
     ++dropped;
@@ -103,15 +75,15 @@ void Scheduler::StartStreams(const StepPlan& plan) {
 // Takes the blocks that the index knows, and no others yet.
 void Scheduler::StartStream(Request& request, RequestStream& stream,
                             uint32_t first) {
-  Pool& pool = *pools_[pool_of(request.decode_device).value()];
-  stream.blocks = BlockTable(pool.blocks);
+  KvPool& pool = *pools_[pool_of(request.decode_device).value()];
+  stream.blocks = BlockTable(pool.blocks());
   stream.computed = first;
   if (first > 0) {
     const PrefixMatch match =
-        pool.index.Match(stream.keys, std::span(request.tokens).first(first));
+        pool.index().Match(stream.keys, std::span(request.tokens).first(first));
     BRAID_CHECK(match.tokens == first);
-    stream.blocks = pool.blocks.Share(match.blocks);
-    HoldElastic(pool, stream.blocks.blocks());
+    stream.blocks = pool.blocks().Share(match.blocks);
+    pool.Hold(stream.blocks.blocks());
   }
   stream.blocks.Expect(BlocksFor(request.positions()));
 }
@@ -124,7 +96,7 @@ void Scheduler::ApplyStream(DeviceState& own, Request& request,
   stream.in_flight = true;
   const uint32_t needed = BlocksFor(rows.first + rows.count);
   if (!request.elastic()) return stream.blocks.UseUpTo(needed);
-  GrowElastic(stream.blocks, needed);
+  PoolOf(stream.blocks).Grow(stream.blocks, needed);
   own.pinned += static_cast<uint32_t>(stream.blocks.blocks().size());
   own.elastic_rows += rows.count;
 }
@@ -162,26 +134,11 @@ void Scheduler::PublishStream(Request& request, RequestStream& stream) {
   if (!config_.prefix_cache) return;
   const std::span computed = std::span(request.tokens).first(stream.computed);
   stream.keys.Extend(computed);
+  KvPool& pool = PoolOf(stream.blocks);
   if (request.elastic()) {
-    PublishElastic(stream.keys, computed, stream.blocks);
+    pool.PublishElastic(stream.keys, computed, stream.blocks);
   } else {
-    PoolOf(stream.blocks).index.Publish(stream.keys, computed, stream.blocks);
-  }
-}
-
-void Scheduler::PublishElastic(const PrefixKeys& keys,
-                               std::span<const TokenId> computed,
-                               BlockTable& table) {
-  if (!config_.prefix_cache) return;
-  Pool& pool = PoolOf(table);
-  before_.assign(table.blocks().begin(), table.blocks().end());
-  pool.index.Publish(keys, computed, table);
-  // Publishing changes what the table holds, never how much.
-  for (size_t i = 0; i < before_.size(); ++i) {
-    const BlockId now = table.blocks()[i];
-    if (now == before_[i]) continue;
-    ReleaseElastic(pool, std::span(&before_[i], 1));
-    HoldElastic(pool, std::span(&now, 1));
+    pool.index().Publish(stream.keys, computed, stream.blocks);
   }
 }
 

@@ -34,8 +34,6 @@ constexpr double kTargetShare = 0.8;
 // Where steps with prompts take so much of all devices' time, streams have none
 // of it, and proportionally more where they take less.
 constexpr double kMostPromptLoad = 0.4;
-// Of a pool, that streams may hold; and up to which they evict for it.
-constexpr double kMostShare = 0.5, kEvictingShare = 0.25;
 // What streams cost is only learned from steps that have them, and a model that
 // takes them to be dear has none: after so many steps without, and twice as
 // many, and so on, one tries so many rows.
@@ -47,16 +45,12 @@ bool IsTrial(uint32_t without_streams) {
   return without_streams >= kTrialSteps && std::has_single_bit(without_streams);
 }
 
-uint32_t Share(uint32_t capacity, double share) {
-  return static_cast<uint32_t>(share * capacity);
-}
-
 }  // namespace
 
 // Of what elastic streams hold, what no step in flight works on, and no
 // transfer; at least.
 uint32_t Scheduler::ReclaimableNow(PoolId id) const {
-  const uint32_t held = pools_[id.value()]->elastic_blocks;
+  const uint32_t held = PoolOf(id).elastic();
   if (held == 0) return 0;
   uint32_t pinned = 0;
   for (const DeviceState& device : devices_) {
@@ -83,7 +77,7 @@ void Scheduler::DropFor(PoolId id, uint64_t blocks, StepPlan& plan) const {
   const uint64_t of_catch_ups = DropCatchUps(id, blocks, plan);
   if (of_catch_ups >= blocks) return;
   blocks -= of_catch_ups;
-  const Pool& pool = *pools_[id.value()];
+  const KvPool& pool = PoolOf(id);
   spares_.clear();
   for (const DeviceState& device : devices_) {
     if (device.config.pool != id || device.elastic == 0) continue;
@@ -126,9 +120,7 @@ void Scheduler::DropFor(PoolId id, uint64_t blocks, StepPlan& plan) const {
     }
     for (uint32_t s = spare.stream; s < end; ++s) {
       const BlockTable& table = request.streams[s - 1].blocks;
-      found += std::ranges::count_if(table.blocks(), [&](BlockId block) {
-        return pool.elastic_holders[block.value()] == 1;
-      });
+      found += pool.CountFreedBy(table.blocks());
     }
     drop->keep = std::min(end, spare.stream);
   }
@@ -138,13 +130,13 @@ void Scheduler::DropFor(PoolId id, uint64_t blocks, StepPlan& plan) const {
 void Scheduler::PlanDrops(StepPlan& plan) const {
   if (plan.admissions.empty()) return;
   for (const auto& pool : pools_) {
-    if (pool->elastic_blocks == 0) continue;
-    const PoolId id = pool->blocks.id();
+    if (pool->elastic() == 0) continue;
+    const PoolId id = pool->blocks().id();
     uint64_t needed = 0;
     const auto add = [&](const std::vector<BlockId>& shared, uint32_t taken) {
       needed += taken;
       for (BlockId block : shared) {
-        needed += pool->blocks.state(block) == BlockState::kCached;
+        needed += pool->blocks().state(block) == BlockState::kCached;
       }
     };
     for (const Admission& admission : plan.admissions) {
@@ -156,7 +148,7 @@ void Scheduler::PlanDrops(StepPlan& plan) const {
         add(admission.landing_shared, admission.landing_taken);
       }
     }
-    const uint32_t available = pool->index.available();
+    const uint32_t available = pool->index().available();
     if (needed > available) DropFor(id, needed - available, plan);
   }
 }
@@ -314,16 +306,7 @@ double Scheduler::PromptLoad(TimePoint now) const {
 }
 
 uint32_t Scheduler::BlocksForStreams(PoolId id) const {
-  const Pool& pool = *pools_[id.value()];
-  const uint32_t held = pool.elastic_blocks;
-  const auto up_to = [&](double share) {
-    const uint32_t most = Share(pool.blocks.capacity(), share);
-    return most - std::min(most, held);
-  };
-  const auto promised = static_cast<uint32_t>(PromisedBlocks(id));
-  return std::min({pool.index.available() - promised,
-                   pool.blocks.count(BlockState::kFree) + up_to(kEvictingShare),
-                   up_to(kMostShare)});
+  return PoolOf(id).RoomForElastic(PromisedBlocks(id));
 }
 
 // Every candidate's rows behind the row of its stream 0, from the back so that

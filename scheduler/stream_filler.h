@@ -32,7 +32,7 @@ struct StreamCandidate {
   uint32_t most = 1, wanted = 1;  // streams; 1 <= wanted <= most
   // Those from here on are computed elsewhere: they have no rows in this step.
   uint32_t elsewhere = kMostStreams;
-  std::span<const double> gain;   // StreamSet::gain
+  std::span<const double> gain;  // StreamSet::gain
   // By stream; [0] is not used. KV of [0, computed) is there, in so many
   // blocks. computed <= position.
   std::array<uint32_t, kMostStreams> computed{};
