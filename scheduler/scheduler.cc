@@ -127,7 +127,8 @@ absl::Status Scheduler::Validate(const SchedulerConfig& config) {
 Scheduler::Scheduler(SchedulerConfig config)
     : config_(std::move(config)),
       queue_(config_.classes),
-      forecast_(config_.classes.size()),
+      prompt_load_(config_.devices.size()),
+      answers_(config_.classes.size()),
       decisions_(config_.decisions_kept),
       allowance_(StreamShare(config_)) {
   BRAID_CHECK(Validate(config_).ok());

@@ -40,11 +40,13 @@
 #include "kvcache/block_pool.h"
 #include "kvcache/prefix_index.h"
 #include "scheduler/admission_queue.h"
+#include "scheduler/answer_lengths.h"
 #include "scheduler/decision_log.h"
 #include "scheduler/device_state.h"
 #include "scheduler/kv_pool.h"
 #include "scheduler/link_time_model.h"
 #include "scheduler/placement_policy.h"
+#include "scheduler/prompt_load.h"
 #include "scheduler/refusal.h"
 #include "scheduler/request.h"
 #include "scheduler/request_table.h"
@@ -303,8 +305,6 @@ class Scheduler final {
                     const Queued& ahead) const;
   bool RowFits(const DeviceState& device, const StepShape& rows,
                const Request& request) const;
-  uint32_t ExpectedOutput(const Request& request) const;
-  uint32_t TokensLeft(const Request& request) const;
   double ExpectedStay(const DeviceState& device, const Request& newcomer) const;
   double ServiceSeconds(const Request& request) const;
   double LeastSeconds(const Request& request, const DeviceState& device,
@@ -373,7 +373,6 @@ class Scheduler final {
                    StepPlan& plan) const;
   static void CountWithoutStreams(DeviceState& device, bool streams);
   void FindCandidates(const DeviceState& device, const StepPlan& plan) const;
-  double PromptLoad(TimePoint now) const;
   uint32_t BlocksForStreams(PoolId pool) const;
   static void InsertStreams(std::span<const StreamCandidate> candidates,
                             std::span<const uint32_t> places, StepPlan& plan);
@@ -422,7 +421,6 @@ class Scheduler final {
   void NoteFirstToken(const Request& request);
   bool IsPressed(const DeviceState& device,
                  std::span<const DeviceId> lent) const;
-  void NotePromptLoad(double seconds);
   void NoteRowPace(DeviceState& own, const StepTimeModel& time,
                    const StepShape& shape, double seconds);
   bool RowsAreBehind(const DeviceState& device) const;
@@ -493,8 +491,8 @@ class Scheduler final {
   void Admit(const std::vector<Admission>& admissions);
   void LearnStep(DeviceState& device, size_t lent, const StepShape& shape,
                  double seconds);
-  void NotePromptShare(const StepTimeModel& time, const StepShape& shape,
-                       bool prompts, double seconds);
+  void NotePromptTime(const StepTimeModel& time, const StepShape& shape,
+                      bool prompts, double seconds);
   void NoteAnswer(const Request& request);
   void CommitRows(DeviceState& device, Request& request,
                   const PlannedRows& rows, std::optional<TokenId> drawn);
@@ -583,13 +581,8 @@ class Scheduler final {
   bool plans_split_ = false;
   SplitPlanner planner_;
   uint32_t decode_devices_ = 0;  // as planned
-  // Share of all devices' time that steps with prompts took, when the last one
-  // ended; it fades.
-  static constexpr double kPromptMemory = 30;  // seconds
-  double prompt_load_ = 0;
-  TimePoint prompted_at_;
-  double prompt_share_ = 0.35;     // of all devices' time lately
-  std::vector<double> forecast_;   // output tokens, by class; 0: none seen
+  PromptLoad prompt_load_;
+  AnswerLengths answers_;
   TimePoint now_;                  // as the last verb was told
   std::vector<uint32_t> matched_;  // by Choose: cached tokens, by pool
   // Scratch of Choose; the second is what the first point to.

@@ -48,7 +48,7 @@ void Scheduler::FindBestOf(const Request& request, uint32_t index) const {
   const uint32_t size =
       std::max(static_cast<uint32_t>(one.tokens.size()), request.prompt_size);
   const uint32_t drawn = size - request.prompt_size;
-  const uint32_t expected = first + ExpectedOutput(request);
+  const uint32_t expected = first + answers_.Expected(request);
   if (request.state == RequestState::kLingering) {
     if (!one.holds()) return;
   } else if (first > drawn && 2 * (first - drawn) > expected) {

@@ -49,13 +49,13 @@ std::optional<Placement> Scheduler::Choose(const Request& request) {
   PlacementQuery query{
       .prompt_tokens = request.size(),
       .expected_output =
-          left <= 1 ? left : std::max(2u, ExpectedOutput(request)),
+          left <= 1 ? left : std::max(2u, answers_.Expected(request)),
       .blocks = BlocksOf(request),
       .ttft_target = ToSeconds(ClassOf(request).ttft),
       .tpot_target = ToSeconds(ClassOf(request).pace()),
       // Streams of a gang never cross a wire: it is prefilled where it decodes.
       .split = request.gang > 1 ? SplitMode::kOff : PlannedMode(),
-      .prompt_share = prompt_share_,
+      .prompt_share = prompt_load_.share(),
       .max_chunk = config_.prefill_chunk,
       .min_chunk = config_.block_tokens,
       .devices = views_,

@@ -75,7 +75,7 @@ double Scheduler::CatchUpWorth(const DeviceState& own, const Request& request,
   const uint32_t end = WholeBlocks(request);
   const double seconds = CatchUpSeconds(own, decode.config.pool, first, end);
   const double token = TimeOf(decode).Predict(decode.DecodeShape());
-  const double left = TokensLeft(request) * token - seconds;
+  const double left = answers_.Left(request) * token - seconds;
   if (left <= kLeastUse * seconds) return 0;
   const std::vector<double>& gain = request.set->gain;
   return (gain[stream] - gain[stream - 1]) * (left / token) / seconds;

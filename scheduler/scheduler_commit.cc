@@ -12,8 +12,6 @@ namespace {
 // No token comes later than that many targets after the one before, however
 // early that one was.
 constexpr int kMostTpots = 4;
-// Weight of the newest answer's length.
-constexpr double kForecastGain = 0.05;
 // Weight of the newest step in the rows that streams leave unfilled.
 constexpr double kUnfilledGain = 1.0 / 8;
 
@@ -267,8 +265,7 @@ void Scheduler::Commit(const StepPlan& plan,
     }
     // Steps of candidates alone say nothing of what is asked for.
     if (shape.decode_rows > 0 || prompts) {
-      if (prompts) NotePromptLoad(seconds);
-      NotePromptShare(TimeOf(own, plan.lent.size()), shape, prompts, seconds);
+      NotePromptTime(TimeOf(own, plan.lent.size()), shape, prompts, seconds);
       planner_.Draw(shape.decode_rows);
     }
   }
@@ -436,13 +433,9 @@ void Scheduler::Finish(RequestId id, uint32_t chosen) {
 
 // It is over: what answers of its class are like.
 void Scheduler::NoteAnswer(const Request& request) {
-  const size_t n = request.output().size();
-  if (n == 0) return;
+  if (request.output().empty()) return;
   planner_.FinishAnswer();
-  double& forecast = forecast_[request.service_class];
-  const auto tokens = static_cast<double>(n);
-  forecast =
-      forecast == 0 ? tokens : forecast + kForecastGain * (tokens - forecast);
+  answers_.Observe(request);
 }
 
 // Takes the request off the lists and sums that running it put it on.

@@ -172,35 +172,16 @@ bool Scheduler::RowFits(const DeviceState& device, const StepShape& rows,
   return time.Predict(with) <= tpot;
 }
 
-// Tokens still to come, as far as its class has shown.
-uint32_t Scheduler::ExpectedOutput(const Request& request) const {
-  const double seen = forecast_[request.service_class];
-  const auto expected =
-      seen > 0 ? static_cast<uint32_t>(std::ceil(seen)) : request.max_output;
-  const auto done = static_cast<uint32_t>(request.output().size());
-  const uint32_t left = request.max_output - done;
-  return std::min(left, expected > done ? expected - done : 1);
-}
-
-// The same while it decodes: one that has outrun the forecast is one of the
-// long ones, and not about to end. Answers beyond one and a half times the mean
-// go on for another 0.34 to 0.74 of what they have said, on average (Mooncake's
-// and Azure's traces, ShareGPT).
-uint32_t Scheduler::TokensLeft(const Request& request) const {
-  const auto done = static_cast<uint32_t>(request.output().size());
-  return std::min(request.max_output - done,
-                  std::max(ExpectedOutput(request), done / 2));
-}
-
 // Tokens that a request which decodes there stays for, on average.
 double Scheduler::ExpectedStay(const DeviceState& device,
                                const Request& newcomer) const {
-  if (device.bound == 0) return ExpectedOutput(newcomer);
+  if (device.bound == 0) return answers_.Expected(newcomer);
   const double most =
       static_cast<double>(device.bound_max_output) / device.bound;
   double sum = 0;
-  for (size_t i = 0; i < forecast_.size(); ++i) {
-    const double seen = forecast_[i] > 0 ? std::min(forecast_[i], most) : most;
+  for (size_t i = 0; i < answers_.classes(); ++i) {
+    const double mean = answers_.mean(i);
+    const double seen = mean > 0 ? std::min(mean, most) : most;
     sum += device.bound_by_class[i] * seen;
   }
   return sum / device.bound;
@@ -215,14 +196,14 @@ double Scheduler::ServiceSeconds(const Request& request) const {
   StepShape row;
   row.AddDecodeRow(request.size());
   return (time.Predict(shape) - nothing) +
-         ExpectedOutput(request) * (time.Predict(row) - nothing);
+         answers_.Expected(request) * (time.Predict(row) - nothing);
 }
 
 // From now to its end, were it alone on the machine with all cores lent.
 double Scheduler::LeastSeconds(const Request& request,
                                const DeviceState& device,
                                uint32_t cached) const {
-  const uint32_t output = ExpectedOutput(request);
+  const uint32_t output = answers_.Expected(request);
   double least = -1;
   for (const StepTimeModel& time : device.time) {
     if (time.observed() < kWarmSteps && !device.config.prior_measured) continue;

@@ -131,7 +131,7 @@ bool Scheduler::MissesDeadline(const Request& request,
   if (running() == 0 && queue_.size() == 0) {
     return LeastSeconds(request, prefill, CachedFor(prefill)) > left;
   }
-  const uint32_t output = ExpectedOutput(request);
+  const uint32_t output = answers_.Expected(request);
   return placement.ttft + (output > 1 ? (output - 1) * placement.tpot : 0) >
          left;
 }

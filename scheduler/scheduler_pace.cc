@@ -13,8 +13,6 @@ constexpr double kRowPace = 1.2;
 // would else make every prompt slow. And the most that is remembered, of what
 // they have to make up for and of what they are ahead.
 constexpr double kMayFallBehind = 0.5, kMostBehind = 1, kMostAhead = 0.1;
-// Seconds of every device over which the share of prompts is averaged.
-constexpr double kShareMemory = 30;
 
 }  // namespace
 
@@ -38,21 +36,22 @@ bool Scheduler::RowsAreBehind(const DeviceState& device) const {
   return split() == SplitMode::kAuto && device.rows_behind > kMayFallBehind;
 }
 
-// What of the step went to prompts: all that its rows alone would not have
-// taken.
-void Scheduler::NotePromptShare(const StepTimeModel& time,
-                                const StepShape& shape, bool prompts,
-                                double seconds) {
-  double rows = 0;
-  if (shape.decode_rows > 0) {
-    rows = !prompts ? seconds
-                    : time.Predict({.decode_rows = shape.decode_rows,
-                                    .decode_attended = shape.decode_attended,
-                                    .stream_rows = shape.stream_rows});
+// A step with rows or prompts has ended. What its rows alone would not have
+// taken went to prompts. `time`: of the step.
+void Scheduler::NotePromptTime(const StepTimeModel& time,
+                               const StepShape& shape, bool prompts,
+                               double seconds) {
+  double without = seconds;
+  if (prompts) {
+    prompt_load_.NotePrompts(seconds, now_);
+    without = 0;
+    if (shape.decode_rows > 0) {
+      without = time.Predict({.decode_rows = shape.decode_rows,
+                              .decode_attended = shape.decode_attended,
+                              .stream_rows = shape.stream_rows});
+    }
   }
-  const double weight = std::min(
-      1.0, seconds / (kShareMemory * static_cast<double>(devices_.size())));
-  prompt_share_ += weight * (std::max(0.0, 1 - rows / seconds) - prompt_share_);
+  prompt_load_.NoteStep(seconds, without);
 }
 
 }  // namespace braid

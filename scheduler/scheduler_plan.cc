@@ -185,7 +185,7 @@ bool Scheduler::RowsGoFirst(const DeviceState& own, const StepShape& rows,
   prompts += own.queued.prompts;
   uint32_t longest = 0;
   for (const DecodeRow& row : own.decoding) {
-    longest = std::max(longest, TokensLeft(requests_.at(row.slot)));
+    longest = std::max(longest, answers_.Left(requests_.at(row.slot)));
   }
   return RowsFirst({.rows = rows.decode_rows,
                     .rows_left = longest * TimeOf(own).Predict(rows),

@@ -232,14 +232,6 @@ bool Scheduler::WantsShed(const StepPlan& in_flight) const {
          IsPressed(own, in_flight.lent);
 }
 
-// A step with prompts has ended.
-void Scheduler::NotePromptLoad(double seconds) {
-  prompt_load_ =
-      PromptLoad(now_) +
-      seconds / (kPromptMemory * static_cast<double>(devices_.size()));
-  prompted_at_ = now_;
-}
-
 // A step has ended.
 void Scheduler::NotePressure(DeviceState& device,
                              std::span<const DeviceId> lent, bool shed) {

@@ -84,7 +84,7 @@ void Scheduler::DropFor(PoolId id, uint64_t blocks, StepPlan& plan) const {
     for (const DecodeRow& row : device.decoding) {
       const Request& request = requests_.at(row.slot);
       if (!request.elastic() || IsPreempted(plan, request.id)) continue;
-      const double remaining = ExpectedOutput(request);
+      const double remaining = answers_.Expected(request);
       for (uint32_t s = 1; s < request.most_streams(); ++s) {
         const RequestStream& stream = request.streams[s - 1];
         const size_t held = stream.blocks.blocks().size();
@@ -195,7 +195,8 @@ void Scheduler::PlanStreams(const DeviceState& own, TimePoint now,
   const double plain = time.Predict(shape);
   const double slack =
       std::min(ToSeconds(due - now), kTargetShare * TightestTpot(own)) - plain;
-  const double share = std::max(0.0, 1 - PromptLoad(now) / kMostPromptLoad);
+  const double share =
+      std::max(0.0, 1 - prompt_load_.busy(now) / kMostPromptLoad);
   const double longest = plain + (slack > 0 ? share * slack : slack);
   const double each =
       allowance_.Extra(plain, RowsNear(own).all, own.config.sheds_in_flight);
@@ -263,7 +264,7 @@ void Scheduler::FindCandidates(const DeviceState& own,
     StreamCandidate& candidate = candidates_.emplace_back();
     places_.push_back(place);
     candidate.position = rows.first;
-    candidate.remaining = TokensLeft(request);
+    candidate.remaining = answers_.Left(request);
     candidate.most = request.most_streams();
     candidate.wanted = std::min(request.terms.min, candidate.most);
     candidate.gain = request.set->gain;
@@ -297,12 +298,6 @@ void Scheduler::FindCandidates(const DeviceState& own,
       }
     }
   }
-}
-
-// Share of the devices' time lately that steps with prompts took.
-double Scheduler::PromptLoad(TimePoint now) const {
-  return prompt_load_ *
-         std::exp(-ToSeconds(now - prompted_at_) / kPromptMemory);
 }
 
 uint32_t Scheduler::BlocksForStreams(PoolId id) const {
