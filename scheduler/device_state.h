@@ -38,9 +38,9 @@ struct DecodeRow {
   uint32_t slot = 0;
   uint32_t computed = 0;
   TimePoint due;                 // its next token
-  bool may_stand_aside = false;  // scheduler_owing.cc
+  bool may_stand_aside = false;  // owing.h
   // Seconds by which those of the batch have made its answer longer, less what
-  // it has stood aside for prompts (scheduler_owing.cc).
+  // it has stood aside for prompts (owing.h).
   double owed = 0;
 
   bool StandsAside() const { return may_stand_aside && owed > 0; }

@@ -24,7 +24,6 @@
 // calls make equal plans.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -37,53 +36,21 @@
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "base/ids.h"
-#include "kvcache/block_pool.h"
-#include "kvcache/prefix_index.h"
-#include "scheduler/admission_queue.h"
-#include "scheduler/answer_lengths.h"
-#include "scheduler/decision_log.h"
-#include "scheduler/device_state.h"
-#include "scheduler/kv_pool.h"
-#include "scheduler/link_time_model.h"
-#include "scheduler/placement_policy.h"
-#include "scheduler/prompt_load.h"
+#include "scheduler/forecast.h"
 #include "scheduler/refusal.h"
-#include "scheduler/request.h"
-#include "scheduler/request_table.h"
-#include "scheduler/service_class.h"
-#include "scheduler/split.h"
+#include "scheduler/scheduler_config.h"
+#include "scheduler/scheduler_state.h"
 #include "scheduler/split_planner.h"
 #include "scheduler/step_plan.h"
-#include "scheduler/stream_allowance.h"
-#include "scheduler/stream_catch_up.h"
 #include "scheduler/stream_filler.h"
-#include "scheduler/stream_terms.h"
 
 namespace braid {
 
-struct SchedulerConfig {
-  std::vector<SchedulerDevice> devices;
-  std::vector<uint32_t> pool_blocks;  // capacity of PoolId(i)
-  uint32_t block_tokens = 16;
-  SplitMode split = SplitMode::kAuto;
-  // Under kAuto: no device ever works for the other pool.
-  bool static_roles = false;
-  uint32_t max_context = 0;
-  uint32_t prefill_chunk = 256;  // most prompt tokens in a step
-  uint32_t max_running = 256;    // admitted, not finished
-  uint32_t max_queued = 1024;    // of all classes together
-  bool lend_cores = true;
-  bool prefix_cache = true;
-  std::vector<ServiceClass> classes = DefaultServiceClasses();  // best first
-  PlacementPolicy placement = ChoosePlacement;
-  uint32_t decisions_kept = 4096;
-  std::vector<StreamSet> stream_sets;  // of the model; empty: it has none
-};
-
 class Scheduler final {
  public:
-  // INVALID_ARGUMENT when the configuration contradicts itself.
-  static absl::Status Validate(const SchedulerConfig& config);
+  static absl::Status Validate(const SchedulerConfig& config) {
+    return braid::Validate(config);
+  }
 
   explicit Scheduler(SchedulerConfig config);  // REQUIRES: Validate is OK
   ~Scheduler();
@@ -147,7 +114,7 @@ class Scheduler final {
   // Null: it has arrived, or was given up.
   const StreamCatchUp* FindCatchUp(CatchUpId id) const;
   std::span<const std::unique_ptr<StreamCatchUp>> catch_ups() const {
-    return catch_ups_;
+    return state_.catch_ups;
   }
 
   // Of best-of-n: the candidate's answer is complete, or nobody wants it.
@@ -173,42 +140,36 @@ class Scheduler final {
   void AvoidPair(PoolId from, PoolId to, TimePoint until);
 
   // Up, and neither running a step nor lent to one.
-  bool available(DeviceId device) const { return StateOf(device).idle(); }
-  bool up(DeviceId device) const { return StateOf(device).up; }
+  bool available(DeviceId device) const { return state_.Device(device).idle(); }
+  bool up(DeviceId device) const { return state_.Device(device).up; }
   // Null when unknown, or finished.
-  const Request* Find(RequestId id) const { return requests_.Find(id); }
-  PoolId pool_of(DeviceId device) const { return StateOf(device).config.pool; }
-  BlockPool& pool(PoolId id) { return pools_[id.value()]->blocks(); }
+  const Request* Find(RequestId id) const { return state_.requests.Find(id); }
+  PoolId pool_of(DeviceId device) const {
+    return state_.Device(device).config.pool;
+  }
+  BlockPool& pool(PoolId id) { return state_.pools[id.value()]->blocks(); }
   const BlockPool& pool(PoolId id) const {
-    return pools_[id.value()]->blocks();
+    return state_.pools[id.value()]->blocks();
   }
   const PrefixIndex& index(PoolId id) const {
-    return pools_[id.value()]->index();
+    return state_.pools[id.value()]->index();
   }
-  size_t pool_count() const { return pools_.size(); }
-  uint32_t count(RequestState state) const {
-    return counts_[static_cast<size_t>(state)];
-  }
-  const AdmissionQueue& queue() const { return queue_; }
-  const DecisionLog& decisions() const { return decisions_; }
+  size_t pool_count() const { return state_.pools.size(); }
+  uint32_t count(RequestState state) const { return state_.count(state); }
+  const AdmissionQueue& queue() const { return state_.queue; }
+  const DecisionLog& decisions() const { return state_.decisions; }
   // Of steps on that many lent devices' cores.
   const StepTimeModel& step_time(DeviceId device, size_t lent = 0) const {
-    return StateOf(device).time[lent];
+    return state_.Device(device).time[lent];
   }
-  const SchedulerConfig& config() const { return config_; }
+  const SchedulerConfig& config() const { return state_.config; }
   StreamStats stream_stats() const;
-  const BestOfStats& best_of_stats() const { return best_of_stats_; }
+  const BestOfStats& best_of_stats() const { return state_.best_of_stats; }
 
   // Recounts everything and CHECKs it.
   void CheckInvariants() const;
 
  private:
-  // From one pool to another.
-  struct Link {
-    LinkTimeModel time;
-    LinkTimeModel streams;  // of streams' KV, which is sent at once
-    TimePoint avoided_until = TimePoint::min();
-  };
   struct BestOfPlace {
     uint32_t slot = 0;
     uint32_t candidate = 0;
@@ -241,7 +202,6 @@ class Scheduler final {
     double wait = 0;  // seconds, predicted
   };
   class ChunkBudget;
-  using Queued = absl::InlinedVector<QueuedWork, 8>;  // by device
 
   // scheduler_offer.cc
   std::optional<Refusal> Consider(Request& request);
@@ -262,53 +222,21 @@ class Scheduler final {
   SplitMode PlannedMode() const;
 
   // scheduler_binding.cc
-  template <typename Visit>
-  void VisitQueued(const Request& request, Visit visit) const;
   std::optional<Placement> Choose(const Request& request);
   // In its pool, of the prompt that Choose has looked at last.
   uint32_t CachedFor(const DeviceState& device) const {
     return matched_[device.config.pool.value()];
   }
   DeviceView ViewOf(const DeviceState& device, const Request& request,
-                    const Queued& ahead);
-  Queued AheadOf(const QueueKey& key) const;
+                    const QueuedByDevice& ahead);
   uint32_t CountShared(const Request& request, PoolId pool,
                        uint32_t tokens) const;
   bool MayRunGang(const DeviceState& device, uint32_t gang) const;
-  uint64_t PromisedBlocks(PoolId pool, const Queued* ahead = nullptr) const;
   void Bind(Request& request, const Placement& placement);
   void Unbind(Request& request);
   void Rebind(Request& request);
   void RebindSome();
   bool ShouldMove(const Request& request) const;
-  bool HasRoom(const DeviceState& device, const Request& request) const;
-
-  // scheduler_forecast.cc
-  static const StepTimeModel& TimeOf(const DeviceState& device, size_t lent);
-  // With the cores that it borrows as things are.
-  const StepTimeModel& TimeOf(const DeviceState& device) const {
-    return TimeOf(device, Lenders(device));
-  }
-  // Where the step has elastic streams.
-  const StepTimeModel& StreamTimeOf(const DeviceState& device,
-                                    size_t lent) const {
-    return config_.lend_cores ? TimeOf(device, lent) : device.stream_time;
-  }
-  uint32_t Lenders(const DeviceState& device) const;
-  bool IsWarm(const DeviceState& device) const;
-  double TightestTpot(const DeviceState& device) const;
-  double TpotWith(const DeviceState& device, const Request& request) const;
-  double PromptSeconds(const DeviceState& device, const PromptWork& work) const;
-  double PromptAlone(const Request& request) const;
-  double PrefillWait(const DeviceState& device, const PromptWork& ahead) const;
-  double CreditWait(const DeviceState& device, const Request& request,
-                    const Queued& ahead) const;
-  bool RowFits(const DeviceState& device, const StepShape& rows,
-               const Request& request) const;
-  double ExpectedStay(const DeviceState& device, const Request& newcomer) const;
-  double ServiceSeconds(const Request& request) const;
-  double LeastSeconds(const Request& request, const DeviceState& device,
-                      uint32_t cached) const;
 
   // scheduler_plan.cc
   void PlanRows(const DeviceState& device, TimePoint now, StepPlan& plan) const;
@@ -327,12 +255,6 @@ class Scheduler final {
   void PlanLending(const DeviceState& device, StepPlan& plan) const;
   bool MayLend(const DeviceState& device, const DeviceState& other,
                const StepPlan& plan) const;
-  static void AddRowsOf(const Request& request, StepShape& shape) {
-    shape.AddDecodeRow(request.size());
-    for (uint32_t i = 1; i < request.gang; ++i) {
-      shape.AddStreamRows(request.size() - 1, 1);
-    }
-  }
   static StepShape ShapeOf(const StepPlan& plan);
 
   // scheduler_admission.cc
@@ -354,7 +276,6 @@ class Scheduler final {
                    std::vector<BlockId>& blocks) const;
 
   // scheduler_gangs.cc
-  const StreamSet* GangSet(const StreamTerms& terms) const;
   void SetGang(Request& request, const StreamSet* set, uint32_t gang);
   void ChooseGang(Request& request);
   void GiveUpGang(Request& request);
@@ -373,7 +294,6 @@ class Scheduler final {
                    StepPlan& plan) const;
   static void CountWithoutStreams(DeviceState& device, bool streams);
   void FindCandidates(const DeviceState& device, const StepPlan& plan) const;
-  uint32_t BlocksForStreams(PoolId pool) const;
   static void InsertStreams(std::span<const StreamCandidate> candidates,
                             std::span<const uint32_t> places, StepPlan& plan);
 
@@ -412,10 +332,6 @@ class Scheduler final {
   uint32_t DropStreams(Request& request, uint32_t keep);
   void PublishStream(Request& request, RequestStream& stream);
   void SetAnswered(Request& request, uint32_t streams);
-  struct NearRows {
-    uint32_t all = 0, owing = 0;
-  };
-  NearRows RowsNear(const DeviceState& own) const;
   void NoteArrival(Request& request);
   void NotePrompts(const StepPlan& plan, const StepShape& shape);
   void NoteFirstToken(const Request& request);
@@ -426,15 +342,6 @@ class Scheduler final {
   bool RowsAreBehind(const DeviceState& device) const;
   void NotePressure(DeviceState& device, std::span<const DeviceId> lent,
                     bool shed);
-
-  // scheduler_owing.cc
-  static bool RowsStandAside(const SchedulerConfig& config);
-  static double StreamShare(const SchedulerConfig& config);
-  bool MayStandAside(const Request& request) const;
-  TimePoint AsideAfter(const DeviceState& device, TimePoint now) const;
-  bool GivesWay(const DeviceState& device, TimePoint now) const;
-  void NoteOwed(DeviceState& device, const StepPlan& plan, bool prompts,
-                bool shed);
 
   // scheduler_catch_up.cc
   // Of a device's rows, the first ones, whose streams others may compute.
@@ -482,7 +389,7 @@ class Scheduler final {
                       StepPlan& plan) const;
   static bool MayPreempt(const Request& victim, const Request& waiting);
   bool CanPreemptFor(const DeviceState& device, const Request& request,
-                     const Queued& ahead) const;
+                     const QueuedByDevice& ahead) const;
   uint32_t HeldAlone(const Request& request) const;
   std::optional<Shortage> FirstShort(const DeviceState& device,
                                      TimePoint now) const;
@@ -507,7 +414,6 @@ class Scheduler final {
   void Requeue(Request& request);
   void Unlist(Request& request);
   void Publish(Request& request);
-  void MoveTo(Request& request, RequestState next);
 
   // scheduler_devices.cc
   void LookAtRoles();
@@ -520,58 +426,8 @@ class Scheduler final {
   void CheckCatchUps() const;
   void CheckElasticBlocks() const;
 
-  DeviceState& StateOf(DeviceId id) {
-    return const_cast<DeviceState&>(std::as_const(*this).StateOf(id));
-  }
-  const DeviceState& StateOf(DeviceId id) const;
-  KvPool& PoolOf(const BlockTable& table) {
-    return *pools_[table.pool()->id().value()];
-  }
-  const KvPool& PoolOf(PoolId id) const { return *pools_[id.value()]; }
-  Link& LinkOf(PoolId from, PoolId to) {
-    return links_[from.value() * pools_.size() + to.value()];
-  }
-  const Link& LinkOf(PoolId from, PoolId to) const {
-    return links_[from.value() * pools_.size() + to.value()];
-  }
-  const ServiceClass& ClassOf(const Request& request) const {
-    return config_.classes[request.service_class];
-  }
-  uint32_t BlocksFor(uint64_t tokens) const {
-    return static_cast<uint32_t>((tokens + config_.block_tokens - 1) /
-                                 config_.block_tokens);
-  }
-  // Of its tokens that have KV, or will when its prompt is computed, those in
-  // full blocks.
-  uint32_t WholeBlocks(const Request& request) const {
-    const uint32_t tokens = request.state == RequestState::kPrefilling
-                                ? request.size()
-                                : request.computed;
-    return tokens - tokens % config_.block_tokens;
-  }
-  // All that it can ever need where it decodes.
-  uint32_t BlocksOf(const Request& request) const {
-    return request.gang * BlocksFor(request.positions());
-  }
-  // Admitted, not finished.
-  uint32_t running() const {
-    return count(RequestState::kPrefilling) +
-           count(RequestState::kTransferring) + count(RequestState::kDecoding);
-  }
-  SplitMode split() const;
-  void Log(DecisionKind kind, const char* reason, const Request& request,
-           double predicted, double other);
-  void LogDevice(DecisionKind kind, const char* reason,
-                 const DeviceState& device);
-
-  const SchedulerConfig config_;
-  std::vector<std::unique_ptr<KvPool>> pools_;
-  std::vector<DeviceState> devices_;
-  std::vector<uint32_t> device_index_;  // by id
-  std::vector<Link> links_;             // [from][to]
-  // After the pools; so destroyed before them.
-  RequestTable requests_;
-  AdmissionQueue queue_;
+  SchedulerState state_;
+  const Forecast forecast_{state_};
   // Waiting requests with a deadline, by latest_start.
   std::set<std::pair<TimePoint, RequestId>> latest_starts_;
   uint32_t unbound_ = 0;          // waiting, bound to no device
@@ -580,22 +436,12 @@ class Scheduler final {
   // is planned, not configured.
   bool plans_split_ = false;
   SplitPlanner planner_;
-  uint32_t decode_devices_ = 0;  // as planned
-  PromptLoad prompt_load_;
-  AnswerLengths answers_;
-  TimePoint now_;                  // as the last verb was told
+  uint32_t decode_devices_ = 0;    // as planned
   std::vector<uint32_t> matched_;  // by Choose: cached tokens, by pool
   // Scratch of Choose; the second is what the first point to.
   std::vector<DeviceView> views_;
   std::vector<const StepTimeModel*> times_;
   std::vector<Request*> rebinding_;  // scratch of RebindSome
-  std::array<uint32_t, kRequestStateCount> counts_{};
-  DecisionLog decisions_;
-  StreamStats stream_stats_;
-  BestOfStats best_of_stats_;
-  StreamAllowance allowance_;
-  // A few per device; the oldest first.
-  std::vector<std::unique_ptr<StreamCatchUp>> catch_ups_;
   uint64_t last_catch_up_ = 0;
   std::vector<CatchUpId> abandoned_sends_;  // not yet taken by the caller
   // Scratch of plans, so that they allocate nothing: of ForEachAdmissible,
@@ -610,21 +456,5 @@ class Scheduler final {
   mutable std::vector<BestOfPlace> best_of_;
   mutable std::vector<std::pair<const Request*, uint32_t>> best_of_spares_;
 };
-
-// Calls back with the index of each device it is bound to, and what it will
-// take there.
-template <typename Visit>
-void Scheduler::VisitQueued(const Request& request, Visit visit) const {
-  if (!request.bound) return;
-  const uint32_t prefill = StateOf(request.prefill_device).index;
-  const uint32_t decode = StateOf(request.decode_device).index;
-  const bool two_pools =
-      pool_of(request.prefill_device) != pool_of(request.decode_device);
-  visit(prefill,
-        QueuedWork{.prompts = PromptWork::Of(request.hinted, request.size(),
-                                             request.gang),
-                   .prompt_blocks = two_pools ? BlocksFor(request.size()) : 0});
-  visit(decode, QueuedWork{.blocks = BlocksOf(request), .rows = request.gang});
-}
 
 }  // namespace braid

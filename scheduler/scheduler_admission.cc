@@ -15,16 +15,16 @@ constexpr size_t kLookahead = 64;
 
 Scheduler::Ledger Scheduler::OpenLedger() const {
   Ledger ledger;
-  for (const auto& pool : pools_) {
+  for (const auto& pool : state_.pools) {
     const PoolId id = pool->blocks().id();
     ledger.blocks.push_back(pool->index().available() + ReclaimableNow(id));
     ledger.pool_closed.push_back(false);
   }
-  for (const DeviceState& device : devices_) {
+  for (const DeviceState& device : state_.devices) {
     ledger.rows.push_back(device.DecodeShape());
     ledger.device_closed.push_back(false);
   }
-  ledger.running = running();
+  ledger.running = state_.running();
   return ledger;
 }
 
@@ -34,19 +34,22 @@ Scheduler::Ledger Scheduler::OpenLedger() const {
 void Scheduler::ForEachAdmissible(
     const DeviceState& own,
     absl::FunctionRef<bool(const Request&, const Admission&)> admit) const {
-  if (queue_.size() == 0 || running() >= config_.max_running) return;
+  if (state_.queue.size() == 0 || state_.running() >= state_.config.max_running)
+    return;
   Ledger ledger = OpenLedger();
   size_t looked_at = 0;
-  for (const QueueKey& key : queue_) {
-    if (++looked_at > kLookahead || ledger.running >= config_.max_running) {
+  for (const QueueKey& key : state_.queue) {
+    if (++looked_at > kLookahead ||
+        ledger.running >= state_.config.max_running) {
       return;
     }
-    const Request& request = *Find(key.id);
+    const Request& request = *state_.requests.Find(key.id);
     if (!request.bound) continue;
     // With what was known of it when it was bound: looking its prompt up again
     // costs more than all else here.
-    const Need guess = NeedOf(request, request.hinted / config_.block_tokens,
-                              request.landing_hinted / config_.block_tokens);
+    const Need guess =
+        NeedOf(request, request.hinted / state_.config.block_tokens,
+               request.landing_hinted / state_.config.block_tokens);
     if (!Take(ledger, request, guess)) {
       if (std::ranges::find(ledger.pool_closed, false) ==
           ledger.pool_closed.end()) {
@@ -73,8 +76,8 @@ bool Scheduler::HasAdmissible(const DeviceState& device) const {
 // Takes what it needs from the ledger. False: something is short, and closed.
 bool Scheduler::Take(Ledger& ledger, const Request& request,
                      const Need& need) const {
-  const DeviceState& decode = StateOf(request.decode_device);
-  const uint32_t in_prefill = pool_of(request.prefill_device).value();
+  const DeviceState& decode = state_.Device(request.decode_device);
+  const uint32_t in_prefill = state_.pool_of(request.prefill_device).value();
   const uint32_t in_decode = decode.config.pool.value();
   if (ledger.pool_closed[in_prefill] || ledger.pool_closed[in_decode] ||
       ledger.blocks[in_prefill] < need.prefill ||
@@ -88,7 +91,7 @@ bool Scheduler::Take(Ledger& ledger, const Request& request,
   StepShape& rows = ledger.rows[decode.index];
   if (ledger.device_closed[decode.index] ||
       rows.rows() + request.gang >= decode.config.max_rows ||
-      !RowFits(decode, rows, request)) {
+      !forecast_.RowFits(decode, rows, request)) {
     ledger.device_closed[decode.index] = true;
     return false;
   }
@@ -100,11 +103,12 @@ bool Scheduler::Take(Ledger& ledger, const Request& request,
 // Blocks it must take, given how many it shares.
 Scheduler::Need Scheduler::NeedOf(const Request& request, uint32_t shared,
                                   uint32_t landing) const {
-  const uint32_t all = BlocksFor(request.positions());
-  if (pool_of(request.prefill_device) == pool_of(request.decode_device)) {
+  const uint32_t all = state_.BlocksFor(request.positions());
+  if (state_.pool_of(request.prefill_device) ==
+      state_.pool_of(request.decode_device)) {
     return {.prefill = request.gang * (all - shared)};
   }
-  return {.prefill = BlocksFor(request.size()) - shared,
+  return {.prefill = state_.BlocksFor(request.size()) - shared,
           .decode = all - landing};
 }
 
@@ -113,8 +117,8 @@ Scheduler::Need Scheduler::NeedOf(const Request& request, uint32_t shared,
 // admission's memory: the head of a queue may be looked at in every plan.
 bool Scheduler::Exact(const Request& request, const Need& guess, Ledger& ledger,
                       Admission& admission) const {
-  const PoolId prefill = pool_of(request.prefill_device);
-  const PoolId decode = pool_of(request.decode_device);
+  const PoolId prefill = state_.pool_of(request.prefill_device);
+  const PoolId decode = state_.pool_of(request.decode_device);
   admission.request = request.id;
   admission.slot = request.slot;
   admission.prefill = request.prefill_device;
@@ -132,7 +136,8 @@ bool Scheduler::Exact(const Request& request, const Need& guess, Ledger& ledger,
   const auto revived = [&](const std::vector<BlockId>& shared, PoolId pool) {
     return static_cast<uint32_t>(
         std::ranges::count_if(shared, [&](BlockId block) {
-          return this->pool(pool).state(block) == BlockState::kCached;
+          return state_.PoolOf(pool).blocks().state(block) ==
+                 BlockState::kCached;
         }));
   };
   const Need need =
@@ -169,8 +174,8 @@ void Scheduler::ShareAlike(const Request& request, PoolId pool,
   absl::InlinedVector<size_t, kMostStreams> found;  // by each, in `shared`
   for (const RequestStream& stream : request.streams) {
     if (least == 0) break;
-    stream_match_ = index(pool).Match(
-        stream.keys, tokens.first(least * config_.block_tokens),
+    stream_match_ = state_.PoolOf(pool).index().Match(
+        stream.keys, tokens.first(least * state_.config.block_tokens),
         std::move(stream_match_));
     least = stream_match_.blocks.size();
     found.push_back(least);
@@ -190,9 +195,9 @@ void Scheduler::ShareAlike(const Request& request, PoolId pool,
 void Scheduler::MatchPrefix(const Request& request, PoolId id, uint32_t tokens,
                             std::vector<BlockId>& blocks) const {
   if (!MaySkip(request, tokens)) return blocks.clear();
-  PrefixMatch match =
-      index(id).Match(request.keys, std::span(request.tokens).first(tokens),
-                      {.blocks = std::move(blocks)});
+  PrefixMatch match = state_.PoolOf(id).index().Match(
+      request.keys, std::span(request.tokens).first(tokens),
+      {.blocks = std::move(blocks)});
   blocks = std::move(match.blocks);
 }
 
@@ -202,7 +207,7 @@ bool Scheduler::MaySkip(const Request& request, uint32_t tokens) const {
   // What was computed again has been scored before.
   const bool computes_all = !request.skip_cached && request.output().empty() &&
                             tokens < request.size();
-  return config_.prefix_cache && !computes_all;
+  return state_.config.prefix_cache && !computes_all;
 }
 
 }  // namespace braid

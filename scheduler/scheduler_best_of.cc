@@ -32,7 +32,7 @@ void Scheduler::FindBestOf(const DeviceState& own, const StepPlan& plan) const {
   best_of_.clear();
   if (own.best_of == 0) return;
   for (const PlannedRows& rows : plan.rows) {
-    const Request& request = requests_.at(rows.slot);
+    const Request& request = state_.requests.at(rows.slot);
     if (rows.kind != RowKind::kDecode || request.candidates.empty()) continue;
     for (uint32_t i = 1; i < request.best_of; ++i) FindBestOf(request, i);
   }
@@ -48,7 +48,7 @@ void Scheduler::FindBestOf(const Request& request, uint32_t index) const {
   const uint32_t size =
       std::max(static_cast<uint32_t>(one.tokens.size()), request.prompt_size);
   const uint32_t drawn = size - request.prompt_size;
-  const uint32_t expected = first + answers_.Expected(request);
+  const uint32_t expected = first + state_.answers.Expected(request);
   if (request.state == RequestState::kLingering) {
     if (!one.holds()) return;
   } else if (first > drawn && 2 * (first - drawn) > expected) {
@@ -58,13 +58,13 @@ void Scheduler::FindBestOf(const Request& request, uint32_t index) const {
   }
   best_of_.push_back({.slot = request.slot, .candidate = index});
   StreamCandidate& candidate = candidates_.emplace_back();
-  const uint32_t shared = request.candidates_share(config_.block_tokens);
+  const uint32_t shared = request.candidates_share(state_.config.block_tokens);
   candidate.position = size - 1;
   candidate.remaining = std::max(expected, drawn + 1) - drawn;
   candidate.most = 2;
   candidate.gain = kWorth;
   candidate.computed[1] =
-      one.holds() ? one.computed : shared * config_.block_tokens;
+      one.holds() ? one.computed : shared * state_.config.block_tokens;
   candidate.blocks[1] =
       one.holds() ? static_cast<uint32_t>(one.blocks.blocks().size()) : shared;
 }
@@ -89,7 +89,7 @@ void Scheduler::InsertBestOf(std::span<const StreamCandidate> filled,
       const StreamCandidate& one = filled[next - 1];
       if (one.rows[1] == 0) continue;
       plan.rows[--to] = {
-          .request = requests_.at(slot).id,
+          .request = state_.requests.at(slot).id,
           .kind = RowKind::kCandidate,
           .slot = slot,
           .first = one.computed[1],
@@ -98,7 +98,7 @@ void Scheduler::InsertBestOf(std::span<const StreamCandidate> filled,
           .stream = static_cast<uint8_t>(best_of_[next - 1].candidate)};
     }
   };
-  while (next > 0 && requests_.at(best_of_[next - 1].slot).state ==
+  while (next > 0 && state_.requests.at(best_of_[next - 1].slot).state ==
                          RequestState::kLingering) {
     emit_all_of(best_of_[next - 1].slot);
   }
@@ -114,8 +114,10 @@ void Scheduler::InsertBestOf(std::span<const StreamCandidate> filled,
 // whoever comes waits for its end.
 void Scheduler::PlanLingering(const DeviceState& own, StepPlan& plan) const {
   const bool prompts = std::ranges::any_of(
-      devices_, [](const DeviceState& d) { return !d.prefilling.empty(); });
-  if (own.lingering.empty() || prompts || queue_.size() > 0 || !IsWarm(own)) {
+      state_.devices,
+      [](const DeviceState& d) { return !d.prefilling.empty(); });
+  if (own.lingering.empty() || prompts || state_.queue.size() > 0 ||
+      !forecast_.IsWarm(own)) {
     return;
   }
   candidates_.clear();
@@ -126,16 +128,17 @@ void Scheduler::PlanLingering(const DeviceState& own, StepPlan& plan) const {
         std::max<uint64_t>(row.decode_attended, one.position + 1);
   }
   row.stream_rows = 1;
-  const StepTimeModel& time = StreamTimeOf(own, Lenders(own));
+  const StepTimeModel& time =
+      forecast_.StreamTimeOf(own, forecast_.Lenders(own));
   const double seconds = kAlone * time.Predict(row);
   plan.best_of_offered = StreamFiller::Offered(candidates_, StepShape(), time,
                                                seconds, own.config.max_rows);
   filler_.Fill(candidates_, StepShape(), time,
                {.seconds = seconds,
                 .rows = own.config.max_rows,
-                .slice = config_.prefill_chunk,
-                .blocks = BlocksForStreams(own.config.pool),
-                .block_tokens = config_.block_tokens});
+                .slice = state_.config.prefill_chunk,
+                .blocks = state_.RoomForElastic(own.config.pool),
+                .block_tokens = state_.config.block_tokens});
   InsertBestOf(candidates_, plan);
 }
 
@@ -155,10 +158,11 @@ uint64_t Scheduler::DropBestOf(PoolId id, uint64_t blocks,
         best_of_spares_.push_back({&request, i});
     }
   };
-  for (const DeviceState& device : devices_) {
+  for (const DeviceState& device : state_.devices) {
     if (device.config.pool != id || device.best_of == 0) continue;
     for (const Request* request : device.lingering) add(*request);
-    for (const DecodeRow& row : device.decoding) add(requests_.at(row.slot));
+    for (const DecodeRow& row : device.decoding)
+      add(state_.requests.at(row.slot));
   }
   std::ranges::sort(best_of_spares_, [](const auto& a, const auto& b) {
     const auto& [one, i] = a;

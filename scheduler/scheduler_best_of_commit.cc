@@ -11,7 +11,7 @@ namespace braid {
 // It decodes from now on.
 void Scheduler::OpenBestOf(Request& request) {
   if (request.candidates.empty()) return;
-  DeviceState& own = StateOf(request.decode_device);
+  DeviceState& own = state_.Device(request.decode_device);
   ++own.elastic;
   ++own.best_of;
 }
@@ -24,7 +24,7 @@ void Scheduler::CloseBestOf(Request& request) {
       (!lingers && request.state != RequestState::kDecoding)) {
     return;
   }
-  DeviceState& own = StateOf(request.decode_device);
+  DeviceState& own = state_.Device(request.decode_device);
   --own.elastic;
   --own.best_of;
   if (lingers) {
@@ -41,21 +41,21 @@ void Scheduler::DropAllOf(Request& request) {
 
 void Scheduler::DropCandidate(BestOfCandidate& one) {
   if (!one.holds()) return;
-  PoolOf(one.blocks).Release(one.own_blocks());
-  best_of_stats_.blocks -= static_cast<uint32_t>(one.own_blocks().size());
+  state_.PoolOf(one.blocks).Release(one.own_blocks());
+  state_.best_of_stats.blocks -= static_cast<uint32_t>(one.own_blocks().size());
   one.blocks = BlockTable();
   one.shared = one.computed = 0;
 }
 
 void Scheduler::ApplyBestOfDrops(const StepPlan& plan) {
   for (const CandidateDrop& drop : plan.candidates_dropped) {
-    Request& request = requests_.at(drop.slot);
+    Request& request = state_.requests.at(drop.slot);
     BestOfCandidate& one = request.candidates[drop.candidate - 1];
     BRAID_CHECK(request.id == drop.request && one.holds() && !one.in_flight);
     DropCandidate(one);
-    ++best_of_stats_.evicted;
-    Log(DecisionKind::kStreams, "candidate-blocks-wanted", request,
-        drop.candidate, 0);
+    ++state_.best_of_stats.evicted;
+    state_.Log(DecisionKind::kStreams, "candidate-blocks-wanted", request,
+               drop.candidate, 0);
   }
 }
 
@@ -68,24 +68,25 @@ void Scheduler::ApplyCandidate(DeviceState& own, Request& request,
     if (one.tokens.empty()) {
       one.tokens.reserve(request.tokens.capacity());
       one.tokens.assign(request.prompt().begin(), request.prompt().end());
-      ++best_of_stats_.started;
+      ++state_.best_of_stats.started;
     }
-    one.shared = request.candidates_share(config_.block_tokens);
-    KvPool& pool = PoolOf(request.blocks);
+    one.shared = request.candidates_share(state_.config.block_tokens);
+    KvPool& pool = state_.PoolOf(request.blocks);
     one.blocks = pool.blocks().Share(request.blocks.blocks().first(one.shared));
-    one.blocks.Expect(BlocksFor(request.positions()));
-    one.computed = one.shared * config_.block_tokens;
+    one.blocks.Expect(state_.BlocksFor(request.positions()));
+    one.computed = one.shared * state_.config.block_tokens;
   }
   BRAID_CHECK(one.computed == rows.first);
   one.in_flight = true;
   // A request that lingers has no row of its own.
   request.in_flight = true;
-  best_of_stats_.blocks +=
-      PoolOf(one.blocks).Grow(one.blocks, BlocksFor(rows.first + rows.count));
+  state_.best_of_stats.blocks +=
+      state_.PoolOf(one.blocks)
+          .Grow(one.blocks, state_.BlocksFor(rows.first + rows.count));
   own.elastic_rows += rows.count;
   own.pinned += static_cast<uint32_t>(one.own_blocks().size());
-  best_of_stats_.filled += rows.draws;
-  best_of_stats_.caught_up += rows.count - rows.draws;
+  state_.best_of_stats.filled += rows.draws;
+  state_.best_of_stats.caught_up += rows.count - rows.draws;
 }
 
 void Scheduler::CommitCandidate(Request& request, const PlannedRows& rows,
@@ -108,7 +109,7 @@ void Scheduler::CommitCandidate(Request& request, const PlannedRows& rows,
 
 void Scheduler::CompleteCandidate(RequestId id, uint32_t candidate,
                                   bool leads) {
-  Request& request = *requests_.Find(id);
+  Request& request = *state_.requests.Find(id);
   BestOfCandidate& one = request.candidates[candidate - 1];
   BRAID_CHECK(!one.complete && !one.in_flight && !one.tokens.empty());
   if (leads) {
@@ -124,14 +125,14 @@ void Scheduler::CompleteCandidate(RequestId id, uint32_t candidate,
 // Its blocks are nobody's from here on, and cached.
 void Scheduler::PublishCandidate(const Request& request, BestOfCandidate& one) {
   BRAID_CHECK(one.complete && !one.in_flight);
-  if (!one.holds() || !config_.prefix_cache) return;
+  if (!one.holds() || !state_.config.prefix_cache) return;
   BlockTable table = std::move(one.blocks);
   one.blocks = BlockTable();
   const std::span computed = std::span(one.tokens).first(one.computed);
-  KvPool& pool = PoolOf(table);
+  KvPool& pool = state_.PoolOf(table);
   const auto own = table.blocks().subspan(one.shared);
   pool.Release(own);
-  best_of_stats_.blocks -= static_cast<uint32_t>(own.size());
+  state_.best_of_stats.blocks -= static_cast<uint32_t>(own.size());
   one.shared = one.computed = 0;
   PrefixKeys keys = KeysOf(request, 0);
   keys.Extend(computed);
@@ -139,26 +140,27 @@ void Scheduler::PublishCandidate(const Request& request, BestOfCandidate& one) {
 }
 
 void Scheduler::Linger(RequestId id, TimePoint now) {
-  now_ = now;
-  Request& request = *requests_.Find(id);
+  state_.now = now;
+  Request& request = *state_.requests.Find(id);
   BRAID_CHECK(request.state == RequestState::kDecoding && !request.in_flight);
   BRAID_CHECK(!request.candidates.empty());
   Unlist(request);
   NoteAnswer(request);
-  MoveTo(request, RequestState::kLingering);
+  state_.MoveTo(request, RequestState::kLingering);
   // Its candidates share what they need of it.
   request.blocks = BlockTable();
-  StateOf(request.decode_device).lingering.push_back(&request);
+  state_.Device(request.decode_device).lingering.push_back(&request);
 }
 
 // What a newcomer needs is not kept from it: it is judged by what is free. The
 // prompts of those that linger are the only blocks that admission does not
 // count as free, though it may have them.
 void Scheduler::GiveWayTo(const Request& newcomer) {
-  for (DeviceState& device : devices_) {
+  for (DeviceState& device : state_.devices) {
     if (device.lingering.empty() ||
-        PoolOf(device.config.pool).available() >=
-            PromisedBlocks(device.config.pool) + BlocksOf(newcomer)) {
+        state_.PoolOf(device.config.pool).available() >=
+            state_.PromisedBlocks(device.config.pool) +
+                state_.BlocksOf(newcomer)) {
       continue;
     }
     for (Request* request : device.lingering) DropAllOf(*request);

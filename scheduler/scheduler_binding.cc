@@ -31,16 +31,16 @@ bool Lately(TimePoint at, TimePoint now) {
 std::optional<Placement> Scheduler::Choose(const Request& request) {
   // The last token is always computed: its logits are wanted.
   const uint32_t most = request.size() - 1;
-  for (uint32_t i = 0; i < pools_.size(); ++i) {
+  for (uint32_t i = 0; i < state_.pools.size(); ++i) {
     matched_[i] =
         MaySkip(request, most)
-            ? CountShared(request, PoolId(i), most) * config_.block_tokens
+            ? CountShared(request, PoolId(i), most) * state_.config.block_tokens
             : 0;
   }
-  const Queued ahead = AheadOf(request.key);
+  const QueuedByDevice ahead = state_.AheadOf(request.key);
   views_.clear();
   times_.clear();
-  for (const DeviceState& device : devices_) {
+  for (const DeviceState& device : state_.devices) {
     if (request.gang > 1 && !MayRunGang(device, request.gang)) continue;
     views_.push_back(ViewOf(device, request, ahead));
   }
@@ -49,36 +49,39 @@ std::optional<Placement> Scheduler::Choose(const Request& request) {
   PlacementQuery query{
       .prompt_tokens = request.size(),
       .expected_output =
-          left <= 1 ? left : std::max(2u, answers_.Expected(request)),
-      .blocks = BlocksOf(request),
-      .ttft_target = ToSeconds(ClassOf(request).ttft),
-      .tpot_target = ToSeconds(ClassOf(request).pace()),
+          left <= 1 ? left : std::max(2u, state_.answers.Expected(request)),
+      .blocks = state_.BlocksOf(request),
+      .ttft_target = ToSeconds(state_.ClassOf(request).ttft),
+      .tpot_target = ToSeconds(state_.ClassOf(request).pace()),
       // Streams of a gang never cross a wire: it is prefilled where it decodes.
       .split = request.gang > 1 ? SplitMode::kOff : PlannedMode(),
-      .prompt_share = prompt_load_.share(),
-      .max_chunk = config_.prefill_chunk,
-      .min_chunk = config_.block_tokens,
+      .prompt_share = state_.prompt_load.share(),
+      .max_chunk = state_.config.prefill_chunk,
+      .min_chunk = state_.config.block_tokens,
       .devices = views_,
       .transfer = [this](PoolId from, PoolId to, uint32_t tokens) {
         if (from == to || tokens == 0) return 0.0;
-        const Link& link = LinkOf(from, to);
-        return link.avoided_until > now_ ? kNoLink : link.time.Predict(tokens);
+        const PoolLink& link = state_.LinkOf(from, to);
+        return link.avoided_until > state_.now ? kNoLink
+                                               : link.time.Predict(tokens);
       }};
-  std::optional<Placement> planned = config_.placement(query);
+  std::optional<Placement> planned = state_.config.placement(query);
   if (planned && request.gang > 1) {
     // The policy has priced one stream's prompt.
-    const DeviceState& device = StateOf(planned->prefill);
+    const DeviceState& device = state_.Device(planned->prefill);
     const PromptWork others =
         PromptWork::Of(CachedFor(device), request.size(), request.gang - 1);
-    planned->ttft += PromptSeconds(device, others);
+    planned->ttft += forecast_.PromptSeconds(device, others);
   }
-  if (query.split != SplitMode::kOn || query.split == split()) return planned;
+  if (query.split != SplitMode::kOn || query.split == state_.split())
+    return planned;
   // The planned layout is no wall: where it would miss the target, any pair
   // that keeps it will do.
-  const double limit = query.ttft_target - ToSeconds(now_ - request.arrival);
+  const double limit =
+      query.ttft_target - ToSeconds(state_.now - request.arrival);
   if (planned && planned->ttft <= kPlannedShare * limit) return planned;
-  query.split = split();
-  const std::optional<Placement> any = config_.placement(query);
+  query.split = state_.split();
+  const std::optional<Placement> any = state_.config.placement(query);
   const bool better = any && (!planned || (any->ttft <= kPlannedShare * limit &&
                                            any->tpot <= query.tpot_target));
   return better ? any : planned;
@@ -88,11 +91,12 @@ std::optional<Placement> Scheduler::Choose(const Request& request) {
 uint32_t Scheduler::CountShared(const Request& request, PoolId pool,
                                 uint32_t tokens) const {
   const auto prefix = std::span(request.tokens).first(tokens);
-  uint32_t least = index(pool).CountMatch(request.keys, prefix);
+  uint32_t least = state_.PoolOf(pool).index().CountMatch(request.keys, prefix);
   if (request.gang == 1) return least;
   for (const RequestStream& stream : request.streams) {
     if (least == 0) break;
-    least = std::min(least, index(pool).CountMatch(stream.keys, prefix));
+    least = std::min(
+        least, state_.PoolOf(pool).index().CountMatch(stream.keys, prefix));
   }
   return least;
 }
@@ -100,87 +104,64 @@ uint32_t Scheduler::CountShared(const Request& request, PoolId pool,
 // Where roles are walls, it decodes on a device that is meant to, which
 // prefills it as well.
 bool Scheduler::MayRunGang(const DeviceState& device, uint32_t gang) const {
-  const bool walls = split() == SplitMode::kOn && devices_.size() > 1;
+  const bool walls =
+      state_.split() == SplitMode::kOn && state_.devices.size() > 1;
   return device.config.max_rows > gang &&
          !(walls && device.config.role == DeviceRole::kPrefill);
 }
 
 DeviceView Scheduler::ViewOf(const DeviceState& device, const Request& request,
-                             const Queued& ahead) {
+                             const QueuedByDevice& ahead) {
   DeviceView view{
       .id = device.config.id,
       .pool = device.config.pool,
       .role = device.role,
       .up = device.up,
-      .prefill_wait = PrefillWait(device, ahead[device.index].prompts),
-      .credit_wait = CreditWait(device, request, ahead),
+      .prefill_wait =
+          forecast_.PrefillWait(device, ahead[device.index].prompts),
+      .credit_wait = forecast_.CreditWait(device, request, ahead),
       .cached_tokens = CachedFor(device),
-      .all_blocks = pool(device.config.pool).capacity(),
+      .all_blocks = state_.PoolOf(device.config.pool).blocks().capacity(),
       .queued_tokens =
           device.prefill_left.tokens + device.queued.prompts.tokens,
       .decode_rows = device.bound,
       .aside = device.aside,
       .decode_attended = device.bound_tokens,
-      .tightest_tpot = TightestTpot(device),
+      .tightest_tpot = forecast_.TightestTpot(device),
       .prefilling =
-          !device.prefilling.empty() || Lately(device.prefilled_at, now_),
-      .decoding = !device.decoding.empty() || Lately(device.decoded_at, now_),
-      .time = &TimeOf(device, 0)};
-  if (!config_.lend_cores) return view;
+          !device.prefilling.empty() || Lately(device.prefilled_at, state_.now),
+      .decoding =
+          !device.decoding.empty() || Lately(device.decoded_at, state_.now),
+      .time = &forecast_.TimeOf(device, 0)};
+  if (!state_.config.lend_cores) return view;
   // Reserved: no view's span moves.
-  for (size_t lent = 0; lent < devices_.size(); ++lent) {
-    times_.push_back(&TimeOf(device, lent));
+  for (size_t lent = 0; lent < state_.devices.size(); ++lent) {
+    times_.push_back(&forecast_.TimeOf(device, lent));
   }
-  view.by_lenders = std::span(times_).last(devices_.size());
+  view.by_lenders = std::span(times_).last(state_.devices.size());
   view.rows_behind = RowsAreBehind(device);
   view.prompts = static_cast<uint32_t>(device.prefilling.size()) +
                  ahead[device.index].prompts.requests;
   return view;
 }
 
-// By device, of those that stand before `key`. Most newcomers stand near the
-// end, so it is counted from there.
-Scheduler::Queued Scheduler::AheadOf(const QueueKey& key) const {
-  Queued ahead;
-  for (const DeviceState& device : devices_) ahead.push_back(device.queued);
-  for (auto it = queue_.end(); it != queue_.begin();) {
-    --it;
-    if (*it < key) break;
-    VisitQueued(*Find(it->id), [&](uint32_t device, const QueuedWork& work) {
-      ahead[device] -= work;
-    });
-  }
-  return ahead;
-}
-
-// Blocks that those ahead, or all that wait, will take there.
-uint64_t Scheduler::PromisedBlocks(PoolId pool, const Queued* ahead) const {
-  uint64_t blocks = 0;
-  for (const DeviceState& device : devices_) {
-    if (device.config.pool != pool) continue;
-    const QueuedWork& work = ahead ? (*ahead)[device.index] : device.queued;
-    blocks += work.blocks + work.prompt_blocks;
-  }
-  return blocks;
-}
-
 // REQUIRES: it is in the queue, and unbound; Choose has just looked at it.
 void Scheduler::Bind(Request& request, const Placement& placement) {
   BRAID_CHECK(!request.bound);
-  const DeviceState& prefill = StateOf(placement.prefill);
-  const DeviceState& decode = StateOf(placement.decode);
+  const DeviceState& prefill = state_.Device(placement.prefill);
+  const DeviceState& decode = state_.Device(placement.decode);
   BRAID_CHECK(prefill.up && decode.up);
   --unbound_;
   request.bound = true;
-  request.bound_at = now_;
+  request.bound_at = state_.now;
   request.prefill_device = placement.prefill;
   request.decode_device = placement.decode;
   request.reason = placement.reason;
   request.ttft = placement.ttft;
   request.hinted = CachedFor(prefill);
   request.landing_hinted = CachedFor(decode);
-  VisitQueued(request, [&](uint32_t device, const QueuedWork& work) {
-    devices_[device].queued += work;
+  state_.VisitQueued(request, [&](uint32_t device, const QueuedWork& work) {
+    state_.devices[device].queued += work;
   });
   if (request.deadline != kNever) {
     request.latest_start = LatestStart(request, prefill);
@@ -189,15 +170,15 @@ void Scheduler::Bind(Request& request, const Placement& placement) {
   planner_.Observe(
       request.size(),
       request.size() - std::min(request.hinted, request.size() - 1),
-      request.max_output, ToSeconds(ClassOf(request).pace()));
-  Log(DecisionKind::kPlaced, ToString(placement.reason), request,
-      placement.ttft, placement.damage);
+      request.max_output, ToSeconds(state_.ClassOf(request).pace()));
+  state_.Log(DecisionKind::kPlaced, ToString(placement.reason), request,
+             placement.ttft, placement.damage);
 }
 
 void Scheduler::Unbind(Request& request) {
   if (!request.bound) return;
-  VisitQueued(request, [&](uint32_t device, const QueuedWork& work) {
-    devices_[device].queued -= work;
+  state_.VisitQueued(request, [&](uint32_t device, const QueuedWork& work) {
+    state_.devices[device].queued -= work;
   });
   if (request.deadline != kNever) {
     latest_starts_.erase({request.latest_start, request.id});
@@ -213,7 +194,7 @@ void Scheduler::Rebind(Request& request) {
   if (request.bound && placement &&
       placement->prefill == request.prefill_device &&
       placement->decode == request.decode_device) {
-    request.bound_at = now_;
+    request.bound_at = state_.now;
     return;
   }
   Unbind(request);
@@ -224,16 +205,18 @@ void Scheduler::Rebind(Request& request) {
 // that is far behind while another has nothing to do, or to a full one while
 // another has room.
 void Scheduler::RebindSome() {
-  if (queue_.size() == 0 || (devices_.size() == 1 && unbound_ == 0)) return;
+  if (state_.queue.size() == 0 || (state_.devices.size() == 1 && unbound_ == 0))
+    return;
   rebinding_.clear();
   size_t looked_at = 0;
-  for (const QueueKey& key : queue_) {
+  for (const QueueKey& key : state_.queue) {
     if (rebinding_.size() == kRebindsPerTurn || ++looked_at > kLookedAt) break;
-    Request* request = requests_.Find(key.id);
-    const bool gang_waits = request->bound && IsOptionalGang(*request) &&
-                            !HasRoom(StateOf(request->decode_device), *request);
+    Request* request = state_.requests.Find(key.id);
+    const bool gang_waits =
+        request->bound && IsOptionalGang(*request) &&
+        !forecast_.HasRoom(state_.Device(request->decode_device), *request);
     if (request->bound && !gang_waits &&
-        request->bound_at + kRebindInterval > now_) {
+        request->bound_at + kRebindInterval > state_.now) {
       continue;
     }
     if (!request->bound || gang_waits || ShouldMove(*request))
@@ -243,26 +226,19 @@ void Scheduler::RebindSome() {
 }
 
 bool Scheduler::ShouldMove(const Request& request) const {
-  const DeviceState& prefill = StateOf(request.prefill_device);
-  const DeviceState& decode = StateOf(request.decode_device);
+  const DeviceState& prefill = state_.Device(request.prefill_device);
+  const DeviceState& decode = state_.Device(request.decode_device);
   const bool prefill_busy = prefill.running || prefill.lent;
-  const bool full = !HasRoom(decode, request);
-  for (const DeviceState& other : devices_) {
+  const bool full = !forecast_.HasRoom(decode, request);
+  for (const DeviceState& other : state_.devices) {
     if (!other.up) continue;
     if (prefill_busy && &other != &prefill && other.idle() && other.unused()) {
       return true;
     }
-    if (full && &other != &decode && HasRoom(other, request)) return true;
+    if (full && &other != &decode && forecast_.HasRoom(other, request))
+      return true;
   }
   return false;
-}
-
-// For its decode, as things are.
-bool Scheduler::HasRoom(const DeviceState& device,
-                        const Request& request) const {
-  return device.HasRows(request.gang) &&
-         BlocksOf(request) <= PoolOf(device.config.pool).available() &&
-         RowFits(device, device.DecodeShape(), request);
 }
 
 }  // namespace braid

@@ -39,15 +39,15 @@ constexpr size_t kLookups = 4;
 }  // namespace
 
 bool Scheduler::MayCatchUp(const DeviceState& own) const {
-  return !config_.lend_cores && own.unused() && own.lingering.empty() &&
-         queue_.size() == 0 && IsWarm(own);
+  return !state_.config.lend_cores && own.unused() && own.lingering.empty() &&
+         state_.queue.size() == 0 && forecast_.IsWarm(own);
 }
 
 // Whether a newcomer finds another device free while `own` computes: all that
 // are idle would else be busy with streams. One that was stopped may go on
 // where another was stopped, too.
 bool Scheduler::LeavesOneFree(const DeviceState& own) const {
-  return std::ranges::any_of(devices_, [&](const DeviceState& other) {
+  return std::ranges::any_of(state_.devices, [&](const DeviceState& other) {
     return &other != &own && other.idle() && other.unused() &&
            (own.catch_up != nullptr || other.catch_up == nullptr);
   });
@@ -55,7 +55,7 @@ bool Scheduler::LeavesOneFree(const DeviceState& own) const {
 
 // Of two devices, of which one decodes, none can be kept free.
 bool Scheduler::MaySpare(const DeviceState& own) const {
-  return own.config.sheds_in_flight || devices_.size() <= 2 ||
+  return own.config.sheds_in_flight || state_.devices.size() <= 2 ||
          LeavesOneFree(own);
 }
 
@@ -63,19 +63,19 @@ bool Scheduler::MaySpare(const DeviceState& own) const {
 // way.
 double Scheduler::CatchUpSeconds(const DeviceState& own, PoolId to,
                                  uint32_t first, uint32_t end) const {
-  return PromptSeconds(own, PromptWork::Of(first, end)) +
-         LinkOf(own.config.pool, to).streams.Predict(end);
+  return forecast_.PromptSeconds(own, PromptWork::Of(first, end)) +
+         state_.LinkOf(own.config.pool, to).streams.Predict(end);
 }
 
 // Nats per second that a stream of the request gains, when `own` computes it
 // from `first` on; not above 0: it does not pay.
 double Scheduler::CatchUpWorth(const DeviceState& own, const Request& request,
                                uint32_t stream, uint32_t first) const {
-  const DeviceState& decode = StateOf(request.decode_device);
-  const uint32_t end = WholeBlocks(request);
+  const DeviceState& decode = state_.Device(request.decode_device);
+  const uint32_t end = state_.WholeBlocks(request);
   const double seconds = CatchUpSeconds(own, decode.config.pool, first, end);
-  const double token = TimeOf(decode).Predict(decode.DecodeShape());
-  const double left = answers_.Left(request) * token - seconds;
+  const double token = forecast_.TimeOf(decode).Predict(decode.DecodeShape());
+  const double left = state_.answers.Left(request) * token - seconds;
   if (left <= kLeastUse * seconds) return 0;
   const std::vector<double>& gain = request.set->gain;
   return (gain[stream] - gain[stream - 1]) * (left / token) / seconds;
@@ -84,17 +84,17 @@ double Scheduler::CatchUpWorth(const DeviceState& own, const Request& request,
 // Whether it is better computed elsewhere than where it is to answer.
 // `computed` is what is there of it.
 bool Scheduler::LagsFar(const Request& request, uint32_t computed) const {
-  const uint32_t end = WholeBlocks(request);
-  return computed + kAppendBlocks * config_.block_tokens < end &&
+  const uint32_t end = state_.WholeBlocks(request);
+  return computed + kAppendBlocks * state_.config.block_tokens < end &&
          2 * uint64_t{computed} < end;
 }
 
 // Who would compute a stream that is to decode on `decode` now; null: nobody.
 // Newcomers go to the first of equal devices, so it is the last.
 const DeviceState* Scheduler::HelperFor(const DeviceState& decode) const {
-  if (config_.lend_cores) return nullptr;
-  for (size_t i = devices_.size(); i-- > 0;) {
-    const DeviceState& own = devices_[i];
+  if (state_.config.lend_cores) return nullptr;
+  for (size_t i = state_.devices.size(); i-- > 0;) {
+    const DeviceState& own = state_.devices[i];
     if (own.idle() && own.catch_up == nullptr && MayHelp(own, decode) &&
         MaySpare(own)) {
       return &own;
@@ -106,12 +106,12 @@ const DeviceState* Scheduler::HelperFor(const DeviceState& decode) const {
 bool Scheduler::MayHelp(const DeviceState& own,
                         const DeviceState& decode) const {
   const PoolId from = own.config.pool, to = decode.config.pool;
-  if (from == to || !IsWarm(decode) || !MayCatchUp(own) ||
-      LinkOf(from, to).avoided_until > now_) {
+  if (from == to || !forecast_.IsWarm(decode) || !MayCatchUp(own) ||
+      state_.LinkOf(from, to).avoided_until > state_.now) {
     return false;
   }
   uint32_t unsent = 0, coming = 0;
-  for (const auto& one : catch_ups_) {
+  for (const auto& one : state_.catch_ups) {
     if (one->state == StreamCatchUp::State::kOver) continue;
     unsent += one->device == own.config.id;
     coming += one->landing.pool()->id() == to;
@@ -127,22 +127,23 @@ bool Scheduler::MayHelp(const DeviceState& own,
 // `computed` tokens are there.
 bool Scheduler::IsLeftTo(const DeviceState& helper, const Request& request,
                          uint32_t stream, uint32_t computed) const {
-  const uint32_t blocks = BlocksFor(WholeBlocks(request));
+  const uint32_t blocks = state_.BlocksFor(state_.WholeBlocks(request));
   return !request.streams[stream - 1].catch_up_failed &&
          LagsFar(request, computed) &&
-         blocks <= BlocksForStreams(helper.config.pool) &&
-         blocks <= BlocksForStreams(pool_of(request.decode_device)) &&
+         blocks <= state_.RoomForElastic(helper.config.pool) &&
+         blocks <=
+             state_.RoomForElastic(state_.pool_of(request.decode_device)) &&
          CatchUpWorth(helper, request, stream, 0) > 0;
 }
 
 void Scheduler::PlanCatchUp(const DeviceState& own, StepPlan& plan) const {
   if (!plan.rows.empty() || !plan.preempted.empty() || plan.drops() ||
-      config_.stream_sets.empty() || !MayCatchUp(own)) {
+      state_.config.stream_sets.empty() || !MayCatchUp(own)) {
     return;
   }
   if (own.catch_up == nullptr) return BeginCatchUp(own, plan);
   const StreamCatchUp& one = *own.catch_up;
-  const Request& request = requests_.at(one.slot);
+  const Request& request = state_.requests.at(one.slot);
   if (CatchUpWorth(own, request, one.stream, one.computed) <= 0) {
     plan.catch_ups_dropped.push_back(one.id);
     return;
@@ -153,8 +154,8 @@ void Scheduler::PlanCatchUp(const DeviceState& own, StepPlan& plan) const {
 
 // How long a newcomer may wait for one of its steps.
 double Scheduler::CatchUpStep(const DeviceState& own) const {
-  double first_token = allowance_.first_token();
-  for (const ServiceClass& each : config_.classes) {
+  double first_token = state_.allowance.first_token();
+  for (const ServiceClass& each : state_.config.classes) {
     first_token = std::min(first_token, ToSeconds(each.ttft));
   }
   const double share = own.config.sheds_in_flight ? kNoneWaits
@@ -167,9 +168,9 @@ void Scheduler::AddCatchUp(const DeviceState& own, const Request& request,
                            uint32_t stream, uint32_t first, uint32_t end,
                            StepPlan& plan) const {
   const uint32_t most =
-      std::min({end - first, config_.prefill_chunk, own.config.max_rows});
-  const uint32_t least = std::min(most, config_.block_tokens);
-  const uint32_t fits = StreamTimeOf(own, 0).LargestChunk(
+      std::min({end - first, state_.config.prefill_chunk, own.config.max_rows});
+  const uint32_t least = std::min(most, state_.config.block_tokens);
+  const uint32_t fits = forecast_.StreamTimeOf(own, 0).LargestChunk(
       StepShape(), first, most, CatchUpStep(own));
   plan.rows.push_back({.request = request.id,
                        .kind = RowKind::kCatchUp,
@@ -184,18 +185,18 @@ void Scheduler::AddCatchUp(const DeviceState& own, const Request& request,
 // prompts are computed, too, so that it may be there when they decode.
 void Scheduler::BeginCatchUp(const DeviceState& own, StepPlan& plan) const {
   spares_.clear();
-  for (const DeviceState& other : devices_) {
+  for (const DeviceState& other : state_.devices) {
     for (const Request* request : other.prefilling) {
       if (spares_.size() >= kCatchUpRows) break;
       if (request->elastic() &&
-          HelperFor(StateOf(request->decode_device)) == &own) {
+          HelperFor(state_.Device(request->decode_device)) == &own) {
         FindCatchUp(own, *request);
       }
     }
     if (other.elastic == 0 || HelperFor(other) != &own) continue;
     const size_t rows = std::min<size_t>(other.decoding.size(), kCatchUpRows);
     for (const DecodeRow& row : std::span(other.decoding).first(rows)) {
-      FindCatchUp(own, requests_.at(row.slot));
+      FindCatchUp(own, state_.requests.at(row.slot));
     }
   }
   std::ranges::sort(spares_, [](const Spare& a, const Spare& b) {
@@ -228,38 +229,42 @@ void Scheduler::FindCatchUp(const DeviceState& own,
 bool Scheduler::BeginCatchUp(const DeviceState& own, const Request& request,
                              uint32_t s, StepPlan& plan) const {
   const RequestStream& stream = request.streams[s - 1];
-  const PoolId from = own.config.pool, to = pool_of(request.decode_device);
-  const uint32_t end = WholeBlocks(request);
+  const PoolId from = own.config.pool,
+               to = state_.pool_of(request.decode_device);
+  const uint32_t end = state_.WholeBlocks(request);
   const auto tokens = std::span(request.tokens).first(end);
-  const size_t keyed = size_t{stream.keys.size()} * config_.block_tokens;
+  const size_t keyed = size_t{stream.keys.size()} * state_.config.block_tokens;
   const auto known = tokens.first(std::min(keyed, tokens.size()));
   const bool begun = !stream.blocks.blocks().empty();
-  if (!begun && config_.prefix_cache &&
-      !LagsFar(request, config_.block_tokens *
-                            index(to).CountMatch(stream.keys, known))) {
+  if (!begun && state_.config.prefix_cache &&
+      !LagsFar(request,
+               state_.config.block_tokens *
+                   state_.PoolOf(to).index().CountMatch(stream.keys, known))) {
     return false;  // It is there as good as computed.
   }
   CatchUpStart start{.request = request.id,
                      .slot = request.slot,
                      .stream = s,
-                     .blocks = BlocksFor(end)};
+                     .blocks = state_.BlocksFor(end)};
   if (begun) {
-    const auto whole =
-        stream.blocks.blocks().first(stream.computed / config_.block_tokens);
+    const auto whole = stream.blocks.blocks().first(stream.computed /
+                                                    state_.config.block_tokens);
     start.landing_shared.assign(whole.begin(), whole.end());
-  } else if (config_.prefix_cache) {
-    start.landing_shared = index(to).Match(stream.keys, known).blocks;
+  } else if (state_.config.prefix_cache) {
+    start.landing_shared =
+        state_.PoolOf(to).index().Match(stream.keys, known).blocks;
   }
-  if (config_.prefix_cache) {
+  if (state_.config.prefix_cache) {
     PrefixKeys keys = KeysOf(request, s, /*apart=*/true);
     keys.Extend(tokens);
-    start.shared = index(from).Match(keys, tokens).blocks;
+    start.shared = state_.PoolOf(from).index().Match(keys, tokens).blocks;
     // A step has a row at least.
     if (start.shared.size() == start.blocks) start.shared.pop_back();
   }
-  AddCatchUp(own, request, s,
-             static_cast<uint32_t>(start.shared.size()) * config_.block_tokens,
-             end, plan);
+  AddCatchUp(
+      own, request, s,
+      static_cast<uint32_t>(start.shared.size()) * state_.config.block_tokens,
+      end, plan);
   plan.catch_up = std::move(start);
   return true;
 }
@@ -268,9 +273,9 @@ bool Scheduler::BeginCatchUp(const DeviceState& own, const Request& request,
 // Returns how many.
 uint64_t Scheduler::DropCatchUps(PoolId id, uint64_t blocks,
                                  StepPlan& plan) const {
-  const KvPool& pool = PoolOf(id);
+  const KvPool& pool = state_.PoolOf(id);
   uint64_t found = 0;
-  for (const auto& one : catch_ups_) {
+  for (const auto& one : state_.catch_ups) {
     if (found >= blocks) break;
     if (one->state == StreamCatchUp::State::kOver ||
         one->state == StreamCatchUp::State::kSending) {
@@ -291,16 +296,17 @@ uint64_t Scheduler::DropCatchUps(PoolId id, uint64_t blocks,
 // Whether it may be sent now: no request's KV is on its way at either end, nor
 // another stream's.
 bool Scheduler::MaySend(const StreamCatchUp& one) const {
-  if (requests_.at(one.slot).state != RequestState::kDecoding) return false;
+  if (state_.requests.at(one.slot).state != RequestState::kDecoding)
+    return false;
   const PoolId from = one.blocks.pool()->id(), to = one.landing.pool()->id();
-  for (const auto& other : catch_ups_) {
+  for (const auto& other : state_.catch_ups) {
     if (other->state == StreamCatchUp::State::kSending &&
         (other->blocks.pool()->id() == from ||
          other->landing.pool()->id() == to)) {
       return false;
     }
   }
-  return std::ranges::none_of(devices_, [&](const DeviceState& device) {
+  return std::ranges::none_of(state_.devices, [&](const DeviceState& device) {
     const PoolId pool = device.config.pool;
     const bool hands_over =
         pool == from &&

@@ -8,7 +8,7 @@
 namespace braid {
 
 void Scheduler::StartCatchUp(DeviceState& own, const CatchUpStart& start) {
-  Request& request = requests_.at(start.slot);
+  Request& request = state_.requests.at(start.slot);
   RequestStream& stream = request.streams[start.stream - 1];
   BRAID_CHECK(request.id == start.request && own.catch_up == nullptr);
   BRAID_CHECK(stream.catch_up == CatchUpId() && !stream.in_flight);
@@ -19,13 +19,13 @@ void Scheduler::StartCatchUp(DeviceState& own, const CatchUpStart& start) {
   one.slot = request.slot;
   one.stream = start.stream;
   one.device = own.config.id;
-  const size_t size = size_t{start.blocks} * config_.block_tokens;
+  const size_t size = size_t{start.blocks} * state_.config.block_tokens;
   one.tokens.assign(request.tokens.begin(),
                     request.tokens.begin() + static_cast<std::ptrdiff_t>(size));
   one.keys = KeysOf(request, start.stream, /*apart=*/true);
-  if (config_.prefix_cache) one.keys.Extend(one.tokens);
-  KvPool& from = *pools_[own.config.pool.value()];
-  KvPool& to = *pools_[pool_of(request.decode_device).value()];
+  if (state_.config.prefix_cache) one.keys.Extend(one.tokens);
+  KvPool& from = *state_.pools[own.config.pool.value()];
+  KvPool& to = *state_.pools[state_.pool_of(request.decode_device).value()];
   one.blocks = from.blocks().Share(start.shared);
   one.landing = to.blocks().Share(start.landing_shared);
   const auto take = [&](KvPool& pool, BlockTable& table) {
@@ -37,14 +37,14 @@ void Scheduler::StartCatchUp(DeviceState& own, const CatchUpStart& start) {
   take(from, one.blocks);
   take(to, one.landing);
   one.computed =
-      static_cast<uint32_t>(start.shared.size()) * config_.block_tokens;
+      static_cast<uint32_t>(start.shared.size()) * state_.config.block_tokens;
   one.landed = static_cast<uint32_t>(start.landing_shared.size());
   stream.catch_up = one.id;
   own.catch_up = &one;
-  catch_ups_.push_back(std::move(owned));
-  ++stream_stats_.catch_ups;
-  Log(DecisionKind::kStreams, "computed-elsewhere", request, one.stream,
-      own.config.id.value());
+  state_.catch_ups.push_back(std::move(owned));
+  ++state_.stream_stats.catch_ups;
+  state_.Log(DecisionKind::kStreams, "computed-elsewhere", request, one.stream,
+             own.config.id.value());
 }
 
 void Scheduler::ApplyCatchUpDrops(const StepPlan& plan) {
@@ -63,7 +63,7 @@ void Scheduler::ApplyCatchUps(DeviceState& own, const StepPlan& plan) {
   BRAID_CHECK(one.request == rows.request && one.stream == rows.stream &&
               one.computed == rows.first && !one.in_flight);
   one.in_flight = true;
-  one.blocks.UseUpTo(BlocksFor(uint64_t{rows.first} + rows.count));
+  one.blocks.UseUpTo(state_.BlocksFor(uint64_t{rows.first} + rows.count));
   own.pinned += static_cast<uint32_t>(one.blocks.blocks().size());
   own.elastic_rows += rows.count;
 }
@@ -78,10 +78,10 @@ void Scheduler::CommitCatchUp(DeviceState& own, const PlannedRows& rows,
   if (failed) return GiveUp(one, "step-failed");
   if (shed) return;
   one.computed += rows.count;
-  stream_stats_.caught_up += rows.count;
-  stream_stats_.caught_up_elsewhere += rows.count;
-  if (config_.prefix_cache) {
-    PoolOf(one.blocks)
+  state_.stream_stats.caught_up += rows.count;
+  state_.stream_stats.caught_up_elsewhere += rows.count;
+  if (state_.config.prefix_cache) {
+    state_.PoolOf(one.blocks)
         .PublishElastic(one.keys, std::span(one.tokens).first(one.computed),
                         one.blocks);
   }
@@ -94,21 +94,21 @@ void Scheduler::CommitCatchUp(DeviceState& own, const PlannedRows& rows,
 // catches up on the rest.
 void Scheduler::CutShort(StreamCatchUp& one) {
   BRAID_CHECK(one.state == StreamCatchUp::State::kComputing && !one.in_flight);
-  const uint32_t whole = one.computed / config_.block_tokens;
+  const uint32_t whole = one.computed / state_.config.block_tokens;
   if (whole <= one.landed) return GiveUp(one, "no-time");
-  one.computed = whole * config_.block_tokens;
+  one.computed = whole * state_.config.block_tokens;
   one.tokens.resize(one.computed);
   for (BlockTable* table : {&one.blocks, &one.landing}) {
-    PoolOf(*table).Release(table->blocks().subspan(whole));
+    state_.PoolOf(*table).Release(table->blocks().subspan(whole));
     table->Truncate(whole);
   }
   one.state = StreamCatchUp::State::kReady;
-  StateOf(one.device).catch_up = nullptr;
+  state_.Device(one.device).catch_up = nullptr;
 }
 
 const StreamCatchUp* Scheduler::FindCatchUp(CatchUpId id) const {
-  const auto it = std::ranges::find(catch_ups_, id, &StreamCatchUp::id);
-  return it == catch_ups_.end() ? nullptr : it->get();
+  const auto it = std::ranges::find(state_.catch_ups, id, &StreamCatchUp::id);
+  return it == state_.catch_ups.end() ? nullptr : it->get();
 }
 
 StreamCatchUp& Scheduler::CatchUp(CatchUpId id) {
@@ -116,14 +116,14 @@ StreamCatchUp& Scheduler::CatchUp(CatchUpId id) {
 }
 
 void Scheduler::TakeSends(TimePoint now, std::vector<CatchUpId>& out) {
-  now_ = now;
-  for (const auto& one : catch_ups_) {
+  state_.now = now;
+  for (const auto& one : state_.catch_ups) {
     if (one->state != StreamCatchUp::State::kReady || !MaySend(*one)) continue;
     const auto left =
         static_cast<uint32_t>(one->blocks.blocks().size()) - one->landed;
     one->state = StreamCatchUp::State::kSending;
-    one->sending = std::min(
-        left, std::max(1u, config_.prefill_chunk / config_.block_tokens));
+    one->sending = std::min(left, std::max(1u, state_.config.prefill_chunk /
+                                                   state_.config.block_tokens));
     one->sent_at = now;
     out.push_back(one->id);
   }
@@ -135,11 +135,11 @@ void Scheduler::TakeAbandonedSends(std::vector<CatchUpId>& out) {
 }
 
 void Scheduler::CompleteSend(CatchUpId id, TimePoint now) {
-  now_ = now;
+  state_.now = now;
   StreamCatchUp& one = CatchUp(id);
   BRAID_CHECK(one.state == StreamCatchUp::State::kSending);
-  LinkOf(one.blocks.pool()->id(), one.landing.pool()->id())
-      .streams.Observe(one.sending * config_.block_tokens,
+  state_.LinkOf(one.blocks.pool()->id(), one.landing.pool()->id())
+      .streams.Observe(one.sending * state_.config.block_tokens,
                        ToSeconds(now - one.sent_at));
   one.landed += one.sending;
   one.sending = 0;
@@ -148,7 +148,7 @@ void Scheduler::CompleteSend(CatchUpId id, TimePoint now) {
 }
 
 void Scheduler::FailSend(CatchUpId id, TimePoint now) {
-  now_ = now;
+  state_.now = now;
   StreamCatchUp& one = CatchUp(id);
   BRAID_CHECK(one.state == StreamCatchUp::State::kSending);
   one.state = StreamCatchUp::State::kReady;  // Nothing is on its way any more.
@@ -157,21 +157,21 @@ void Scheduler::FailSend(CatchUpId id, TimePoint now) {
 
 // The request has it from now on, and appends what was said meanwhile.
 void Scheduler::Land(StreamCatchUp& one) {
-  Request& request = requests_.at(one.slot);
+  Request& request = state_.requests.at(one.slot);
   RequestStream& stream = request.streams[one.stream - 1];
   BRAID_CHECK(request.id == one.request && stream.catch_up == one.id);
   BRAID_CHECK(!stream.in_flight && stream.computed < one.size());
-  PoolOf(one.landing).Release(stream.blocks.blocks());
+  state_.PoolOf(one.landing).Release(stream.blocks.blocks());
   one.landing.UseUpTo(static_cast<uint32_t>(one.landing.blocks().size()));
   stream.blocks = std::move(one.landing);
   one.landing = BlockTable();
-  stream.blocks.Expect(BlocksFor(request.positions()));
+  stream.blocks.Expect(state_.BlocksFor(request.positions()));
   stream.computed = one.size();
   stream.catch_up = CatchUpId();
   PublishStream(request, stream);
-  ++stream_stats_.catch_ups_landed;
-  Log(DecisionKind::kStreams, "came-from-elsewhere", request, one.stream,
-      request.computed - stream.computed);
+  ++state_.stream_stats.catch_ups_landed;
+  state_.Log(DecisionKind::kStreams, "came-from-elsewhere", request, one.stream,
+             request.computed - stream.computed);
   Forget(one);
 }
 
@@ -179,30 +179,31 @@ void Scheduler::Land(StreamCatchUp& one) {
 // step works on follows with its Commit.
 void Scheduler::GiveUp(StreamCatchUp& one, const char* reason) {
   BRAID_CHECK(one.state != StreamCatchUp::State::kOver);
-  Request& request = requests_.at(one.slot);
+  Request& request = state_.requests.at(one.slot);
   RequestStream& stream = request.streams[one.stream - 1];
   BRAID_CHECK(request.id == one.request && stream.catch_up == one.id);
   stream.catch_up = CatchUpId();
   stream.catch_up_failed = true;
-  ++stream_stats_.catch_ups_given_up;
-  Log(DecisionKind::kStreams, reason, request, one.stream,
-      one.size() - one.computed);
+  ++state_.stream_stats.catch_ups_given_up;
+  state_.Log(DecisionKind::kStreams, reason, request, one.stream,
+             one.size() - one.computed);
   // What is on its way is held by the transfer.
   if (one.state == StreamCatchUp::State::kSending) {
     abandoned_sends_.push_back(one.id);
   }
-  PoolOf(one.landing).Release(one.landing.blocks());
+  state_.PoolOf(one.landing).Release(one.landing.blocks());
   one.landing = BlockTable();
   one.state = StreamCatchUp::State::kOver;
   if (!one.in_flight) Forget(one);
 }
 
 void Scheduler::Forget(StreamCatchUp& one) {
-  PoolOf(one.blocks).Release(one.blocks.blocks());
-  DeviceState& own = StateOf(one.device);
+  state_.PoolOf(one.blocks).Release(one.blocks.blocks());
+  DeviceState& own = state_.Device(one.device);
   if (own.catch_up == &one) own.catch_up = nullptr;
-  const auto it = std::ranges::find(catch_ups_, one.id, &StreamCatchUp::id);
-  catch_ups_.erase(it);
+  const auto it =
+      std::ranges::find(state_.catch_ups, one.id, &StreamCatchUp::id);
+  state_.catch_ups.erase(it);
 }
 
 void Scheduler::GiveUpAllOf(Request& request) {
@@ -218,8 +219,8 @@ void Scheduler::GiveUpAllOf(const DeviceState& device) {
     return one->device == device.config.id;
   };
   for (;;) {
-    const auto it = std::ranges::find_if(catch_ups_, lost);
-    if (it == catch_ups_.end()) return;
+    const auto it = std::ranges::find_if(state_.catch_ups, lost);
+    if (it == state_.catch_ups.end()) return;
     GiveUp(**it, "device-lost");
   }
 }

@@ -1,5 +1,6 @@
 // Everything that the books say, counted again.
 #include "base/check.h"
+#include "scheduler/owing.h"
 #include "scheduler/scheduler.h"
 
 namespace braid {
@@ -13,33 +14,36 @@ void Scheduler::CheckInvariants() const {
     QueuedWork queued;
   };
   std::array<uint32_t, kRequestStateCount> counts{};
-  std::vector<Sums> sums(devices_.size());
+  std::vector<Sums> sums(state_.devices.size());
   std::vector<std::vector<uint32_t>> by_class(
-      devices_.size(), std::vector<uint32_t>(config_.classes.size()));
+      state_.devices.size(),
+      std::vector<uint32_t>(state_.config.classes.size()));
   uint32_t unbound = 0, refused = 0, found = 0, dated = 0, active = 0;
-  for (uint32_t slot = 0; slot < requests_.slots(); ++slot) {
-    const Request* request = requests_.Peek(slot);
+  for (uint32_t slot = 0; slot < state_.requests.slots(); ++slot) {
+    const Request* request = state_.requests.Peek(slot);
     if (request == nullptr) continue;
     BRAID_CHECK(request->slot == slot);
     if (request->state == RequestState::kFinished) {
-      BRAID_CHECK(request->in_flight && Find(request->id) == nullptr);
+      BRAID_CHECK(request->in_flight &&
+                  state_.requests.Find(request->id) == nullptr);
       continue;
     }
     ++found;
-    BRAID_CHECK(Find(request->id) == request);
+    BRAID_CHECK(state_.requests.Find(request->id) == request);
     ++counts[static_cast<size_t>(request->state)];
     if (request->state == RequestState::kWaiting) {
       CheckWaiting(*request);
       refused += request->refused;
       unbound += !request->refused && !request->bound;
       dated += request->bound && request->deadline != kNever;
-      VisitQueued(*request, [&](uint32_t device, const QueuedWork& work) {
-        sums[device].queued += work;
-      });
+      state_.VisitQueued(*request,
+                         [&](uint32_t device, const QueuedWork& work) {
+                           sums[device].queued += work;
+                         });
       continue;
     }
     CheckBestOf(*request);
-    const DeviceState& decode = StateOf(request->decode_device);
+    const DeviceState& decode = state_.Device(request->decode_device);
     Sums& own = sums[decode.index];
     const bool lingers = request->state == RequestState::kLingering;
     if (lingers ||
@@ -61,18 +65,18 @@ void Scheduler::CheckInvariants() const {
     own.elastic +=
         request->state == RequestState::kDecoding && request->elastic();
     if (request->state == RequestState::kPrefilling) {
-      Sums& prefill = sums[StateOf(request->prefill_device).index];
+      Sums& prefill = sums[state_.Device(request->prefill_device).index];
       ++prefill.prefilling;
       prefill.prefill_left += PromptWork::Of(
           request->computed, request->prefill_size, request->gang);
     }
   }
-  BRAID_CHECK(counts == counts_);
-  BRAID_CHECK(found == requests_.size());
+  BRAID_CHECK(counts == state_.counts);
+  BRAID_CHECK(found == state_.requests.size());
   BRAID_CHECK(unbound == unbound_ && dated == latest_starts_.size());
-  BRAID_CHECK(queue_.size() + refused == count(RequestState::kWaiting));
+  BRAID_CHECK(state_.queue.size() + refused == count(RequestState::kWaiting));
   BRAID_CHECK(refused_.size() <= refused);
-  for (const DeviceState& device : devices_) {
+  for (const DeviceState& device : state_.devices) {
     const Sums& own = sums[device.index];
     BRAID_CHECK(device.bound == own.bound &&
                 device.bound_streams == own.bound_streams &&
@@ -95,19 +99,19 @@ void Scheduler::CheckInvariants() const {
     uint32_t owing = 0, aside = 0;
     for (uint32_t place = 0; place < device.decoding.size(); ++place) {
       const DecodeRow& row = device.decoding[place];
-      const Request& request = requests_.at(row.slot);
+      const Request& request = state_.requests.at(row.slot);
       BRAID_CHECK(request.id == row.request && request.place_in_batch == place);
       BRAID_CHECK(request.computed == row.computed);
-      BRAID_CHECK(row.may_stand_aside == MayStandAside(request));
+      BRAID_CHECK(row.may_stand_aside == MayStandAside(state_.config, request));
       owing += row.owed > 0;
       aside += row.StandsAside();
     }
     BRAID_CHECK(device.owing == owing && device.aside == aside);
   }
-  BRAID_CHECK(stream_stats_.active == active);
+  BRAID_CHECK(state_.stream_stats.active == active);
   CheckCatchUps();
   CheckElasticBlocks();
-  for (const auto& pool : pools_) {
+  for (const auto& pool : state_.pools) {
     pool->blocks().CheckInvariants();
     pool->index().CheckInvariants();
   }
@@ -131,20 +135,21 @@ void Scheduler::CheckRunning(const Request& request) const {
   const bool two = request.landing.pool() != nullptr;
   const BlockTable& credit = two ? request.landing : request.blocks;
   BRAID_CHECK(!request.bound && !request.refused);
-  BRAID_CHECK(StateOf(request.decode_device).up || request.displaced);
-  BRAID_CHECK(credit.pool()->id() == pool_of(request.decode_device));
-  BRAID_CHECK(credit.blocks().size() == BlocksFor(request.positions()));
-  BRAID_CHECK(request.blocks.used() >= BlocksFor(request.computed));
+  BRAID_CHECK(state_.Device(request.decode_device).up || request.displaced);
+  BRAID_CHECK(credit.pool()->id() == state_.pool_of(request.decode_device));
+  BRAID_CHECK(credit.blocks().size() == state_.BlocksFor(request.positions()));
+  BRAID_CHECK(request.blocks.used() >= state_.BlocksFor(request.computed));
   const bool arrived = request.state == RequestState::kDecoding ||
                        request.prefill_device == request.decode_device;
   if (arrived) {
     BRAID_CHECK(!two);
   } else {
-    BRAID_CHECK(request.blocks.pool()->id() == pool_of(request.prefill_device));
+    BRAID_CHECK(request.blocks.pool()->id() ==
+                state_.pool_of(request.prefill_device));
   }
   if (two) {
     BRAID_CHECK(request.blocks.blocks().size() ==
-                BlocksFor(request.prefill_size));
+                state_.BlocksFor(request.prefill_size));
   }
   if (request.state == RequestState::kDecoding) {
     BRAID_CHECK(request.computed + (request.max_output > 0) == request.size());
@@ -176,9 +181,9 @@ void Scheduler::CheckStreams(const Request& request) const {
     if (table.pool() == nullptr) {
       BRAID_CHECK(stream.computed == 0 && !stream.in_flight);
     } else {
-      BRAID_CHECK(table.pool()->id() == pool_of(request.decode_device));
+      BRAID_CHECK(table.pool()->id() == state_.pool_of(request.decode_device));
       BRAID_CHECK(stream.in_flight ||
-                  table.used() >= BlocksFor(stream.computed));
+                  table.used() >= state_.BlocksFor(stream.computed));
     }
   }
 }
@@ -199,9 +204,10 @@ void Scheduler::CheckBestOf(const Request& request) const {
     BRAID_CHECK(one.blocks.reserved() == 0);
     kept += one.complete;
     BRAID_CHECK(lingers || request.state == RequestState::kDecoding);
-    BRAID_CHECK(one.blocks.pool()->id() == pool_of(request.decode_device));
+    BRAID_CHECK(one.blocks.pool()->id() ==
+                state_.pool_of(request.decode_device));
     BRAID_CHECK(one.computed < one.tokens.size() &&
-                one.blocks.used() >= BlocksFor(one.computed));
+                one.blocks.used() >= state_.BlocksFor(one.computed));
     BRAID_CHECK(std::ranges::equal(
         request.prompt(), std::span(one.tokens).first(request.prompt_size)));
   }
@@ -212,12 +218,12 @@ void Scheduler::CheckBestOf(const Request& request) const {
 void Scheduler::CheckCatchUps() const {
   using State = StreamCatchUp::State;
   size_t known = 0, computed = 0;
-  for (const auto& one : catch_ups_) {
-    const DeviceState& own = StateOf(one->device);
+  for (const auto& one : state_.catch_ups) {
+    const DeviceState& own = state_.Device(one->device);
     const bool computes = own.catch_up == one.get();
     computed += computes;
     BRAID_CHECK(one->blocks.pool()->id() == own.config.pool);
-    BRAID_CHECK(one->blocks.used() >= BlocksFor(one->computed));
+    BRAID_CHECK(one->blocks.used() >= state_.BlocksFor(one->computed));
     BRAID_CHECK(!one->in_flight || (computes && own.running));
     if (one->state == State::kOver) {
       BRAID_CHECK(one->in_flight && one->landing.pool() == nullptr);
@@ -227,25 +233,26 @@ void Scheduler::CheckCatchUps() const {
     BRAID_CHECK(own.up && computes == (one->state == State::kComputing));
     BRAID_CHECK(computes == (one->computed < one->size()));
     BRAID_CHECK((one->sending > 0) == (one->state == State::kSending));
-    const Request& request = requests_.at(one->slot);
+    const Request& request = state_.requests.at(one->slot);
     BRAID_CHECK(request.id == one->request &&
                 request.state != RequestState::kWaiting);
     BRAID_CHECK(one->state != State::kSending ||
                 request.state == RequestState::kDecoding);
     const RequestStream& stream = request.streams[one->stream - 1];
     BRAID_CHECK(stream.catch_up == one->id && !stream.in_flight);
-    BRAID_CHECK(one->landing.pool()->id() == pool_of(request.decode_device));
+    BRAID_CHECK(one->landing.pool()->id() ==
+                state_.pool_of(request.decode_device));
     BRAID_CHECK(one->landing.blocks().size() == one->blocks.blocks().size());
     BRAID_CHECK(one->landed + one->sending <= one->landing.blocks().size());
   }
-  for (uint32_t slot = 0; slot < requests_.slots(); ++slot) {
-    const Request* request = requests_.Peek(slot);
+  for (uint32_t slot = 0; slot < state_.requests.slots(); ++slot) {
+    const Request* request = state_.requests.Peek(slot);
     if (request == nullptr) continue;
     for (const RequestStream& stream : request->streams) {
       known -= stream.catch_up != CatchUpId();
     }
   }
-  for (const DeviceState& device : devices_) {
+  for (const DeviceState& device : state_.devices) {
     computed -= device.catch_up != nullptr;
   }
   BRAID_CHECK(known == 0 && computed == 0);
@@ -253,10 +260,10 @@ void Scheduler::CheckCatchUps() const {
 
 void Scheduler::CheckElasticBlocks() const {
   size_t of_candidates = 0;
-  for (const auto& pool : pools_) {
+  for (const auto& pool : state_.pools) {
     std::vector<uint32_t> holders(pool->blocks().capacity());
-    for (uint32_t slot = 0; slot < requests_.slots(); ++slot) {
-      const Request* request = requests_.Peek(slot);
+    for (uint32_t slot = 0; slot < state_.requests.slots(); ++slot) {
+      const Request* request = state_.requests.Peek(slot);
       if (request == nullptr) continue;
       for (const BestOfCandidate& one : request->candidates) {
         if (one.blocks.pool() != &pool->blocks()) continue;
@@ -269,7 +276,7 @@ void Scheduler::CheckElasticBlocks() const {
         for (BlockId block : stream.blocks.blocks()) ++holders[block.value()];
       }
     }
-    for (const auto& one : catch_ups_) {
+    for (const auto& one : state_.catch_ups) {
       for (const BlockTable* table : {&one->blocks, &one->landing}) {
         if (table->pool() != &pool->blocks()) continue;
         for (BlockId block : table->blocks()) ++holders[block.value()];
@@ -277,7 +284,7 @@ void Scheduler::CheckElasticBlocks() const {
     }
     pool->CheckElastic(holders);
   }
-  BRAID_CHECK(of_candidates == best_of_stats_.blocks);
+  BRAID_CHECK(of_candidates == state_.best_of_stats.blocks);
 }
 
 }  // namespace braid

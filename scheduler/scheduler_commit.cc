@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "scheduler/owing.h"
 #include "scheduler/scheduler.h"
 
 namespace braid {
@@ -19,20 +20,20 @@ constexpr double kUnfilledGain = 1.0 / 8;
 
 void Scheduler::Apply(const StepPlan& plan, TimePoint now) {
   BRAID_CHECK(!plan.empty());
-  now_ = now;
+  state_.now = now;
   for (const Preemption& preemption : plan.preempted) {
-    Request& request = requests_.at(preemption.slot);
+    Request& request = state_.requests.at(preemption.slot);
     BRAID_CHECK(request.id == preemption.request);
     ++request.preemptions;
-    Log(DecisionKind::kPreempted, "for-better-class", request, preemption.cost,
-        preemption.gain);
+    state_.Log(DecisionKind::kPreempted, "for-better-class", request,
+               preemption.cost, preemption.gain);
     Requeue(request);
   }
   ApplyDrops(plan);
   ApplyBestOfDrops(plan);
   ApplyCatchUpDrops(plan);
   if (plan.rows.empty()) return;
-  DeviceState& own = StateOf(plan.device);
+  DeviceState& own = state_.Device(plan.device);
   BRAID_CHECK(own.idle());
   own.running = true;
   Admit(plan.admissions);
@@ -45,7 +46,7 @@ void Scheduler::Apply(const StepPlan& plan, TimePoint now) {
       AddRows(rows, elastic);
       continue;
     }
-    Request& request = requests_.at(rows.slot);
+    Request& request = state_.requests.at(rows.slot);
     if (rows.kind == RowKind::kChunk) {
       own.prompts_in_flight +=
           PromptWork::Of(rows.first, rows.first + rows.count);
@@ -64,11 +65,11 @@ void Scheduler::Apply(const StepPlan& plan, TimePoint now) {
     request.in_flight = true;
     if (rows.kind == RowKind::kDecode) {
       shape.AddDecodeRow(rows.first + 1);
-      if (rows.first % config_.block_tokens != 0) continue;
+      if (rows.first % state_.config.block_tokens != 0) continue;
     } else {
       shape.AddChunk(rows.first, rows.count);
     }
-    request.blocks.UseUpTo(BlocksFor(uint64_t{rows.first} + rows.count));
+    request.blocks.UseUpTo(state_.BlocksFor(uint64_t{rows.first} + rows.count));
   }
   CountWithoutStreams(own, own.elastic_rows > 0);
   if (own.prompts_in_flight.tokens > 0) {
@@ -79,17 +80,18 @@ void Scheduler::Apply(const StepPlan& plan, TimePoint now) {
   own.plain_in_flight = shape;
   shape += elastic;
   own.in_flight = shape;
-  stream_stats_.offered += plan.offered;
-  best_of_stats_.offered += plan.best_of_offered;
+  state_.stream_stats.offered += plan.offered;
+  state_.best_of_stats.offered += plan.best_of_offered;
   if (own.elastic > 0 && own.prompts_in_flight.tokens == 0) {
     own.unfilled += kUnfilledGain * (plan.unfilled - own.unfilled);
   }
   own.saved = plan.saved;
   own.step_begin = now;
   own.step_end =
-      now + FromSeconds(StreamTimeOf(own, plan.lent.size()).Predict(shape));
+      now +
+      FromSeconds(forecast_.StreamTimeOf(own, plan.lent.size()).Predict(shape));
   for (DeviceId id : plan.lent) {
-    DeviceState& lent = StateOf(id);
+    DeviceState& lent = state_.Device(id);
     BRAID_CHECK(lent.idle());
     lent.lent = true;
     lent.step_end = own.step_end;
@@ -100,46 +102,50 @@ void Scheduler::Admit(const std::vector<Admission>& admissions) {
   // All cached blocks are held before the first eviction: what one admission
   // shares must not make room for another.
   for (const Admission& admission : admissions) {
-    Request& request = requests_.at(admission.slot);
+    Request& request = state_.requests.at(admission.slot);
     BRAID_CHECK(request.id == admission.request);
     Leave(request, /*served=*/true);
-    MoveTo(request, RequestState::kPrefilling);
+    state_.MoveTo(request, RequestState::kPrefilling);
     request.prefill_device = admission.prefill;
     request.decode_device = admission.decode;
     request.prefill_size = request.size();
-    request.blocks = pool(pool_of(admission.prefill)).Share(admission.shared);
-    request.computed =
-        static_cast<uint32_t>(admission.shared.size()) * config_.block_tokens;
+    request.blocks = state_.PoolOf(state_.pool_of(admission.prefill))
+                         .blocks()
+                         .Share(admission.shared);
+    request.computed = static_cast<uint32_t>(admission.shared.size()) *
+                       state_.config.block_tokens;
     // What was computed for an answer so far is no part of the prompt.
     request.cached = std::min(request.computed, request.prompt_size);
     for (uint32_t s = 1; s < request.gang; ++s) {
       RequestStream& stream = request.streams[s - 1];
       const size_t each = admission.shared.size();
       const std::span all(admission.streams_shared);
-      stream.blocks = pool(pool_of(admission.prefill))
+      stream.blocks = state_.PoolOf(state_.pool_of(admission.prefill))
+                          .blocks()
                           .Share(all.subspan((s - 1) * each, each));
       stream.computed = request.computed;
     }
     if (admission.landing_taken > 0) {
-      request.landing =
-          pool(pool_of(admission.decode)).Share(admission.landing_shared);
+      request.landing = state_.PoolOf(state_.pool_of(admission.decode))
+                            .blocks()
+                            .Share(admission.landing_shared);
       request.landing_cached =
           static_cast<uint32_t>(admission.landing_shared.size());
     }
     if (request.elastic()) OpenStreams(request);
-    DeviceState& decode = StateOf(admission.decode);
+    DeviceState& decode = state_.Device(admission.decode);
     ++decode.bound;
     decode.bound_streams += request.gang - 1;
     decode.bound_tokens += uint64_t{request.gang} * request.size();
     decode.bound_max_output += request.max_output;
     ++decode.bound_by_class[request.service_class];
-    StartPrefill(request, StateOf(admission.prefill));
+    StartPrefill(request, state_.Device(admission.prefill));
   }
   const auto take = [&](BlockTable& table, uint32_t n) {
-    if (n > 0) PoolOf(table).Take(table, n);
+    if (n > 0) state_.PoolOf(table).Take(table, n);
   };
   for (const Admission& admission : admissions) {
-    Request& request = requests_.at(admission.slot);
+    Request& request = state_.requests.at(admission.slot);
     const uint32_t each = admission.taken / request.gang;
     take(request.blocks, each);
     for (uint32_t s = 1; s < request.gang; ++s) {
@@ -152,7 +158,7 @@ void Scheduler::Admit(const std::vector<Admission>& admissions) {
 // When its next token is due.
 inline TimePoint Scheduler::DueOf(const Request& request,
                                   TimePoint last) const {
-  const Duration tpot = ClassOf(request).pace();
+  const Duration tpot = state_.ClassOf(request).pace();
   const auto drawn = request.size() - request.prompt_size;
   if (drawn == 0) return last + kMostTpots * tpot;
   return std::min(request.first_token + drawn * tpot, last + kMostTpots * tpot);
@@ -168,9 +174,9 @@ inline void Scheduler::CommitRows(DeviceState& own, Request& request,
     DecodeRow& row = own.decoding[request.place_in_batch];
     row.computed = request.computed;
     request.tokens.push_back(*drawn);
-    row.due = DueOf(request, now_);
+    row.due = DueOf(request, state_.now);
     ++own.bound_tokens;
-    if (request.computed % config_.block_tokens == 0) Publish(request);
+    if (request.computed % state_.config.block_tokens == 0) Publish(request);
   } else {
     CommitChunk(own, request, rows, drawn);
   }
@@ -188,9 +194,9 @@ void Scheduler::CommitChunk(DeviceState& own, Request& request,
   const bool last = request.computed == request.size();
   if (drawn) {
     request.tokens.push_back(*drawn);
-    StateOf(request.decode_device).bound_tokens += request.gang;
+    state_.Device(request.decode_device).bound_tokens += request.gang;
     if (request.first_token == kNever) {
-      request.first_token = now_;
+      request.first_token = state_.now;
       NoteFirstToken(request);
     }
   }
@@ -200,8 +206,8 @@ void Scheduler::CommitChunk(DeviceState& own, Request& request,
 void Scheduler::Commit(const StepPlan& plan,
                        std::span<const std::optional<TokenId>> drawn,
                        double seconds, TimePoint now, bool shed) {
-  now_ = now;
-  DeviceState& own = StateOf(plan.device);
+  state_.now = now;
+  DeviceState& own = state_.Device(plan.device);
   BRAID_CHECK(own.running);
   const StepShape shape = own.in_flight;
   own.running = false;
@@ -210,11 +216,11 @@ void Scheduler::Commit(const StepPlan& plan,
   own.prompts_in_flight = PromptWork();
   own.pinned = 0;
   NotePressure(own, plan.lent, shed);
-  for (DeviceId id : plan.lent) StateOf(id).lent = false;
+  for (DeviceId id : plan.lent) state_.Device(id).lent = false;
   const bool failed = drawn.empty();
   // Nothing was done, but nothing is wrong.
   const bool gave_way = !failed && shed && plan.gives_way;
-  if (own.elastic > 0 && !failed) NoteOwed(own, plan, prompts, shed);
+  if (own.elastic > 0 && !failed) NoteOwed(state_, own, plan, prompts, shed);
   const std::span<const PlannedRows> planned = plan.rows;
   BRAID_CHECK(failed || drawn.size() == planned.size());
   for (size_t i = 0; i < planned.size();) {
@@ -225,7 +231,7 @@ void Scheduler::Commit(const StepPlan& plan,
       ++i;
       continue;
     }
-    Request& request = requests_.at(rows.slot);
+    Request& request = state_.requests.at(rows.slot);
     BRAID_CHECK(request.id == rows.request && request.in_flight);
     // Its other streams and candidates first: what ends a prompt looks at all
     // of them. A request that lingers has no others.
@@ -245,11 +251,11 @@ void Scheduler::Commit(const StepPlan& plan,
     request.in_flight = false;
     if (request.state == RequestState::kFinished) {
       if (request.elastic()) DropStreams(request, 1);
-      requests_.Free(request.slot);
+      state_.requests.Free(request.slot);
     } else if (rows.stream > 0) {
       BRAID_CHECK(request.state == RequestState::kLingering);
     } else if (!failed && !gave_way) {
-      if (rows.draws && !config_.stream_sets.empty()) {
+      if (rows.draws && !state_.config.stream_sets.empty()) {
         SetAnswered(request, shed && request.elastic() ? 1 : rows.gang);
       }
       CommitRows(own, request, rows, drawn[own_place]);
@@ -260,12 +266,13 @@ void Scheduler::Commit(const StepPlan& plan,
   if (!failed && !gave_way && seconds > 0) {
     // A step that has shed did not do what its shape says.
     if (!shed) LearnStep(own, plan.lent.size(), shape, seconds);
-    if (config_.lend_cores && shape.decode_rows > 0) {
-      NoteRowPace(own, TimeOf(own, plan.lent.size()), shape, seconds);
+    if (state_.config.lend_cores && shape.decode_rows > 0) {
+      NoteRowPace(own, forecast_.TimeOf(own, plan.lent.size()), shape, seconds);
     }
     // Steps of candidates alone say nothing of what is asked for.
     if (shape.decode_rows > 0 || prompts) {
-      NotePromptTime(TimeOf(own, plan.lent.size()), shape, prompts, seconds);
+      NotePromptTime(forecast_.TimeOf(own, plan.lent.size()), shape, prompts,
+                     seconds);
       planner_.Draw(shape.decode_rows);
     }
   }
@@ -283,7 +290,7 @@ void Scheduler::LearnStep(DeviceState& own, size_t lent, const StepShape& shape,
   const bool appends = shape.chunk_tokens > plain.chunk_tokens;
   const bool misleads = appends && own.prefilled_at != TimePoint::min();
   if (misleads) return;
-  if (config_.lend_cores) return own.Learn(lent, shape, seconds);
+  if (state_.config.lend_cores) return own.Learn(lent, shape, seconds);
   own.stream_time.Observe(shape, seconds);
   if (appends || plain == StepShape()) return;
   const double added =
@@ -300,52 +307,52 @@ void Scheduler::StartPrefill(Request& request, DeviceState& device) {
 }
 
 void Scheduler::StopPrefill(Request& request) {
-  DeviceState& device = StateOf(request.prefill_device);
+  DeviceState& device = state_.Device(request.prefill_device);
   device.prefill_left -=
       PromptWork::Of(request.computed, request.prefill_size, request.gang);
   device.prefilling.erase(std::ranges::find(device.prefilling, &request));
 }
 
 void Scheduler::EndPrefill(Request& request) {
-  request.prefill_ended = now_;
+  request.prefill_ended = state_.now;
   if (request.handed_over() && request.transfer_failed) {
     Recompute(request);
     return;
   }
   StopPrefill(request);
   if (request.handed_over()) {
-    MoveTo(request, RequestState::kTransferring);
-    ++StateOf(request.decode_device).transferring;
+    state_.MoveTo(request, RequestState::kTransferring);
+    ++state_.Device(request.decode_device).transferring;
   } else {
     JoinDecode(request);
   }
 }
 
 void Scheduler::JoinDecode(Request& request) {
-  MoveTo(request, RequestState::kDecoding);
-  std::vector<DecodeRow>& batch = StateOf(request.decode_device).decoding;
+  state_.MoveTo(request, RequestState::kDecoding);
+  std::vector<DecodeRow>& batch = state_.Device(request.decode_device).decoding;
   request.place_in_batch = static_cast<uint32_t>(batch.size());
   batch.push_back({.request = request.id,
                    .slot = request.slot,
                    .computed = request.computed,
                    .due = DueOf(request, request.prefill_ended),
-                   .may_stand_aside = MayStandAside(request)});
-  if (request.elastic()) ++StateOf(request.decode_device).elastic;
+                   .may_stand_aside = MayStandAside(state_.config, request)});
+  if (request.elastic()) ++state_.Device(request.decode_device).elastic;
   OpenBestOf(request);
 }
 
 void Scheduler::CompleteTransfer(RequestId id, TimePoint now) {
-  now_ = now;
-  Request& request = *requests_.Find(id);
+  state_.now = now;
+  Request& request = *state_.requests.Find(id);
   BRAID_CHECK(request.state == RequestState::kTransferring);
-  --StateOf(request.decode_device).transferring;
+  --state_.Device(request.decode_device).transferring;
   if (request.landing.pool() != nullptr) {
-    const uint32_t known = request.landing_cached * config_.block_tokens;
-    LinkOf(request.blocks.pool()->id(), request.landing.pool()->id())
+    const uint32_t known = request.landing_cached * state_.config.block_tokens;
+    state_.LinkOf(request.blocks.pool()->id(), request.landing.pool()->id())
         .time.Observe(
             request.prefill_size - std::min(request.prefill_size, known),
             ToSeconds(now - request.prefill_ended));
-    request.landing.UseUpTo(BlocksFor(request.computed));
+    request.landing.UseUpTo(state_.BlocksFor(request.computed));
     request.blocks = std::move(request.landing);
     request.landing = BlockTable();
     Publish(request);
@@ -354,13 +361,13 @@ void Scheduler::CompleteTransfer(RequestId id, TimePoint now) {
 }
 
 void Scheduler::FailTransfer(RequestId id, TimePoint now) {
-  now_ = now;
-  Request& request = *requests_.Find(id);
+  state_.now = now;
+  Request& request = *state_.requests.Find(id);
   request.transfer_failed = true;
   // In kPrefilling its first token is still to come, and comes as it would
   // have; then the prompt is computed again.
   if (request.state == RequestState::kTransferring) {
-    --StateOf(request.decode_device).transferring;
+    --state_.Device(request.decode_device).transferring;
     Recompute(request);
   } else {
     BRAID_CHECK(request.state == RequestState::kPrefilling);
@@ -378,13 +385,13 @@ void Scheduler::Recompute(Request& request) {
   }
   request.blocks = std::move(request.landing);
   request.landing = BlockTable();
-  request.computed = request.landing_cached * config_.block_tokens;
+  request.computed = request.landing_cached * state_.config.block_tokens;
   request.prefill_device = request.decode_device;
   request.prefill_size = request.size();
   if (request.state != RequestState::kPrefilling) {
-    MoveTo(request, RequestState::kPrefilling);
+    state_.MoveTo(request, RequestState::kPrefilling);
   }
-  StartPrefill(request, StateOf(request.decode_device));
+  StartPrefill(request, state_.Device(request.decode_device));
 }
 
 // Its blocks go back now, or, when a step is in flight on them, with its
@@ -394,7 +401,7 @@ void Scheduler::Requeue(Request& request) {
   if (request.in_flight) return;
   CloseBestOf(request);
   Unlist(request);
-  MoveTo(request, RequestState::kWaiting);
+  state_.MoveTo(request, RequestState::kWaiting);
   request.blocks = BlockTable();
   request.landing = BlockTable();
   request.landing_cached = 0;
@@ -409,7 +416,7 @@ void Scheduler::Requeue(Request& request) {
 }
 
 void Scheduler::Finish(RequestId id, uint32_t chosen) {
-  Request* found = requests_.Find(id);
+  Request* found = state_.requests.Find(id);
   BRAID_CHECK(found != nullptr);
   Request& request = *found;
   if (chosen > 0) PublishCandidate(request, request.candidates[chosen - 1]);
@@ -426,26 +433,26 @@ void Scheduler::Finish(RequestId id, uint32_t chosen) {
   } else {
     Leave(request, /*served=*/false);
   }
-  MoveTo(request, RequestState::kFinished);
-  requests_.Forget(id);
-  if (!request.in_flight) requests_.Free(request.slot);
+  state_.MoveTo(request, RequestState::kFinished);
+  state_.requests.Forget(id);
+  if (!request.in_flight) state_.requests.Free(request.slot);
 }
 
 // It is over: what answers of its class are like.
 void Scheduler::NoteAnswer(const Request& request) {
   if (request.output().empty()) return;
   planner_.FinishAnswer();
-  answers_.Observe(request);
+  state_.answers.Observe(request);
 }
 
 // Takes the request off the lists and sums that running it put it on.
 void Scheduler::Unlist(Request& request) {
   if (request.elastic()) GiveUpAllOf(request);
-  DeviceState& decode = StateOf(request.decode_device);
+  DeviceState& decode = state_.Device(request.decode_device);
   --decode.bound;
   decode.bound_streams -= request.gang - 1;
   decode.bound_tokens -= uint64_t{request.gang} * request.size();
-  stream_stats_.active -= request.answered - 1;
+  state_.stream_stats.active -= request.answered - 1;
   request.answered = 1;
   decode.bound_max_output -= request.max_output;
   --decode.bound_by_class[request.service_class];
@@ -461,7 +468,8 @@ void Scheduler::Unlist(Request& request) {
       std::vector<DecodeRow>& batch = decode.decoding;
       decode.Forgive(batch[request.place_in_batch]);
       batch[request.place_in_batch] = batch.back();
-      requests_.at(batch.back().slot).place_in_batch = request.place_in_batch;
+      state_.requests.at(batch.back().slot).place_in_batch =
+          request.place_in_batch;
       batch.pop_back();
       if (request.elastic()) CloseStreams(request);
       break;
@@ -474,18 +482,12 @@ void Scheduler::Unlist(Request& request) {
 // Nothing is published before its KV is complete, and no table changes under a
 // step in flight: this runs in Commit and after a transfer's end only.
 void Scheduler::Publish(Request& request) {
-  if (!config_.prefix_cache) return;
+  if (!state_.config.prefix_cache) return;
   const std::span computed = std::span(request.tokens).first(request.computed);
   request.keys.Extend(computed);
-  PoolOf(request.blocks)
+  state_.PoolOf(request.blocks)
       .index()
       .Publish(request.keys, computed, request.blocks);
-}
-
-void Scheduler::MoveTo(Request& request, RequestState next) {
-  --counts_[static_cast<size_t>(request.state)];
-  request.MoveTo(next);
-  if (next != RequestState::kFinished) ++counts_[static_cast<size_t>(next)];
 }
 
 }  // namespace braid

@@ -20,24 +20,24 @@ bool Lately(TimePoint at, TimePoint now) {
 
 std::vector<RequestId> Scheduler::LoseDevice(DeviceId id, bool memory_lost,
                                              TimePoint now) {
-  now_ = now;
-  DeviceState& lost = StateOf(id);
+  state_.now = now;
+  DeviceState& lost = state_.Device(id);
   BRAID_CHECK(lost.up && !lost.running);
   lost.up = false;
-  LogDevice(DecisionKind::kDevice, memory_lost ? "lost-with-memory" : "lost",
-            lost);
+  state_.LogDevice(DecisionKind::kDevice,
+                   memory_lost ? "lost-with-memory" : "lost", lost);
   const bool shared =
-      std::ranges::any_of(devices_, [&](const DeviceState& other) {
+      std::ranges::any_of(state_.devices, [&](const DeviceState& other) {
         return other.up && other.config.pool == lost.config.pool;
       });
   memory_lost &= !shared;
-  if (memory_lost) pools_[lost.config.pool.value()]->index().Clear();
+  if (memory_lost) state_.pools[lost.config.pool.value()]->index().Clear();
 
   GiveUpAllOf(lost);
   // Before anybody is bound anew, nobody may be bound to it.
   std::vector<Request*> waiting, put_back;
-  for (uint32_t slot = 0; slot < requests_.slots(); ++slot) {
-    Request* request = requests_.Peek(slot);
+  for (uint32_t slot = 0; slot < state_.requests.slots(); ++slot) {
+    Request* request = state_.requests.Peek(slot);
     if (request == nullptr || request->state == RequestState::kFinished) {
       continue;
     }
@@ -72,28 +72,28 @@ std::vector<RequestId> Scheduler::LoseDevice(DeviceId id, bool memory_lost,
 }
 
 void Scheduler::RestoreDevice(DeviceId id, TimePoint now) {
-  now_ = now;
-  DeviceState& device = StateOf(id);
+  state_.now = now;
+  DeviceState& device = state_.Device(id);
   BRAID_CHECK(!device.up);
   device.up = true;
-  LogDevice(DecisionKind::kDevice, "restored", device);
+  state_.LogDevice(DecisionKind::kDevice, "restored", device);
 }
 
 // Those bound to the pair are bound anew in the next turn.
 void Scheduler::AvoidPair(PoolId from, PoolId to, TimePoint until) {
-  Link& link = LinkOf(from, to);
+  PoolLink& link = state_.LinkOf(from, to);
   link.avoided_until = std::max(link.avoided_until, until);
-  decisions_.Add({.time = now_,
-                  .kind = DecisionKind::kPair,
-                  .prefill = DeviceId(from.value()),
-                  .decode = DeviceId(to.value()),
-                  .reason = "avoided",
-                  .predicted = ToSeconds(until - now_)});
-  for (const QueueKey& key : queue_) {
-    Request& request = *requests_.Find(key.id);
+  state_.decisions.Add({.time = state_.now,
+                        .kind = DecisionKind::kPair,
+                        .prefill = DeviceId(from.value()),
+                        .decode = DeviceId(to.value()),
+                        .reason = "avoided",
+                        .predicted = ToSeconds(until - state_.now)});
+  for (const QueueKey& key : state_.queue) {
+    Request& request = *state_.requests.Find(key.id);
     if (request.bound && request.handed_over() &&
-        pool_of(request.prefill_device) == from &&
-        pool_of(request.decode_device) == to) {
+        state_.pool_of(request.prefill_device) == from &&
+        state_.pool_of(request.decode_device) == to) {
       Unbind(request);
     }
   }
@@ -101,21 +101,22 @@ void Scheduler::AvoidPair(PoolId from, PoolId to, TimePoint until) {
 
 // A device that begins to work for the other pool, or has not for a while.
 void Scheduler::LookAtRoles() {
-  for (DeviceState& device : devices_) {
+  for (DeviceState& device : state_.devices) {
     const bool prefills =
-        !device.prefilling.empty() || Lately(device.prefilled_at, now_);
+        !device.prefilling.empty() || Lately(device.prefilled_at, state_.now);
     const bool decodes =
-        !device.decoding.empty() || Lately(device.decoded_at, now_);
+        !device.decoding.empty() || Lately(device.decoded_at, state_.now);
     const bool visiting =
         (device.config.role == DeviceRole::kDecode && prefills) ||
         (device.config.role == DeviceRole::kPrefill && decodes);
     if (visiting == device.visiting) continue;
     device.visiting = visiting;
-    LogDevice(DecisionKind::kRole,
-              !visiting                                   ? "back-home"
-              : device.config.role == DeviceRole::kDecode ? "prefills-too"
-                                                          : "decodes-too",
-              device);
+    state_.LogDevice(DecisionKind::kRole,
+                     !visiting ? "back-home"
+                     : device.config.role == DeviceRole::kDecode
+                         ? "prefills-too"
+                         : "decodes-too",
+                     device);
   }
 }
 

@@ -14,16 +14,6 @@ constexpr double kGangTtftShare = 0.5, kGangTpotShare = 0.8;
 
 }  // namespace
 
-// The set with which a fixed gang runs; null: there is none for it.
-const StreamSet* Scheduler::GangSet(const StreamTerms& terms) const {
-  for (const StreamSet& set : config_.stream_sets) {
-    if (set.streams == terms.max || (set.elastic && set.streams > terms.max)) {
-      return &set;
-    }
-  }
-  return nullptr;
-}
-
 // Whether a prefix may be shared: KV depends on the set and the stream. Elastic
 // streams share among themselves alone, so that what they hold can always be
 // taken from them; and those with a layer 0 of their own (`apart`) again among
@@ -38,12 +28,12 @@ PrefixKeys Scheduler::KeysOf(const Request& request, uint32_t stream,
                                                : request.gang > 1 ? 1u
                                                                   : 0u}));
   }
-  return PrefixKeys(seed, config_.block_tokens,
+  return PrefixKeys(seed, state_.config.block_tokens,
                     /*spare=*/stream > 0 && request.elastic());
 }
 
 void Scheduler::ExtendKeys(Request& request) const {
-  if (!config_.prefix_cache) return;
+  if (!state_.config.prefix_cache) return;
   // As its answer grows, nothing is allocated.
   const size_t tokens = size_t{request.prompt_size} + request.max_output;
   request.keys.Reserve(tokens);
@@ -70,15 +60,15 @@ void Scheduler::SetGang(Request& request, const StreamSet* set, uint32_t gang) {
 void Scheduler::ChooseGang(Request& request) {
   const StreamTerms& terms = request.terms;
   const bool streams = terms.mode != StreamMode::kOff && terms.max > 1;
-  if (!streams || config_.stream_sets.empty()) {
+  if (!streams || state_.config.stream_sets.empty()) {
     return SetGang(request, nullptr, 1);
   }
   if (terms.mode == StreamMode::kFixed) {
-    return SetGang(request, GangSet(terms), terms.max);
+    return SetGang(request, GangSet(state_.config, terms), terms.max);
   }
   const StreamSet* largest = nullptr;
   bool smaller = false;  // there is one that does not fit
-  for (const StreamSet& set : config_.stream_sets) {
+  for (const StreamSet& set : state_.config.stream_sets) {
     if (set.elastic) return SetGang(request, &set, 1);
     if (set.streams > terms.max) continue;
     if (largest != nullptr && set.streams <= largest->streams) continue;
@@ -89,25 +79,27 @@ void Scheduler::ChooseGang(Request& request) {
     }
   }
   SetGang(request, largest, largest == nullptr ? 1 : largest->streams);
-  Log(DecisionKind::kStreams,
-      largest == nullptr ? "full-house"
-      : smaller          ? "smaller-gang"
-                         : "gang",
-      request, request.gang, BlocksOf(request));
+  state_.Log(DecisionKind::kStreams,
+             largest == nullptr ? "full-house"
+             : smaller          ? "smaller-gang"
+                                : "gang",
+             request, request.gang, state_.BlocksOf(request));
 }
 
 bool Scheduler::GangFits(const Request& request, uint32_t gang) const {
-  if (queue_.size() > 0) return false;
-  const uint64_t blocks = uint64_t{gang} * BlocksFor(request.positions());
-  return std::ranges::any_of(devices_, [&](const DeviceState& device) {
+  if (state_.queue.size() > 0) return false;
+  const uint64_t blocks =
+      uint64_t{gang} * state_.BlocksFor(request.positions());
+  return std::ranges::any_of(state_.devices, [&](const DeviceState& device) {
     if (!device.up || !MayRunGang(device, gang) || !device.HasRows(gang) ||
-        blocks > PoolOf(device.config.pool).available()) {
+        blocks > state_.PoolOf(device.config.pool).available()) {
       return false;
     }
-    if (!IsWarm(device)) return running() == 0;
+    if (!forecast_.IsWarm(device)) return state_.running() == 0;
     const PromptWork prompt = PromptWork::Of(0, request.size(), gang);
-    if (PrefillWait(device, PromptWork()) + PromptSeconds(device, prompt) >
-        kGangTtftShare * ToSeconds(ClassOf(request).ttft)) {
+    if (forecast_.PrefillWait(device, PromptWork()) +
+            forecast_.PromptSeconds(device, prompt) >
+        kGangTtftShare * ToSeconds(state_.ClassOf(request).ttft)) {
       return false;
     }
     StepShape step = device.DecodeShape();
@@ -115,8 +107,8 @@ bool Scheduler::GangFits(const Request& request, uint32_t gang) const {
     for (uint32_t i = 1; i < gang; ++i) {
       step.AddStreamRows(request.size() - 1, 1);
     }
-    return TimeOf(device).Predict(step) <=
-           kGangTpotShare * TpotWith(device, request);
+    return forecast_.TimeOf(device).Predict(step) <=
+           kGangTpotShare * forecast_.TpotWith(device, request);
   });
 }
 
@@ -129,7 +121,8 @@ bool Scheduler::IsOptionalGang(const Request& request) const {
 void Scheduler::GiveUpGang(Request& request) {
   Unbind(request);
   SetGang(request, nullptr, 1);
-  Log(DecisionKind::kStreams, "full-house", request, 1, BlocksOf(request));
+  state_.Log(DecisionKind::kStreams, "full-house", request, 1,
+             state_.BlocksOf(request));
 }
 
 }  // namespace braid

@@ -26,17 +26,17 @@ constexpr size_t kShedLookahead = 256;
 std::optional<Refusal> Scheduler::Offer(RequestInput input, TimePoint now) {
   BRAID_CHECK(
       CheckSize(input.prompt.size(), input.max_output, input.streams).ok());
-  BRAID_CHECK(input.service_class < config_.classes.size());
-  now_ = now;
-  Request& request = requests_.Add(std::move(input));
+  BRAID_CHECK(input.service_class < state_.config.classes.size());
+  state_.now = now;
+  Request& request = state_.requests.Add(std::move(input));
   ChooseGang(request);
   GiveWayTo(request);
   std::optional<Refusal> refusal = Consider(request);
   if (refusal) {
-    Log(DecisionKind::kRefused, ToString(refusal->reason), request,
-        refusal->predicted_ttft, refusal->retry_after);
-    requests_.Forget(request.id);
-    requests_.Free(request.slot);
+    state_.Log(DecisionKind::kRefused, ToString(refusal->reason), request,
+               refusal->predicted_ttft, refusal->retry_after);
+    state_.requests.Forget(request.id);
+    state_.requests.Free(request.slot);
   } else {
     NoteArrival(request);
   }
@@ -50,8 +50,8 @@ std::optional<Refusal> Scheduler::Consider(Request& request) {
                    .priority = request.priority,
                    .arrival = request.arrival,
                    .deadline = request.deadline,
-                   .seconds = ServiceSeconds(request)};
-  request.key = queue_.KeyOf(entry);
+                   .seconds = forecast_.ServiceSeconds(request)};
+  request.key = state_.queue.KeyOf(entry);
   std::optional<Placement> placement = Choose(request);
   const auto refuse = [&](RefusalReason reason, double retry) {
     return Refusal{.request = request.id,
@@ -60,7 +60,7 @@ std::optional<Refusal> Scheduler::Consider(Request& request) {
                    .retry_after = std::max(kLeastRetry, retry)};
   };
   if (!placement) return refuse(RefusalReason::kNoDevice, kNoDeviceRetry);
-  if (request.deadline <= now_) return refuse(RefusalReason::kTooLate, 0);
+  if (request.deadline <= state_.now) return refuse(RefusalReason::kTooLate, 0);
 
   double excess = ExcessSeconds(request, *placement);
   if (excess > 0 && ShedFor(request, *placement, excess)) {
@@ -70,24 +70,25 @@ std::optional<Refusal> Scheduler::Consider(Request& request) {
   if (excess > 0) return refuse(RefusalReason::kOverload, excess);
   if (MissesDeadline(request, *placement)) {
     return refuse(RefusalReason::kTooLate,
-                  placement->ttft - ServiceSeconds(request));
+                  placement->ttft - forecast_.ServiceSeconds(request));
   }
   // A place is free when the first of the class has been admitted.
-  const uint32_t queued = queue_.size(request.service_class);
+  const uint32_t queued = state_.queue.size(request.service_class);
   const double next_place = placement->ttft / std::max(queued, 1u);
-  if (queued >= ClassOf(request).max_queued) {
+  if (queued >= state_.ClassOf(request).max_queued) {
     return refuse(RefusalReason::kQueueFull, next_place);
   }
-  if (queue_.size() >= config_.max_queued) {
-    const QueueKey* victim = queue_.Victim(request.service_class);
+  if (state_.queue.size() >= state_.config.max_queued) {
+    const QueueKey* victim = state_.queue.Victim(request.service_class);
     // One that came back to the queue with tokens of it sent is not refused.
-    if (victim == nullptr || !Find(victim->id)->output().empty()) {
+    if (victim == nullptr ||
+        !state_.requests.Find(victim->id)->output().empty()) {
       return refuse(RefusalReason::kQueueFull, next_place);
     }
-    Shed(*Find(victim->id));
+    Shed(*state_.requests.Find(victim->id));
   }
-  BRAID_CHECK(queue_.Push(entry, &request.key));
-  ++counts_[static_cast<size_t>(RequestState::kWaiting)];
+  BRAID_CHECK(state_.queue.Push(entry, &request.key));
+  ++state_.counts[static_cast<size_t>(RequestState::kWaiting)];
   ++unbound_;
   Bind(request, *placement);
   return std::nullopt;
@@ -99,24 +100,25 @@ double Scheduler::ExcessSeconds(const Request& request,
                                 const Placement& placement) const {
   // An idle machine serves whoever comes; and what is only guessed refuses
   // nobody.
-  if (running() == 0 && queue_.size() == 0) return 0;
-  const DeviceState& prefill = StateOf(placement.prefill);
-  if (!IsWarm(prefill)) return 0;
-  const double target = ToSeconds(ClassOf(request).ttft);
-  const double alone = PromptSeconds(
+  if (state_.running() == 0 && state_.queue.size() == 0) return 0;
+  const DeviceState& prefill = state_.Device(placement.prefill);
+  if (!forecast_.IsWarm(prefill)) return 0;
+  const double target = ToSeconds(state_.ClassOf(request).ttft);
+  const double alone = forecast_.PromptSeconds(
       prefill,
       PromptWork::Of(CachedFor(prefill), request.size(), request.gang));
   const double limit =
       std::max(kHeadroom * target, alone + kWaitShare * target);
-  const double past = ToSeconds(now_ - request.arrival);
+  const double past = ToSeconds(state_.now - request.arrival);
   const double excess = std::max(0.0, past + placement.ttft - limit);
   if (excess == 0) return 0;
   // Of it, what waits for blocks or a row, and for nothing else: lower classes
   // can be made to give theirs.
-  const Queued ahead = AheadOf(request.key);
-  const DeviceState& decode = StateOf(placement.decode);
-  const double turn = PrefillWait(prefill, ahead[prefill.index].prompts);
-  const double credit = CreditWait(decode, request, ahead) - turn;
+  const QueuedByDevice ahead = state_.AheadOf(request.key);
+  const DeviceState& decode = state_.Device(placement.decode);
+  const double turn =
+      forecast_.PrefillWait(prefill, ahead[prefill.index].prompts);
+  const double credit = forecast_.CreditWait(decode, request, ahead) - turn;
   if (credit <= 0 || !CanPreemptFor(decode, request, ahead)) return excess;
   return std::max(0.0, excess - credit);
 }
@@ -124,14 +126,14 @@ double Scheduler::ExcessSeconds(const Request& request,
 bool Scheduler::MissesDeadline(const Request& request,
                                const Placement& placement) const {
   if (request.deadline == kNever) return false;
-  const DeviceState& prefill = StateOf(placement.prefill);
-  if (!IsWarm(prefill)) return false;
-  const double left = ToSeconds(request.deadline - now_);
+  const DeviceState& prefill = state_.Device(placement.prefill);
+  if (!forecast_.IsWarm(prefill)) return false;
+  const double left = ToSeconds(request.deadline - state_.now);
   // Alone it may have every core of the machine.
-  if (running() == 0 && queue_.size() == 0) {
-    return LeastSeconds(request, prefill, CachedFor(prefill)) > left;
+  if (state_.running() == 0 && state_.queue.size() == 0) {
+    return forecast_.LeastSeconds(request, prefill, CachedFor(prefill)) > left;
   }
-  const uint32_t output = answers_.Expected(request);
+  const uint32_t output = state_.answers.Expected(request);
   return placement.ttft + (output > 1 ? (output - 1) * placement.tpot : 0) >
          left;
 }
@@ -141,17 +143,18 @@ bool Scheduler::MissesDeadline(const Request& request,
 // nobody shed, when that would not help.
 bool Scheduler::ShedFor(const Request& request, const Placement& placement,
                         double excess) {
-  const DeviceState& prefill = StateOf(placement.prefill);
-  const Queued ahead = AheadOf(request.key);
-  if (CreditWait(StateOf(placement.decode), request, ahead) + excess >
-      PrefillWait(prefill, ahead[prefill.index].prompts)) {
+  const DeviceState& prefill = state_.Device(placement.prefill);
+  const QueuedByDevice ahead = state_.AheadOf(request.key);
+  if (forecast_.CreditWait(state_.Device(placement.decode), request, ahead) +
+          excess >
+      forecast_.PrefillWait(prefill, ahead[prefill.index].prompts)) {
     return false;  // It would wait for blocks, if not for its turn.
   }
   std::vector<Request*> before;
   size_t looked_at = 0;
-  for (const QueueKey& key : queue_) {
+  for (const QueueKey& key : state_.queue) {
     if (!(key < request.key) || ++looked_at > kShedLookahead) break;
-    Request* other = requests_.Find(key.id);
+    Request* other = state_.requests.Find(key.id);
     if (other->service_class > request.service_class && other->bound &&
         other->prefill_device == placement.prefill && other->output().empty()) {
       before.push_back(other);
@@ -166,7 +169,7 @@ bool Scheduler::ShedFor(const Request& request, const Placement& placement,
   while (saved < excess) {
     if (n == before.size() || n == kMostShed) return false;
     const Request& other = *before[n++];
-    saved += PromptSeconds(
+    saved += forecast_.PromptSeconds(
         prefill, PromptWork::Of(other.hinted, other.size(), other.gang));
   }
   for (size_t i = 0; i < n; ++i) Shed(*before[i]);
@@ -174,7 +177,7 @@ bool Scheduler::ShedFor(const Request& request, const Placement& placement,
 }
 
 void Scheduler::Shed(const Request& request) {
-  RefuseQueued(*requests_.Find(request.id),
+  RefuseQueued(*state_.requests.Find(request.id),
                {.request = request.id,
                 .reason = RefusalReason::kShed,
                 .predicted_ttft = request.ttft,
@@ -182,19 +185,19 @@ void Scheduler::Shed(const Request& request) {
 }
 
 void Scheduler::RefuseQueued(Request& request, const Refusal& refusal) {
-  Log(refusal.reason == RefusalReason::kShed ? DecisionKind::kShed
-                                             : DecisionKind::kRefused,
-      ToString(refusal.reason), request, refusal.predicted_ttft,
-      refusal.retry_after);
+  state_.Log(refusal.reason == RefusalReason::kShed ? DecisionKind::kShed
+                                                    : DecisionKind::kRefused,
+             ToString(refusal.reason), request, refusal.predicted_ttft,
+             refusal.retry_after);
   Leave(request, /*served=*/false);
   request.refused = true;
   refused_.push_back(refusal);
 }
 
 void Scheduler::TakeRefused(TimePoint now, std::vector<Refusal>& out) {
-  now_ = now;
+  state_.now = now;
   while (!latest_starts_.empty() && latest_starts_.begin()->first < now) {
-    Request& request = *requests_.Find(latest_starts_.begin()->second);
+    Request& request = *state_.requests.Find(latest_starts_.begin()->second);
     RefuseQueued(request, {.request = request.id,
                            .reason = RefusalReason::kTooLate,
                            .predicted_ttft = request.ttft,
@@ -210,7 +213,7 @@ void Scheduler::TakeRefused(TimePoint now, std::vector<Refusal>& out) {
 // Puts one back that was admitted before.
 void Scheduler::Restore(Request& request) {
   ExtendKeys(request);
-  queue_.Restore(request.key, request.service_class, request.tenant);
+  state_.queue.Restore(request.key, request.service_class, request.tenant);
   ++unbound_;
   Rebind(request);
 }
@@ -219,14 +222,16 @@ void Scheduler::Restore(Request& request) {
 void Scheduler::Leave(Request& request, bool served) {
   Unbind(request);
   --unbound_;
-  queue_.Remove(request.key, served);
+  state_.queue.Remove(request.key, served);
 }
 
 TimePoint Scheduler::LatestStart(const Request& request,
                                  const DeviceState& prefill) const {
   if (request.deadline == kNever) return kNever;
   const double least =
-      IsWarm(prefill) ? LeastSeconds(request, prefill, request.hinted) : 0;
+      forecast_.IsWarm(prefill)
+          ? forecast_.LeastSeconds(request, prefill, request.hinted)
+          : 0;
   return request.deadline - FromSeconds(least);
 }
 

@@ -26,14 +26,15 @@ void Scheduler::NoteRowPace(DeviceState& own, const StepTimeModel& time,
   StepShape rows = requests;
   rows.stream_rows = shape.stream_rows;
   const double streams = time.Predict(rows) - time.Predict(requests);
-  const double pace = kRowPace * TimeOf(own, 0).Predict(requests);
+  const double pace = kRowPace * forecast_.TimeOf(own, 0).Predict(requests);
   own.rows_behind = std::clamp(own.rows_behind + seconds - streams - pace,
                                -kMostAhead, kMostBehind);
   if (own.decoding.empty()) own.rows_behind = 0;
 }
 
 bool Scheduler::RowsAreBehind(const DeviceState& device) const {
-  return split() == SplitMode::kAuto && device.rows_behind > kMayFallBehind;
+  return state_.split() == SplitMode::kAuto &&
+         device.rows_behind > kMayFallBehind;
 }
 
 // A step with rows or prompts has ended. What its rows alone would not have
@@ -43,7 +44,7 @@ void Scheduler::NotePromptTime(const StepTimeModel& time,
                                double seconds) {
   double without = seconds;
   if (prompts) {
-    prompt_load_.NotePrompts(seconds, now_);
+    state_.prompt_load.NotePrompts(seconds, state_.now);
     without = 0;
     if (shape.decode_rows > 0) {
       without = time.Predict({.decode_rows = shape.decode_rows,
@@ -51,7 +52,7 @@ void Scheduler::NotePromptTime(const StepTimeModel& time,
                               .stream_rows = shape.stream_rows});
     }
   }
-  prompt_load_.NoteStep(seconds, without);
+  state_.prompt_load.NoteStep(seconds, without);
 }
 
 }  // namespace braid

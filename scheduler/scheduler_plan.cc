@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "scheduler/owing.h"
 #include "scheduler/phase_order.h"
 #include "scheduler/scheduler.h"
 
@@ -58,7 +59,7 @@ class Scheduler::ChunkBudget {
 };
 
 StepPlan Scheduler::Plan(DeviceId id, TimePoint now, StepPlan plan) const {
-  const DeviceState& own = StateOf(id);
+  const DeviceState& own = state_.Device(id);
   BRAID_CHECK(own.idle());
   plan.device = id;
   plan.preempted.clear();
@@ -78,7 +79,7 @@ StepPlan Scheduler::Plan(DeviceId id, TimePoint now, StepPlan plan) const {
   PlanDrops(plan);
   if (own.elastic > 0) PlanStreams(own, now, plan);
   PlanCatchUp(own, plan);
-  if (config_.lend_cores && !plan.rows.empty()) PlanLending(own, plan);
+  if (state_.config.lend_cores && !plan.rows.empty()) PlanLending(own, plan);
   return plan;
 }
 
@@ -86,15 +87,16 @@ StepPlan Scheduler::Plan(DeviceId id, TimePoint now, StepPlan plan) const {
 // there are prompts. What is left goes to those.
 void Scheduler::PlanRows(const DeviceState& own, TimePoint now,
                          StepPlan& plan) const {
-  const bool prompts = !own.prefilling.empty() || queue_.size() > 0;
-  const TimePoint aside_after = prompts ? AsideAfter(own, now) : kNever;
+  const bool prompts = !own.prefilling.empty() || state_.queue.size() > 0;
+  const TimePoint aside_after =
+      prompts ? AsideAfter(forecast_, own, now) : kNever;
   const auto stands_aside = [&](const DecodeRow& row) {
     return row.StandsAside() && row.due > aside_after;
   };
   const Duration step =
       aside_after == kNever
           ? Duration(0)
-          : FromSeconds(TimeOf(own).Predict(own.DecodeShape()));
+          : FromSeconds(forecast_.TimeOf(own).Predict(own.DecodeShape()));
   StepShape shape;
   TimePoint due = kNever;
   for (const DecodeRow& row : own.decoding) {
@@ -109,7 +111,7 @@ void Scheduler::PlanRows(const DeviceState& own, TimePoint now,
   }
   if (own.bound_streams > 0) PlanGangs(plan, shape);
   if (!prompts) {
-    plan.gives_way = GivesWay(own, now);
+    plan.gives_way = GivesWay(state_.config, forecast_, own, now);
     return;
   }
   const size_t rows = plan.rows.size();
@@ -143,9 +145,9 @@ void Scheduler::PlanChunks(const DeviceState& own, TimePoint now,
   // Fewer than max_rows rows are ever bound to a device, so a chunk always
   // finds one; a gang's finds its own, which do not decode yet.
   ChunkBudget budget(
-      TimeOf(own), shape,
-      std::min(config_.prefill_chunk, own.config.max_rows - shape.rows()),
-      ChunkSeconds(own, shape, due, now), config_.block_tokens);
+      forecast_.TimeOf(own), shape,
+      std::min(state_.config.prefill_chunk, own.config.max_rows - shape.rows()),
+      ChunkSeconds(own, shape, due, now), state_.config.block_tokens);
   const auto add = [&](const Request& request, uint32_t first) {
     const uint32_t left = request.size() - first;
     const uint32_t count = budget.Take(first, left, request.gang);
@@ -159,7 +161,7 @@ void Scheduler::PlanChunks(const DeviceState& own, TimePoint now,
   ForEachAdmissible(
       own, [&](const Request& request, const Admission& admission) {
         const auto cached = static_cast<uint32_t>(admission.shared.size()) *
-                            config_.block_tokens;
+                            state_.config.block_tokens;
         const size_t rows = plan.rows.size();
         const bool more = add(request, cached);
         if (plan.rows.size() > rows) {
@@ -174,8 +176,8 @@ void Scheduler::PlanChunks(const DeviceState& own, TimePoint now,
 // the first in line.
 bool Scheduler::RowsGoFirst(const DeviceState& own, const StepShape& rows,
                             TimePoint now) const {
-  const bool free =
-      config_.lend_cores && devices_.size() > 1 && split() == SplitMode::kAuto;
+  const bool free = state_.config.lend_cores && state_.devices.size() > 1 &&
+                    state_.split() == SplitMode::kAuto;
   if (!free || rows.decode_rows == 0 || rows.decode_rows > kFewRows) {
     return false;
   }
@@ -185,15 +187,16 @@ bool Scheduler::RowsGoFirst(const DeviceState& own, const StepShape& rows,
   prompts += own.queued.prompts;
   uint32_t longest = 0;
   for (const DecodeRow& row : own.decoding) {
-    longest = std::max(longest, answers_.Left(requests_.at(row.slot)));
+    longest =
+        std::max(longest, state_.answers.Left(state_.requests.at(row.slot)));
   }
   return RowsFirst({.rows = rows.decode_rows,
-                    .rows_left = longest * TimeOf(own).Predict(rows),
+                    .rows_left = longest * forecast_.TimeOf(own).Predict(rows),
                     .prompts = prompts.requests,
-                    .prompts_left = PromptSeconds(own, prompts),
+                    .prompts_left = forecast_.PromptSeconds(own, prompts),
                     .first_waited = ToSeconds(now - first->arrival),
                     .last_waited = ToSeconds(now - last->arrival),
-                    .ttft_target = ToSeconds(ClassOf(*first).ttft)});
+                    .ttft_target = ToSeconds(state_.ClassOf(*first).ttft)});
 }
 
 // The first and the last of those whose prompts are computed there or wait for
@@ -207,9 +210,9 @@ std::pair<const Request*, const Request*> Scheduler::PromptsAt(
   }
   if (device.queued.prompts.requests == 0) return {first, last};
   size_t looked_at = 0;
-  for (const QueueKey& key : queue_) {
+  for (const QueueKey& key : state_.queue) {
     if (++looked_at > kLookedAt) break;
-    const Request* request = Find(key.id);
+    const Request* request = state_.requests.Find(key.id);
     if (!request->bound || request->prefill_device != device.config.id) {
       continue;
     }
@@ -241,15 +244,16 @@ void Scheduler::AddChunk(const Request& request, uint32_t first, uint32_t count,
 double Scheduler::ChunkSeconds(const DeviceState& own, const StepShape& rows,
                                TimePoint due, TimePoint now) const {
   if (due == kNever) return std::numeric_limits<double>::infinity();
-  const double alone = TimeOf(own).Predict(rows);
+  const double alone = forecast_.TimeOf(own).Predict(rows);
   const double until = ToSeconds(due - now);
-  return alone > TightestTpot(own) ? std::max(until, 2 * alone) : until;
+  return alone > forecast_.TightestTpot(own) ? std::max(until, 2 * alone)
+                                             : until;
 }
 
 // An idle device with nothing to run, and nothing on its way to it, lends its
 // cores. It is without them until this step ends.
 void Scheduler::PlanLending(const DeviceState& own, StepPlan& plan) const {
-  for (const DeviceState& other : devices_) {
+  for (const DeviceState& other : state_.devices) {
     if (&other == &own || !other.idle()) continue;
     if (MayLend(own, other, plan)) plan.lent.push_back(other.config.id);
   }
@@ -267,11 +271,12 @@ bool Scheduler::MayLend(const DeviceState& own, const DeviceState& other,
   for (const Request* request : own.prefilling) {
     elsewhere -= request->decode_device == other.config.id;
   }
-  const StepTimeModel& time = TimeOf(own, plan.lent.size() + 1);
-  if (elsewhere > 0 && time.Predict(ShapeOf(plan)) > TightestTpot(other)) {
+  const StepTimeModel& time = forecast_.TimeOf(own, plan.lent.size() + 1);
+  if (elsewhere > 0 &&
+      time.Predict(ShapeOf(plan)) > forecast_.TightestTpot(other)) {
     return false;
   }
-  return queue_.size() == 0 || !HasAdmissible(other);
+  return state_.queue.size() == 0 || !HasAdmissible(other);
 }
 
 StepShape Scheduler::ShapeOf(const StepPlan& plan) {

@@ -22,7 +22,7 @@ constexpr size_t kLookahead = 16;
 
 void Scheduler::PlanPreemption(const DeviceState& own, TimePoint now,
                                StepPlan& plan) const {
-  if (queue_.size() == 0 || own.decoding.empty()) return;
+  if (state_.queue.size() == 0 || own.decoding.empty()) return;
   const std::optional<Shortage> shortage = FirstShort(own, now);
   if (!shortage) return;
 
@@ -32,14 +32,14 @@ void Scheduler::PlanPreemption(const DeviceState& own, TimePoint now,
     double cost = 0;
     if (plan.preempted.size() < kMostVictims) {
       for (const DecodeRow& row : own.decoding) {
-        const Request& request = requests_.at(row.slot);
+        const Request& request = state_.requests.at(row.slot);
         if (!MayPreempt(request, *shortage->request) ||
             std::ranges::find(plan.preempted, request.id,
                               &Preemption::request) != plan.preempted.end()) {
           continue;
         }
-        const double seconds =
-            PromptSeconds(own, PromptWork::Of(0, request.size(), request.gang));
+        const double seconds = forecast_.PromptSeconds(
+            own, PromptWork::Of(0, request.size(), request.gang));
         if (victim == nullptr || seconds < cost) {
           victim = &request;
           cost = seconds;
@@ -61,13 +61,13 @@ void Scheduler::PlanPreemption(const DeviceState& own, TimePoint now,
 
 // Whether requests of lower classes hold there what it lacks behind `ahead`.
 bool Scheduler::CanPreemptFor(const DeviceState& device, const Request& request,
-                              const Queued& ahead) const {
-  const uint64_t needed =
-      PromisedBlocks(device.config.pool, &ahead) + BlocksOf(request);
-  uint64_t found = PoolOf(device.config.pool).available();
+                              const QueuedByDevice& ahead) const {
+  const uint64_t needed = state_.PromisedBlocks(device.config.pool, &ahead) +
+                          state_.BlocksOf(request);
+  uint64_t found = state_.PoolOf(device.config.pool).available();
   uint32_t victims = 0;
   for (const DecodeRow& row : device.decoding) {
-    const Request& victim = requests_.at(row.slot);
+    const Request& victim = state_.requests.at(row.slot);
     if (!MayPreempt(victim, request)) continue;
     found += HeldAlone(victim);
     victims += victim.gang;
@@ -78,9 +78,9 @@ bool Scheduler::CanPreemptFor(const DeviceState& device, const Request& request,
 
 // Blocks that are likely to be free when it gives up its own.
 uint32_t Scheduler::HeldAlone(const Request& request) const {
-  return request.gang *
-         (static_cast<uint32_t>(request.blocks.blocks().size()) -
-          std::min(request.cached, request.computed) / config_.block_tokens);
+  return request.gang * (static_cast<uint32_t>(request.blocks.blocks().size()) -
+                         std::min(request.cached, request.computed) /
+                             state_.config.block_tokens);
 }
 
 bool Scheduler::MayPreempt(const Request& victim, const Request& waiting) {
@@ -93,28 +93,31 @@ bool Scheduler::MayPreempt(const Request& victim, const Request& waiting) {
 std::optional<Scheduler::Shortage> Scheduler::FirstShort(const DeviceState& own,
                                                          TimePoint now) const {
   size_t looked_at = 0;
-  for (const QueueKey& key : queue_) {
+  for (const QueueKey& key : state_.queue) {
     if (++looked_at > kLookahead) break;
-    const Request& request = *Find(key.id);
+    const Request& request = *state_.requests.Find(key.id);
     if (!request.bound || request.decode_device != own.config.id) continue;
-    const Need need = NeedOf(request, request.hinted / config_.block_tokens,
-                             request.landing_hinted / config_.block_tokens);
-    const uint32_t available = PoolOf(own.config.pool).available();
+    const Need need =
+        NeedOf(request, request.hinted / state_.config.block_tokens,
+               request.landing_hinted / state_.config.block_tokens);
+    const uint32_t available = state_.PoolOf(own.config.pool).available();
     const uint32_t wanted = need.decode > 0 ? need.decode : need.prefill;
     Shortage shortage{.request = &request};
     shortage.blocks = wanted > available ? wanted - available : 0;
-    const bool short_of_rows = !own.HasRows(request.gang) ||
-                               running() >= config_.max_running ||
-                               !RowFits(own, own.DecodeShape(), request);
+    const bool short_of_rows =
+        !own.HasRows(request.gang) ||
+        state_.running() >= state_.config.max_running ||
+        !forecast_.RowFits(own, own.DecodeShape(), request);
     shortage.rows = short_of_rows ? request.gang : 0;
     if (shortage.blocks == 0 && shortage.rows == 0) return std::nullopt;
-    shortage.wait = CreditWait(own, request, Queued(devices_.size()));
+    shortage.wait = forecast_.CreditWait(own, request,
+                                         QueuedByDevice(state_.devices.size()));
     const double first =
         shortage.wait +
-        PromptSeconds(
+        forecast_.PromptSeconds(
             own, PromptWork::Of(request.hinted, request.size(), request.gang));
     const double left =
-        ToSeconds(request.arrival + ClassOf(request).ttft - now);
+        ToSeconds(request.arrival + state_.ClassOf(request).ttft - now);
     if (first <= left) return std::nullopt;
     return shortage;
   }

@@ -10,7 +10,7 @@ namespace braid {
 
 // Of a planned layout, each is placed as if it were configured.
 SplitMode Scheduler::PlannedMode() const {
-  if (!plans_split_) return split();
+  if (!plans_split_) return state_.split();
   return decode_devices_ == 0 ? SplitMode::kOff : SplitMode::kOn;
 }
 
@@ -20,30 +20,33 @@ void Scheduler::PlanSplit() {
   if (!plans_split_) return;
   uint32_t n = 0;
   const DeviceState* known = nullptr;
-  for (const DeviceState& device : devices_) {
+  for (const DeviceState& device : state_.devices) {
     if (!device.up) continue;
     ++n;
-    if (known == nullptr ||
-        TimeOf(device, 0).observed() > TimeOf(*known, 0).observed()) {
+    if (known == nullptr || forecast_.TimeOf(device, 0).observed() >
+                                forecast_.TimeOf(*known, 0).observed()) {
       known = &device;
     }
   }
-  if (known == nullptr || !IsWarm(*known)) return;
+  if (known == nullptr || !forecast_.IsWarm(*known)) return;
   const uint32_t decode = planner_.Plan(
-      {.time = &TimeOf(*known, 0),
-       .gathered = config_.lend_cores ? &TimeOf(*known, n - 1) : nullptr,
-       .max_chunk = std::min(config_.prefill_chunk, known->config.max_rows),
+      {.time = &forecast_.TimeOf(*known, 0),
+       .gathered = state_.config.lend_cores ? &forecast_.TimeOf(*known, n - 1)
+                                            : nullptr,
+       .max_chunk =
+           std::min(state_.config.prefill_chunk, known->config.max_rows),
        .max_rows = known->config.max_rows,
-       .kv_tokens = uint64_t{pool(known->config.pool).capacity()} *
-                    config_.block_tokens},
-      n, now_);
+       .kv_tokens =
+           uint64_t{state_.PoolOf(known->config.pool).blocks().capacity()} *
+           state_.config.block_tokens},
+      n, state_.now);
   const auto decodes = [](const DeviceState& device) {
     return device.role == DeviceRole::kDecode;
   };
   // Devices that came back have the role that they had.
   uint32_t decoding = 0;
   bool settled = decode == decode_devices_;
-  for (const DeviceState& device : devices_) {
+  for (const DeviceState& device : state_.devices) {
     if (!device.up) continue;
     decoding += decodes(device);
     settled &= (device.role == DeviceRole::kBoth) == (decode == 0);
@@ -51,7 +54,7 @@ void Scheduler::PlanSplit() {
   if (settled && decoding == decode) return;
   decode_devices_ = decode;
   std::vector<DeviceState*> order;
-  for (DeviceState& device : devices_) {
+  for (DeviceState& device : state_.devices) {
     if (device.up) order.push_back(&device);
   }
   std::ranges::sort(order, [&](const DeviceState* a, const DeviceState* b) {
@@ -64,11 +67,11 @@ void Scheduler::PlanSplit() {
                                          : DeviceRole::kPrefill;
     if (order[i]->role == role) continue;
     order[i]->role = role;
-    LogDevice(DecisionKind::kRole,
-              role == DeviceRole::kBoth     ? "planned-both"
-              : role == DeviceRole::kDecode ? "planned-decode"
-                                            : "planned-prefill",
-              *order[i]);
+    state_.LogDevice(DecisionKind::kRole,
+                     role == DeviceRole::kBoth     ? "planned-both"
+                     : role == DeviceRole::kDecode ? "planned-decode"
+                                                   : "planned-prefill",
+                     *order[i]);
   }
 }
 

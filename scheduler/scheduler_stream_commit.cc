@@ -4,28 +4,29 @@
 #include <utility>
 
 #include "base/check.h"
+#include "scheduler/owing.h"
 #include "scheduler/scheduler.h"
 
 namespace braid {
 
 StreamStats Scheduler::stream_stats() const {
-  StreamStats stats = stream_stats_;
-  for (const auto& pool : pools_) stats.blocks += pool->elastic();
-  stats.blocks -= best_of_stats_.blocks;
-  stats.chance_to_meet = allowance_.chance_to_meet();
-  stats.first_token = allowance_.first_token();
-  stats.beside = allowance_.beside();
+  StreamStats stats = state_.stream_stats;
+  for (const auto& pool : state_.pools) stats.blocks += pool->elastic();
+  stats.blocks -= state_.best_of_stats.blocks;
+  stats.chance_to_meet = state_.allowance.chance_to_meet();
+  stats.first_token = state_.allowance.first_token();
+  stats.beside = state_.allowance.beside();
   return stats;
 }
 
 void Scheduler::ApplyDrops(const StepPlan& plan) {
   for (const StreamDrop& drop : plan.dropped) {
-    Request& request = requests_.at(drop.slot);
+    Request& request = state_.requests.at(drop.slot);
     BRAID_CHECK(request.id == drop.request);
     const uint32_t dropped = DropStreams(request, drop.keep);
     BRAID_CHECK(dropped > 0);
-    stream_stats_.dropped += dropped;
-    Log(DecisionKind::kStreams, "blocks-wanted", request, dropped, 0);
+    state_.stream_stats.dropped += dropped;
+    state_.Log(DecisionKind::kStreams, "blocks-wanted", request, dropped, 0);
   }
 }
 
@@ -36,7 +37,7 @@ uint32_t Scheduler::DropStreams(Request& request, uint32_t keep) {
   for (uint32_t s = keep; s <= request.streams.size(); ++s) {
     RequestStream& stream = request.streams[s - 1];
     if (stream.in_flight || stream.blocks.pool() == nullptr) continue;
-    PoolOf(stream.blocks).Release(stream.blocks.blocks());
+    state_.PoolOf(stream.blocks).Release(stream.blocks.blocks());
     stream.blocks = BlockTable();
     stream.computed = 0;
     ++dropped;
@@ -56,7 +57,7 @@ void Scheduler::OpenStreams(Request& request) {
 
 // It does not any more. What a step works on follows with its Commit.
 void Scheduler::CloseStreams(Request& request) {
-  --StateOf(request.decode_device).elastic;
+  --state_.Device(request.decode_device).elastic;
   DropStreams(request, 1);
 }
 
@@ -65,7 +66,7 @@ void Scheduler::CloseStreams(Request& request) {
 void Scheduler::StartStreams(const StepPlan& plan) {
   for (const PlannedRows& rows : plan.rows) {
     if (rows.kind != RowKind::kStream) continue;
-    Request& request = requests_.at(rows.slot);
+    Request& request = state_.requests.at(rows.slot);
     RequestStream& stream = request.streams[rows.stream - 1];
     if (!request.elastic() || stream.blocks.pool() != nullptr) continue;
     StartStream(request, stream, rows.first);
@@ -75,7 +76,7 @@ void Scheduler::StartStreams(const StepPlan& plan) {
 // Takes the blocks that the index knows, and no others yet.
 void Scheduler::StartStream(Request& request, RequestStream& stream,
                             uint32_t first) {
-  KvPool& pool = *pools_[pool_of(request.decode_device).value()];
+  KvPool& pool = *state_.pools[state_.pool_of(request.decode_device).value()];
   stream.blocks = BlockTable(pool.blocks());
   stream.computed = first;
   if (first > 0) {
@@ -85,7 +86,7 @@ void Scheduler::StartStream(Request& request, RequestStream& stream,
     stream.blocks = pool.blocks().Share(match.blocks);
     pool.Hold(stream.blocks.blocks());
   }
-  stream.blocks.Expect(BlocksFor(request.positions()));
+  stream.blocks.Expect(state_.BlocksFor(request.positions()));
 }
 
 void Scheduler::ApplyStream(DeviceState& own, Request& request,
@@ -94,9 +95,9 @@ void Scheduler::ApplyStream(DeviceState& own, Request& request,
   BRAID_CHECK(request.id == rows.request && !stream.in_flight &&
               stream.computed == rows.first);
   stream.in_flight = true;
-  const uint32_t needed = BlocksFor(rows.first + rows.count);
+  const uint32_t needed = state_.BlocksFor(rows.first + rows.count);
   if (!request.elastic()) return stream.blocks.UseUpTo(needed);
-  PoolOf(stream.blocks).Grow(stream.blocks, needed);
+  state_.PoolOf(stream.blocks).Grow(stream.blocks, needed);
   own.pinned += static_cast<uint32_t>(stream.blocks.blocks().size());
   own.elastic_rows += rows.count;
 }
@@ -110,10 +111,10 @@ void Scheduler::CommitStream(DeviceState& own, Request& request,
   const uint32_t end = rows.first + rows.count;
   if (request.elastic()) {
     const bool answers = end == request.computed + 1;
-    stream_stats_.filled += answers;
-    stream_stats_.caught_up += rows.count - answers;
+    state_.stream_stats.filled += answers;
+    state_.stream_stats.caught_up += rows.count - answers;
   } else if (rows.kind == RowKind::kStream) {
-    ++stream_stats_.gang_rows;
+    ++state_.stream_stats.gang_rows;
   }
   if (request.state == RequestState::kFinished) return;
   stream.computed = end;
@@ -124,17 +125,18 @@ void Scheduler::CommitStream(DeviceState& own, Request& request,
   } else if (!request.elastic()) {
     ++own.bound_tokens;
   }
-  if (rows.first / config_.block_tokens != end / config_.block_tokens) {
+  if (rows.first / state_.config.block_tokens !=
+      end / state_.config.block_tokens) {
     PublishStream(request, stream);
   }
 }
 
 // An equal block that is known already takes the place of its own.
 void Scheduler::PublishStream(Request& request, RequestStream& stream) {
-  if (!config_.prefix_cache) return;
+  if (!state_.config.prefix_cache) return;
   const std::span computed = std::span(request.tokens).first(stream.computed);
   stream.keys.Extend(computed);
-  KvPool& pool = PoolOf(stream.blocks);
+  KvPool& pool = state_.PoolOf(stream.blocks);
   if (request.elastic()) {
     pool.PublishElastic(stream.keys, computed, stream.blocks);
   } else {
@@ -145,48 +147,37 @@ void Scheduler::PublishStream(Request& request, RequestStream& stream) {
 // That many of its streams answer a token.
 void Scheduler::SetAnswered(Request& request, uint32_t streams) {
   if (streams < request.answered) {
-    stream_stats_.shed += request.answered - streams;
+    state_.stream_stats.shed += request.answered - streams;
   }
-  stream_stats_.active += streams;
-  stream_stats_.active -= request.answered;
+  state_.stream_stats.active += streams;
+  state_.stream_stats.active -= request.answered;
   request.answered = streams;
-  if (streams > 1) stream_stats_.gain += request.set->gain[streams - 1];
-}
-
-// Whom a prompt computed there would meet: who has its cores, where devices
-// lend them.
-Scheduler::NearRows Scheduler::RowsNear(const DeviceState& own) const {
-  NearRows rows;
-  for (const DeviceState& device : devices_) {
-    if (&device != &own && !config_.lend_cores) continue;
-    rows.all += static_cast<uint32_t>(device.decoding.size());
-    rows.owing += device.owing;
-  }
-  return rows;
+  if (streams > 1) state_.stream_stats.gain += request.set->gain[streams - 1];
 }
 
 // A request has come, and is bound.
 void Scheduler::NoteArrival(Request& request) {
-  planner_.Arrive(now_);
+  planner_.Arrive(state_.now);
   request.in_line =
-      queue_.size() > 1 ||
-      std::ranges::any_of(devices_, [](const DeviceState& device) {
+      state_.queue.size() > 1 ||
+      std::ranges::any_of(state_.devices, [](const DeviceState& device) {
         return !device.prefilling.empty();
       });
-  const NearRows rows = RowsNear(StateOf(request.prefill_device));
+  const NearRows rows = state_.RowsNear(state_.Device(request.prefill_device));
   request.met_rows = rows.all;
   request.met_owing = rows.owing == rows.all;
-  allowance_.Arrived(request.met_rows > 0);
+  state_.allowance.Arrived(request.met_rows > 0);
 }
 
 // A step of that shape begins, with chunks.
 void Scheduler::NotePrompts(const StepPlan& plan, const StepShape& shape) {
-  const StepTimeModel& time = TimeOf(StateOf(plan.device), plan.lent.size());
+  const StepTimeModel& time =
+      forecast_.TimeOf(state_.Device(plan.device), plan.lent.size());
   for (const PlannedRows& rows : plan.rows) {
     if (rows.kind != RowKind::kChunk || rows.stream > 0) continue;
-    Request& request = requests_.at(rows.slot);
+    Request& request = state_.requests.at(rows.slot);
     if (request.first_token != kNever) continue;
-    request.prompt_begun = std::min(request.prompt_begun, now_);
+    request.prompt_begun = std::min(request.prompt_begun, state_.now);
     StepShape step{.decode_rows = shape.decode_rows,
                    .decode_attended = shape.decode_attended,
                    .stream_rows = shape.stream_rows};
@@ -201,15 +192,15 @@ void Scheduler::NotePrompts(const StepPlan& plan, const StepShape& shape) {
 // may be there for streams' sake: others would be without.
 void Scheduler::NoteFirstToken(const Request& request) {
   if (request.gang > 1) return;
-  const double alone = PromptAlone(request);
-  allowance_.FirstToken(ToSeconds(now_ - request.arrival), alone);
-  const bool told = IsWarm(StateOf(request.prefill_device)) &&
+  const double alone = forecast_.PromptAlone(request);
+  state_.allowance.FirstToken(ToSeconds(state_.now - request.arrival), alone);
+  const bool told = forecast_.IsWarm(state_.Device(request.prefill_device)) &&
                     !request.in_line &&
-                    (request.met_owing || !RowsStandAside(config_));
+                    (request.met_owing || !RowsStandAside(state_.config));
   if (!told) return;
   const double wait = ToSeconds(request.prompt_begun - request.arrival);
-  allowance_.Met(request.met_rows, wait + request.prompt_seconds - alone,
-                 alone);
+  state_.allowance.Met(request.met_rows, wait + request.prompt_seconds - alone,
+                       alone);
 }
 
 // Somebody waits for what a step of the device takes: its cores, or those lent
@@ -222,12 +213,13 @@ bool Scheduler::IsPressed(const DeviceState& device,
   const PoolId pool = device.config.pool;
   return has_prompts(device) ||
          std::ranges::any_of(
-             lent, [&](DeviceId id) { return has_prompts(StateOf(id)); }) ||
-         PromisedBlocks(pool) > index(pool).available();
+             lent,
+             [&](DeviceId id) { return has_prompts(state_.Device(id)); }) ||
+         state_.PromisedBlocks(pool) > state_.PoolOf(pool).index().available();
 }
 
 bool Scheduler::WantsShed(const StepPlan& in_flight) const {
-  const DeviceState& own = StateOf(in_flight.device);
+  const DeviceState& own = state_.Device(in_flight.device);
   return own.running && (own.elastic_rows > 0 || in_flight.gives_way) &&
          IsPressed(own, in_flight.lent);
 }
@@ -237,15 +229,15 @@ void Scheduler::NotePressure(DeviceState& device,
                              std::span<const DeviceId> lent, bool shed) {
   const bool held = device.elastic_rows > 0 && IsPressed(device, lent);
   device.elastic_rows = 0;
-  stream_stats_.shed_in_flight += shed;
-  stream_stats_.pressures += held && device.pressed == 0;
+  state_.stream_stats.shed_in_flight += shed;
+  state_.stream_stats.pressures += held && device.pressed == 0;
   if (!held || shed) {
     device.pressed = 0;
     return;
   }
-  ++stream_stats_.shed_steps;
-  stream_stats_.most_shed_steps =
-      std::max(stream_stats_.most_shed_steps, ++device.pressed);
+  ++state_.stream_stats.shed_steps;
+  state_.stream_stats.most_shed_steps =
+      std::max(state_.stream_stats.most_shed_steps, ++device.pressed);
 }
 
 }  // namespace braid

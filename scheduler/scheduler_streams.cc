@@ -50,13 +50,13 @@ bool IsTrial(uint32_t without_streams) {
 // Of what elastic streams hold, what no step in flight works on, and no
 // transfer; at least.
 uint32_t Scheduler::ReclaimableNow(PoolId id) const {
-  const uint32_t held = PoolOf(id).elastic();
+  const uint32_t held = state_.PoolOf(id).elastic();
   if (held == 0) return 0;
   uint32_t pinned = 0;
-  for (const DeviceState& device : devices_) {
+  for (const DeviceState& device : state_.devices) {
     if (device.config.pool == id) pinned += device.pinned;
   }
-  for (const auto& one : catch_ups_) {
+  for (const auto& one : state_.catch_ups) {
     if (one->state != StreamCatchUp::State::kSending) continue;
     for (const BlockTable* table : {&one->blocks, &one->landing}) {
       if (table->pool()->id() == id) {
@@ -77,14 +77,14 @@ void Scheduler::DropFor(PoolId id, uint64_t blocks, StepPlan& plan) const {
   const uint64_t of_catch_ups = DropCatchUps(id, blocks, plan);
   if (of_catch_ups >= blocks) return;
   blocks -= of_catch_ups;
-  const KvPool& pool = PoolOf(id);
+  const KvPool& pool = state_.PoolOf(id);
   spares_.clear();
-  for (const DeviceState& device : devices_) {
+  for (const DeviceState& device : state_.devices) {
     if (device.config.pool != id || device.elastic == 0) continue;
     for (const DecodeRow& row : device.decoding) {
-      const Request& request = requests_.at(row.slot);
+      const Request& request = state_.requests.at(row.slot);
       if (!request.elastic() || IsPreempted(plan, request.id)) continue;
-      const double remaining = answers_.Expected(request);
+      const double remaining = state_.answers.Expected(request);
       for (uint32_t s = 1; s < request.most_streams(); ++s) {
         const RequestStream& stream = request.streams[s - 1];
         const size_t held = stream.blocks.blocks().size();
@@ -129,7 +129,7 @@ void Scheduler::DropFor(PoolId id, uint64_t blocks, StepPlan& plan) const {
 // Makes room for the plan's admissions.
 void Scheduler::PlanDrops(StepPlan& plan) const {
   if (plan.admissions.empty()) return;
-  for (const auto& pool : pools_) {
+  for (const auto& pool : state_.pools) {
     if (pool->elastic() == 0) continue;
     const PoolId id = pool->blocks().id();
     uint64_t needed = 0;
@@ -140,11 +140,11 @@ void Scheduler::PlanDrops(StepPlan& plan) const {
       }
     };
     for (const Admission& admission : plan.admissions) {
-      if (pool_of(admission.prefill) == id) {
+      if (state_.pool_of(admission.prefill) == id) {
         add(admission.shared, admission.taken);
         add(admission.streams_shared, 0);
       }
-      if (pool_of(admission.decode) == id) {
+      if (state_.pool_of(admission.decode) == id) {
         add(admission.landing_shared, admission.landing_taken);
       }
     }
@@ -160,7 +160,7 @@ void Scheduler::PlanGangs(StepPlan& plan, StepShape& shape) const {
   places_.clear();
   for (uint32_t place = 0; place < plan.rows.size(); ++place) {
     const PlannedRows& rows = plan.rows[place];
-    const uint32_t gang = requests_.at(rows.slot).gang;
+    const uint32_t gang = state_.requests.at(rows.slot).gang;
     if (gang == 1) continue;
     StreamCandidate& candidate = candidates_.emplace_back();
     places_.push_back(place);
@@ -178,28 +178,30 @@ void Scheduler::PlanStreams(const DeviceState& own, TimePoint now,
                             StepPlan& plan) const {
   if (plan.drops()) return;
   // Somebody waits for blocks. Those that the last step worked on come now.
-  const uint64_t promised = PromisedBlocks(own.config.pool);
-  const uint32_t available = index(own.config.pool).available();
+  const uint64_t promised = state_.PromisedBlocks(own.config.pool);
+  const uint32_t available = state_.PoolOf(own.config.pool).index().available();
   if (promised > available) {
     return DropFor(own.config.pool, promised - available, plan);
   }
   if (plan.rows.empty()) return PlanLingering(own, plan);
   if (!own.prefilling.empty() || own.queued.prompts.requests > 0 ||
-      !plan.preempted.empty() || !IsWarm(own)) {
+      !plan.preempted.empty() || !forecast_.IsWarm(own)) {
     return;
   }
-  const StepTimeModel& time = StreamTimeOf(own, Lenders(own));
+  const StepTimeModel& time =
+      forecast_.StreamTimeOf(own, forecast_.Lenders(own));
   const StepShape shape = ShapeOf(plan);
   TimePoint due = kNever;
   for (const DecodeRow& row : own.decoding) due = std::min(due, row.due);
   const double plain = time.Predict(shape);
-  const double slack =
-      std::min(ToSeconds(due - now), kTargetShare * TightestTpot(own)) - plain;
+  const double slack = std::min(ToSeconds(due - now),
+                                kTargetShare * forecast_.TightestTpot(own)) -
+                       plain;
   const double share =
-      std::max(0.0, 1 - prompt_load_.busy(now) / kMostPromptLoad);
+      std::max(0.0, 1 - state_.prompt_load.busy(now) / kMostPromptLoad);
   const double longest = plain + (slack > 0 ? share * slack : slack);
-  const double each =
-      allowance_.Extra(plain, RowsNear(own).all, own.config.sheds_in_flight);
+  const double each = state_.allowance.Extra(plain, state_.RowsNear(own).all,
+                                             own.config.sheds_in_flight);
   plan.saved =
       own.config.sheds_in_flight ? std::min(own.saved + 1, kSavedSteps) : 1;
   const double saved = plan.saved * each;
@@ -228,9 +230,9 @@ void Scheduler::PlanStreams(const DeviceState& own, TimePoint now,
                     .saved = trial ? seconds : saved,
                     .each = each,
                     .rows = rows,
-                    .slice = config_.prefill_chunk,
-                    .blocks = BlocksForStreams(own.config.pool),
-                    .block_tokens = config_.block_tokens});
+                    .slice = state_.config.prefill_chunk,
+                    .blocks = state_.RoomForElastic(own.config.pool),
+                    .block_tokens = state_.config.block_tokens});
   plan.unfilled = plan.offered;
   if (fill.rows == 0) return;
   const std::span streams = all.first(with_streams);
@@ -255,16 +257,16 @@ void Scheduler::FindCandidates(const DeviceState& own,
                                const StepPlan& plan) const {
   candidates_.clear();
   places_.clear();
-  uint32_t lookups = config_.prefix_cache ? kLookups : 0;
+  uint32_t lookups = state_.config.prefix_cache ? kLookups : 0;
   const DeviceState* const helper = HelperFor(own);
   for (uint32_t place = 0; place < plan.rows.size(); ++place) {
     const PlannedRows& rows = plan.rows[place];
-    const Request& request = requests_.at(rows.slot);
+    const Request& request = state_.requests.at(rows.slot);
     if (rows.kind != RowKind::kDecode || !request.elastic()) continue;
     StreamCandidate& candidate = candidates_.emplace_back();
     places_.push_back(place);
     candidate.position = rows.first;
-    candidate.remaining = answers_.Left(request);
+    candidate.remaining = state_.answers.Left(request);
     candidate.most = request.most_streams();
     candidate.wanted = std::min(request.terms.min, candidate.most);
     candidate.gain = request.set->gain;
@@ -282,11 +284,12 @@ void Scheduler::FindCandidates(const DeviceState& own,
         // What the index knows of it need not be computed; its blocks are
         // counted as if they were taken.
         --lookups;
-        const uint32_t known =
-            std::min(rows.first, stream.keys.size() * config_.block_tokens);
+        const uint32_t known = std::min(
+            rows.first, stream.keys.size() * state_.config.block_tokens);
         candidate.computed[s] =
-            config_.block_tokens *
-            index(own.config.pool)
+            state_.config.block_tokens *
+            state_.PoolOf(own.config.pool)
+                .index()
                 .CountMatch(stream.keys,
                             std::span(request.tokens).first(known));
       }
@@ -298,10 +301,6 @@ void Scheduler::FindCandidates(const DeviceState& own,
       }
     }
   }
-}
-
-uint32_t Scheduler::BlocksForStreams(PoolId id) const {
-  return PoolOf(id).RoomForElastic(PromisedBlocks(id));
 }
 
 // Every candidate's rows behind the row of its stream 0, from the back so that

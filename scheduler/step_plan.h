@@ -133,7 +133,7 @@ struct StepPlan {
   // Seconds by which streams and candidates are to make it longer.
   double added = 0;
   // All that is in it stands aside for prompts: who comes while it runs ends it
-  // (scheduler_owing.cc).
+  // (owing.h).
   bool gives_way = false;
   // Nothing to apply.
   bool empty() const { return rows.empty() && preempted.empty() && !drops(); }

@@ -10,7 +10,7 @@
 //   at other times   `extra` in which a row is still to be met that would else
 //                    have left: a prompt that comes to such rows takes `beside`
 //                    seconds longer than one that has the machine for itself.
-//                    Little where they stand aside (scheduler_owing.cc). Who
+//                    Little where they stand aside (owing.h). Who
 //                    meets others anyway pays too, as there is one more
 // Those are to be, over all time, `share` of the mean first token. Of the time,
 // steps take as much as newcomers meet somebody, so per second of steps it is

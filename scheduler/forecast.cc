@@ -1,9 +1,7 @@
-// What the scheduler expects: how long prompts wait, when blocks and rows come
-// free, how long answers get. All const.
+#include "scheduler/forecast.h"
+
 #include <algorithm>
 #include <cmath>
-
-#include "scheduler/scheduler.h"
 
 namespace braid {
 namespace {
@@ -12,9 +10,7 @@ constexpr uint64_t kWarmSteps = DeviceState::kWarmSteps;
 
 }  // namespace
 
-// The model of steps on its own cores and those of `lent` devices; while that
-// is a guess, the one that has seen the most.
-const StepTimeModel& Scheduler::TimeOf(const DeviceState& device, size_t lent) {
+const StepTimeModel& Forecast::TimeOf(const DeviceState& device, size_t lent) {
   if (device.config.prior_measured ||
       device.time[lent].observed() >= kWarmSteps) {
     return device.time[lent];
@@ -23,46 +19,42 @@ const StepTimeModel& Scheduler::TimeOf(const DeviceState& device, size_t lent) {
   return *std::ranges::max_element(device.time, {}, &StepTimeModel::observed);
 }
 
-// Devices whose cores it borrows as things are: of those without work, its
-// share.
-uint32_t Scheduler::Lenders(const DeviceState& device) const {
-  if (!config_.lend_cores) return 0;
+uint32_t Forecast::Lenders(const DeviceState& device) const {
+  if (!state_.config.lend_cores) return 0;
   uint32_t unused = 0, used = 1;
-  for (const DeviceState& other : devices_) {
+  for (const DeviceState& other : state_.devices) {
     if (!other.up || &other == &device) continue;
     (other.unused() ? unused : used) += 1;
   }
   return unused / used;
 }
 
-bool Scheduler::IsWarm(const DeviceState& device) const {
+bool Forecast::IsWarm(const DeviceState& device) const {
   return device.config.prior_measured ||
          TimeOf(device).observed() >= kWarmSteps;
 }
 
-// Seconds; 0 when nobody decodes there.
-double Scheduler::TightestTpot(const DeviceState& device) const {
+double Forecast::TightestTpot(const DeviceState& device) const {
   double tightest = 0;
   for (size_t i = 0; i < device.bound_by_class.size(); ++i) {
     if (device.bound_by_class[i] == 0) continue;
-    const double tpot = ToSeconds(config_.classes[i].pace());
+    const double tpot = ToSeconds(state_.config.classes[i].pace());
     if (tightest == 0 || tpot < tightest) tightest = tpot;
   }
   return tightest;
 }
 
-// For prompts among the rows that decode there.
-double Scheduler::PromptSeconds(const DeviceState& device,
-                                const PromptWork& work) const {
+double Forecast::PromptSeconds(const DeviceState& device,
+                               const PromptWork& work) const {
   if (work.tokens == 0) return 0;
   const StepTimeModel& time = TimeOf(device);
   StepShape step = device.DecodeShape();
-  uint32_t chunk = config_.prefill_chunk;
+  uint32_t chunk = state_.config.prefill_chunk;
   if (step.decode_rows > 0) {
     const auto before = static_cast<uint32_t>(work.attended / work.tokens);
     chunk =
         std::clamp(time.LargestChunk(step, before, chunk, TightestTpot(device)),
-                   std::min(config_.block_tokens, chunk), chunk);
+                   std::min(state_.config.block_tokens, chunk), chunk);
   }
   const double steps =
       std::ceil(static_cast<double>(work.tokens) / static_cast<double>(chunk));
@@ -73,9 +65,8 @@ double Scheduler::PromptSeconds(const DeviceState& device,
   return steps * time.Predict(step);
 }
 
-// What its prompt would have taken on an idle machine.
-double Scheduler::PromptAlone(const Request& request) const {
-  const DeviceState& device = StateOf(request.prefill_device);
+double Forecast::PromptAlone(const Request& request) const {
+  const DeviceState& device = state_.Device(request.prefill_device);
   const StepTimeModel* time = &TimeOf(device);
   for (const StepTimeModel& lent : device.time) {
     if (lent.observed() >= kWarmSteps) time = &lent;
@@ -83,7 +74,7 @@ double Scheduler::PromptAlone(const Request& request) const {
   double seconds = 0;
   for (uint32_t at = request.cached; at < request.prompt_size;) {
     const uint32_t count =
-        std::min(config_.prefill_chunk, request.prompt_size - at);
+        std::min(state_.config.prefill_chunk, request.prompt_size - at);
     StepShape chunk;
     chunk.AddChunk(at, count);
     seconds += time->Predict(chunk);
@@ -92,12 +83,12 @@ double Scheduler::PromptAlone(const Request& request) const {
   return seconds;
 }
 
-// Until a prompt behind `ahead` would begin.
-double Scheduler::PrefillWait(const DeviceState& device,
-                              const PromptWork& ahead) const {
-  const double step = device.running || device.lent
-                          ? std::max(0.0, ToSeconds(device.step_end - now_))
-                          : 0;
+double Forecast::PrefillWait(const DeviceState& device,
+                             const PromptWork& ahead) const {
+  const double step =
+      device.running || device.lent
+          ? std::max(0.0, ToSeconds(device.step_end - state_.now))
+          : 0;
   PromptWork work = device.prefill_left;
   // What the step computes is in its own time. Of requests that have ended it
   // is no longer in the work.
@@ -108,11 +99,10 @@ double Scheduler::PrefillWait(const DeviceState& device,
   return step + PromptSeconds(device, work);
 }
 
-// Until blocks and a row for it are likely to be free, behind `ahead`. Those
-// that run leave at the rate at which they came, which is their number over the
-// time that each stays (Little's law).
-double Scheduler::CreditWait(const DeviceState& device, const Request& request,
-                             const Queued& ahead) const {
+// Those that run leave at the rate at which they came, which is their number
+// over the time that each stays (Little's law).
+double Forecast::CreditWait(const DeviceState& device, const Request& request,
+                            const QueuedByDevice& ahead) const {
   const QueuedWork& own = ahead[device.index];
   const StepTimeModel& time = TimeOf(device);
   StepShape rows = device.DecodeShape();
@@ -129,15 +119,15 @@ double Scheduler::CreditWait(const DeviceState& device, const Request& request,
     if (missing > 0) share = std::max(share, missing / std::max(all, 1.0));
   };
   const PoolId pool = device.config.pool;
-  missing_of(static_cast<double>(PromisedBlocks(pool, &ahead)) +
-                 BlocksOf(request) - PoolOf(pool).available(),
-             this->pool(pool).capacity());
+  missing_of(static_cast<double>(state_.PromisedBlocks(pool, &ahead)) +
+                 state_.BlocksOf(request) - state_.PoolOf(pool).available(),
+             state_.PoolOf(pool).blocks().capacity());
   const double most_rows = device.config.max_rows - 1;
   missing_of(1.0 * request.gang + rows.rows() - most_rows, most_rows);
-  uint64_t all = 1 + running();
+  uint64_t all = 1 + state_.running();
   for (const QueuedWork& work : ahead) all += work.rows;
-  missing_of(static_cast<double>(all) - config_.max_running,
-             config_.max_running);
+  missing_of(static_cast<double>(all) - state_.config.max_running,
+             state_.config.max_running);
   if (!RowFits(device, rows, request)) {
     // The step is kept within the target; as many rows run as that allows.
     const double tpot = TpotWith(device, request);
@@ -149,18 +139,17 @@ double Scheduler::CreditWait(const DeviceState& device, const Request& request,
   return share * step * ExpectedStay(device, request);
 }
 
-double Scheduler::TpotWith(const DeviceState& device,
-                           const Request& request) const {
-  const double own = ToSeconds(ClassOf(request).pace());
+double Forecast::TpotWith(const DeviceState& device,
+                          const Request& request) const {
+  const double own = ToSeconds(state_.ClassOf(request).pace());
   const double tightest = TightestTpot(device);
   return tightest > 0 ? std::min(own, tightest) : own;
 }
 
-// Whether one more row beside `rows` keeps the step within the tightest token
-// target. Where the target is out of reach even for a row alone, waiting for it
+// Where the target is out of reach even for a row alone, waiting for it
 // would help nobody.
-bool Scheduler::RowFits(const DeviceState& device, const StepShape& rows,
-                        const Request& request) const {
+bool Forecast::RowFits(const DeviceState& device, const StepShape& rows,
+                       const Request& request) const {
   if (rows.decode_rows == 0 || !IsWarm(device)) return true;
   const StepTimeModel& time = TimeOf(device);
   const double tpot = TpotWith(device, request);
@@ -173,37 +162,34 @@ bool Scheduler::RowFits(const DeviceState& device, const StepShape& rows,
 }
 
 // Tokens that a request which decodes there stays for, on average.
-double Scheduler::ExpectedStay(const DeviceState& device,
-                               const Request& newcomer) const {
-  if (device.bound == 0) return answers_.Expected(newcomer);
+double Forecast::ExpectedStay(const DeviceState& device,
+                              const Request& newcomer) const {
+  if (device.bound == 0) return state_.answers.Expected(newcomer);
   const double most =
       static_cast<double>(device.bound_max_output) / device.bound;
   double sum = 0;
-  for (size_t i = 0; i < answers_.classes(); ++i) {
-    const double mean = answers_.mean(i);
+  for (size_t i = 0; i < state_.answers.classes(); ++i) {
+    const double mean = state_.answers.mean(i);
     const double seen = mean > 0 ? std::min(mean, most) : most;
     sum += device.bound_by_class[i] * seen;
   }
   return sum / device.bound;
 }
 
-// Device time that it takes from others: what fairness is measured in.
-double Scheduler::ServiceSeconds(const Request& request) const {
-  const StepTimeModel& time = TimeOf(devices_[0], 0);
+double Forecast::ServiceSeconds(const Request& request) const {
+  const StepTimeModel& time = TimeOf(state_.devices[0], 0);
   StepShape shape;
   shape.AddChunk(0, request.size());
   const double nothing = time.Predict(StepShape());
   StepShape row;
   row.AddDecodeRow(request.size());
   return (time.Predict(shape) - nothing) +
-         answers_.Expected(request) * (time.Predict(row) - nothing);
+         state_.answers.Expected(request) * (time.Predict(row) - nothing);
 }
 
-// From now to its end, were it alone on the machine with all cores lent.
-double Scheduler::LeastSeconds(const Request& request,
-                               const DeviceState& device,
-                               uint32_t cached) const {
-  const uint32_t output = answers_.Expected(request);
+double Forecast::LeastSeconds(const Request& request, const DeviceState& device,
+                              uint32_t cached) const {
+  const uint32_t output = state_.answers.Expected(request);
   double least = -1;
   for (const StepTimeModel& time : device.time) {
     if (time.observed() < kWarmSteps && !device.config.prior_measured) continue;
@@ -215,6 +201,14 @@ double Scheduler::LeastSeconds(const Request& request,
     if (least < 0 || seconds < least) least = seconds;
   }
   return std::max(least, 0.0);
+}
+
+bool Forecast::HasRoom(const DeviceState& device,
+                       const Request& request) const {
+  return device.HasRows(request.gang) &&
+         state_.BlocksOf(request) <=
+             state_.PoolOf(device.config.pool).available() &&
+         RowFits(device, device.DecodeShape(), request);
 }
 
 }  // namespace braid
