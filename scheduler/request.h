@@ -196,6 +196,10 @@ struct alignas(64) Request {
   }
   // Streams that come and go in idle rows; at most `most_streams`.
   bool elastic() const { return set != nullptr && gang == 1; }
+  // It may run as one stream too.
+  bool optional_gang() const {
+    return gang > 1 && terms.mode == StreamMode::kAuto;
+  }
   uint32_t most_streams() const {
     return set == nullptr ? 1 : std::min(terms.max, set->streams);
   }

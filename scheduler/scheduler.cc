@@ -1,5 +1,5 @@
-// The smallest parts. The verbs are in scheduler_offer, _binding, _plan,
-// _admission, _preemption, _commit and _devices.
+// The smallest parts. Of the verbs, Offer is in scheduler_offer and _binding,
+// Plan in step_planner.h, Apply and Commit in scheduler_commit.
 #include "scheduler/scheduler.h"
 
 #include <algorithm>
@@ -37,7 +37,7 @@ absl::Status Scheduler::CheckSize(size_t prompt_tokens, uint32_t max_output,
   const uint32_t copies = gang ? streams.max : 1;
   if (gang &&
       std::ranges::none_of(state_.devices, [&](const DeviceState& device) {
-        return MayRunGang(device, copies);
+        return state_.MayRunGang(device, copies);
       })) {
     return absl::InvalidArgumentError(absl::StrCat(
         "no decode device has steps of more than ", copies, " rows"));

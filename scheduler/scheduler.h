@@ -42,7 +42,7 @@
 #include "scheduler/scheduler_state.h"
 #include "scheduler/split_planner.h"
 #include "scheduler/step_plan.h"
-#include "scheduler/stream_filler.h"
+#include "scheduler/step_planner.h"
 
 namespace braid {
 
@@ -79,7 +79,9 @@ class Scheduler final {
 
   // What an idle device should do now; nothing when that is best. The storage
   // of `reuse` is recycled. REQUIRES: the device is available.
-  StepPlan Plan(DeviceId device, TimePoint now, StepPlan reuse = {}) const;
+  StepPlan Plan(DeviceId device, TimePoint now, StepPlan reuse = {}) const {
+    return step_planner_.Plan(device, now, std::move(reuse));
+  }
   // REQUIRES: the plan is of this turn, and not empty. The device runs if there
   // are rows.
   void Apply(const StepPlan& plan, TimePoint now);
@@ -170,39 +172,6 @@ class Scheduler final {
   void CheckInvariants() const;
 
  private:
-  struct BestOfPlace {
-    uint32_t slot = 0;
-    uint32_t candidate = 0;
-  };
-  // What an admission round may still take.
-  struct Ledger {
-    absl::InlinedVector<uint32_t, 8> blocks;     // by pool
-    absl::InlinedVector<bool, 8> pool_closed;    // by pool
-    absl::InlinedVector<StepShape, 8> rows;      // by device
-    absl::InlinedVector<bool, 8> device_closed;  // by device
-    uint32_t running = 0;
-  };
-  // Blocks that a request must take.
-  struct Need {
-    uint32_t prefill = 0;
-    uint32_t decode = 0;  // 0: both devices have one pool
-  };
-  // Of a request: a stream that may give its blocks back, and what keeping it
-  // is worth, nats per block; or that another device may compute, and what that
-  // is worth, nats per second.
-  struct Spare {
-    const Request* request = nullptr;
-    uint32_t stream = 0;
-    double worth = 0;
-  };
-  // What a request lacks where it is to decode.
-  struct Shortage {
-    const Request* request = nullptr;
-    uint32_t blocks = 0, rows = 0;
-    double wait = 0;  // seconds, predicted
-  };
-  class ChunkBudget;
-
   // scheduler_offer.cc
   std::optional<Refusal> Consider(Request& request);
   double ExcessSeconds(const Request& request,
@@ -231,80 +200,17 @@ class Scheduler final {
                     const QueuedByDevice& ahead);
   uint32_t CountShared(const Request& request, PoolId pool,
                        uint32_t tokens) const;
-  bool MayRunGang(const DeviceState& device, uint32_t gang) const;
   void Bind(Request& request, const Placement& placement);
   void Unbind(Request& request);
   void Rebind(Request& request);
   void RebindSome();
   bool ShouldMove(const Request& request) const;
 
-  // scheduler_plan.cc
-  void PlanRows(const DeviceState& device, TimePoint now, StepPlan& plan) const;
-  void PlanChunks(const DeviceState& device, TimePoint now,
-                  const StepShape& rows, TimePoint due, StepPlan& plan) const;
-  static bool IsPreempted(const StepPlan& plan, RequestId id);
-  static void AddRow(const DecodeRow& row, StepPlan& plan);
-  bool RowsGoFirst(const DeviceState& device, const StepShape& rows,
-                   TimePoint now) const;
-  std::pair<const Request*, const Request*> PromptsAt(
-      const DeviceState& device) const;
-  double ChunkSeconds(const DeviceState& device, const StepShape& rows,
-                      TimePoint due, TimePoint now) const;
-  static void AddChunk(const Request& request, uint32_t first, uint32_t count,
-                       StepPlan& plan);
-  void PlanLending(const DeviceState& device, StepPlan& plan) const;
-  bool MayLend(const DeviceState& device, const DeviceState& other,
-               const StepPlan& plan) const;
-  static StepShape ShapeOf(const StepPlan& plan);
-
-  // scheduler_admission.cc
-  Ledger OpenLedger() const;
-  // Calls `admit` for requests that `device` may start now, until it returns
-  // false.
-  void ForEachAdmissible(
-      const DeviceState& device,
-      absl::FunctionRef<bool(const Request&, const Admission&)> admit) const;
-  bool HasAdmissible(const DeviceState& device) const;
-  bool Take(Ledger& ledger, const Request& request, const Need& need) const;
-  Need NeedOf(const Request& request, uint32_t shared, uint32_t landing) const;
-  bool Exact(const Request& request, const Need& guess, Ledger& ledger,
-             Admission& admission) const;
-  void ShareAlike(const Request& request, PoolId pool,
-                  Admission& admission) const;
-  bool MaySkip(const Request& request, uint32_t tokens) const;
-  void MatchPrefix(const Request& request, PoolId pool, uint32_t tokens,
-                   std::vector<BlockId>& blocks) const;
-
   // scheduler_gangs.cc
   void SetGang(Request& request, const StreamSet* set, uint32_t gang);
   void ChooseGang(Request& request);
   void GiveUpGang(Request& request);
   bool GangFits(const Request& request, uint32_t gang) const;
-  bool IsOptionalGang(const Request& request) const;
-  PrefixKeys KeysOf(const Request& request, uint32_t stream,
-                    bool apart = false) const;
-  void ExtendKeys(Request& request) const;
-
-  // scheduler_streams.cc
-  uint32_t ReclaimableNow(PoolId pool) const;
-  void DropFor(PoolId pool, uint64_t blocks, StepPlan& plan) const;
-  void PlanDrops(StepPlan& plan) const;
-  void PlanGangs(StepPlan& plan, StepShape& shape) const;
-  void PlanStreams(const DeviceState& device, TimePoint now,
-                   StepPlan& plan) const;
-  static void CountWithoutStreams(DeviceState& device, bool streams);
-  void FindCandidates(const DeviceState& device, const StepPlan& plan) const;
-  static void InsertStreams(std::span<const StreamCandidate> candidates,
-                            std::span<const uint32_t> places, StepPlan& plan);
-
-  // scheduler_best_of.cc
-  void FindBestOf(const DeviceState& device, const StepPlan& plan) const;
-  void FindBestOf(const Request& request, uint32_t candidate) const;
-  void InsertBestOf(std::span<const StreamCandidate> filled,
-                    StepPlan& plan) const;
-  void PlanLingering(const DeviceState& device, StepPlan& plan) const;
-  uint64_t DropBestOf(PoolId pool, uint64_t blocks, StepPlan& plan) const;
-
   // scheduler_best_of_commit.cc
   void OpenBestOf(Request& request);
   void CloseBestOf(Request& request);
@@ -343,33 +249,6 @@ class Scheduler final {
   void NotePressure(DeviceState& device, std::span<const DeviceId> lent,
                     bool shed);
 
-  // scheduler_catch_up.cc
-  // Of a device's rows, the first ones, whose streams others may compute.
-  static constexpr uint32_t kCatchUpRows = 64;
-  bool MayCatchUp(const DeviceState& device) const;
-  bool LeavesOneFree(const DeviceState& device) const;
-  bool MaySpare(const DeviceState& device) const;
-  double CatchUpSeconds(const DeviceState& device, PoolId to, uint32_t first,
-                        uint32_t end) const;
-  double CatchUpWorth(const DeviceState& device, const Request& request,
-                      uint32_t stream, uint32_t first) const;
-  bool LagsFar(const Request& request, uint32_t computed) const;
-  const DeviceState* HelperFor(const DeviceState& decode) const;
-  bool MayHelp(const DeviceState& device, const DeviceState& decode) const;
-  bool IsLeftTo(const DeviceState& helper, const Request& request,
-                uint32_t stream, uint32_t computed) const;
-  double CatchUpStep(const DeviceState& device) const;
-  void PlanCatchUp(const DeviceState& device, StepPlan& plan) const;
-  void AddCatchUp(const DeviceState& device, const Request& request,
-                  uint32_t stream, uint32_t first, uint32_t end,
-                  StepPlan& plan) const;
-  void BeginCatchUp(const DeviceState& device, StepPlan& plan) const;
-  void FindCatchUp(const DeviceState& device, const Request& request) const;
-  bool BeginCatchUp(const DeviceState& device, const Request& request,
-                    uint32_t stream, StepPlan& plan) const;
-  uint64_t DropCatchUps(PoolId pool, uint64_t blocks, StepPlan& plan) const;
-  bool MaySend(const StreamCatchUp& catch_up) const;
-
   // scheduler_catch_up_commit.cc
   void StartCatchUp(DeviceState& device, const CatchUpStart& start);
   void ApplyCatchUpDrops(const StepPlan& plan);
@@ -383,16 +262,6 @@ class Scheduler final {
   void Forget(StreamCatchUp& catch_up);
   void GiveUpAllOf(Request& request);
   void GiveUpAllOf(const DeviceState& device);
-
-  // scheduler_preemption.cc
-  void PlanPreemption(const DeviceState& device, TimePoint now,
-                      StepPlan& plan) const;
-  static bool MayPreempt(const Request& victim, const Request& waiting);
-  bool CanPreemptFor(const DeviceState& device, const Request& request,
-                     const QueuedByDevice& ahead) const;
-  uint32_t HeldAlone(const Request& request) const;
-  std::optional<Shortage> FirstShort(const DeviceState& device,
-                                     TimePoint now) const;
 
   // scheduler_commit.cc
   void Admit(const std::vector<Admission>& admissions);
@@ -428,6 +297,7 @@ class Scheduler final {
 
   SchedulerState state_;
   const Forecast forecast_{state_};
+  const StepPlanner step_planner_{state_};
   // Waiting requests with a deadline, by latest_start.
   std::set<std::pair<TimePoint, RequestId>> latest_starts_;
   uint32_t unbound_ = 0;          // waiting, bound to no device
@@ -444,17 +314,6 @@ class Scheduler final {
   std::vector<Request*> rebinding_;  // scratch of RebindSome
   uint64_t last_catch_up_ = 0;
   std::vector<CatchUpId> abandoned_sends_;  // not yet taken by the caller
-  // Scratch of plans, so that they allocate nothing: of ForEachAdmissible,
-  mutable Admission admission_;
-  mutable PrefixMatch stream_match_;
-  // and of PlanStreams, BeginCatchUp and DropFor.
-  mutable StreamFiller filler_;
-  mutable std::vector<StreamCandidate> candidates_;
-  mutable std::vector<uint32_t> places_;  // their rows in the plan
-  mutable std::vector<Spare> spares_;
-  // Of FindBestOf, whose part of candidates_ they name, and of DropBestOf.
-  mutable std::vector<BestOfPlace> best_of_;
-  mutable std::vector<std::pair<const Request*, uint32_t>> best_of_spares_;
 };
 
 }  // namespace braid

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "scheduler/request_keys.h"
 #include "scheduler/scheduler.h"
 
 namespace braid {
@@ -134,7 +135,7 @@ void Scheduler::PublishCandidate(const Request& request, BestOfCandidate& one) {
   pool.Release(own);
   state_.best_of_stats.blocks -= static_cast<uint32_t>(own.size());
   one.shared = one.computed = 0;
-  PrefixKeys keys = KeysOf(request, 0);
+  PrefixKeys keys = KeysOf(state_.config, request, 0);
   keys.Extend(computed);
   pool.index().Publish(keys, computed, table);
 }

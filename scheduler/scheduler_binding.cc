@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "base/check.h"
+#include "scheduler/request_keys.h"
 #include "scheduler/scheduler.h"
 
 namespace braid {
@@ -33,7 +34,7 @@ std::optional<Placement> Scheduler::Choose(const Request& request) {
   const uint32_t most = request.size() - 1;
   for (uint32_t i = 0; i < state_.pools.size(); ++i) {
     matched_[i] =
-        MaySkip(request, most)
+        MaySkip(state_.config, request, most)
             ? CountShared(request, PoolId(i), most) * state_.config.block_tokens
             : 0;
   }
@@ -41,7 +42,7 @@ std::optional<Placement> Scheduler::Choose(const Request& request) {
   views_.clear();
   times_.clear();
   for (const DeviceState& device : state_.devices) {
-    if (request.gang > 1 && !MayRunGang(device, request.gang)) continue;
+    if (request.gang > 1 && !state_.MayRunGang(device, request.gang)) continue;
     views_.push_back(ViewOf(device, request, ahead));
   }
   const uint32_t left =
@@ -99,15 +100,6 @@ uint32_t Scheduler::CountShared(const Request& request, PoolId pool,
         least, state_.PoolOf(pool).index().CountMatch(stream.keys, prefix));
   }
   return least;
-}
-
-// Where roles are walls, it decodes on a device that is meant to, which
-// prefills it as well.
-bool Scheduler::MayRunGang(const DeviceState& device, uint32_t gang) const {
-  const bool walls =
-      state_.split() == SplitMode::kOn && state_.devices.size() > 1;
-  return device.config.max_rows > gang &&
-         !(walls && device.config.role == DeviceRole::kPrefill);
 }
 
 DeviceView Scheduler::ViewOf(const DeviceState& device, const Request& request,
@@ -189,7 +181,7 @@ void Scheduler::Unbind(Request& request) {
 
 // To what is best now. It stays unbound while no device can take it.
 void Scheduler::Rebind(Request& request) {
-  if (IsOptionalGang(request)) GiveUpGang(request);
+  if (request.optional_gang()) GiveUpGang(request);
   const std::optional<Placement> placement = Choose(request);
   if (request.bound && placement &&
       placement->prefill == request.prefill_device &&
@@ -213,7 +205,7 @@ void Scheduler::RebindSome() {
     if (rebinding_.size() == kRebindsPerTurn || ++looked_at > kLookedAt) break;
     Request* request = state_.requests.Find(key.id);
     const bool gang_waits =
-        request->bound && IsOptionalGang(*request) &&
+        request->bound && request->optional_gang() &&
         !forecast_.HasRoom(state_.Device(request->decode_device), *request);
     if (request->bound && !gang_waits &&
         request->bound_at + kRebindInterval > state_.now) {

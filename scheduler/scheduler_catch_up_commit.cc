@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "scheduler/request_keys.h"
 #include "scheduler/scheduler.h"
 
 namespace braid {
@@ -22,7 +23,7 @@ void Scheduler::StartCatchUp(DeviceState& own, const CatchUpStart& start) {
   const size_t size = size_t{start.blocks} * state_.config.block_tokens;
   one.tokens.assign(request.tokens.begin(),
                     request.tokens.begin() + static_cast<std::ptrdiff_t>(size));
-  one.keys = KeysOf(request, start.stream, /*apart=*/true);
+  one.keys = KeysOf(state_.config, request, start.stream, /*apart=*/true);
   if (state_.config.prefix_cache) one.keys.Extend(one.tokens);
   KvPool& from = *state_.pools[own.config.pool.value()];
   KvPool& to = *state_.pools[state_.pool_of(request.decode_device).value()];
@@ -118,7 +119,8 @@ StreamCatchUp& Scheduler::CatchUp(CatchUpId id) {
 void Scheduler::TakeSends(TimePoint now, std::vector<CatchUpId>& out) {
   state_.now = now;
   for (const auto& one : state_.catch_ups) {
-    if (one->state != StreamCatchUp::State::kReady || !MaySend(*one)) continue;
+    if (one->state != StreamCatchUp::State::kReady || !MaySend(state_, *one))
+      continue;
     const auto left =
         static_cast<uint32_t>(one->blocks.blocks().size()) - one->landed;
     one->state = StreamCatchUp::State::kSending;

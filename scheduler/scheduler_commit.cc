@@ -71,7 +71,7 @@ void Scheduler::Apply(const StepPlan& plan, TimePoint now) {
     }
     request.blocks.UseUpTo(state_.BlocksFor(uint64_t{rows.first} + rows.count));
   }
-  CountWithoutStreams(own, own.elastic_rows > 0);
+  StreamPlanner::CountWithoutStreams(own, own.elastic_rows > 0);
   if (own.prompts_in_flight.tokens > 0) {
     own.prefilled_at = now;
     NotePrompts(plan, shape);

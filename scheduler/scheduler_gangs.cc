@@ -2,7 +2,7 @@
 // be shared by.
 #include <algorithm>
 
-#include "base/hash.h"
+#include "scheduler/request_keys.h"
 #include "scheduler/scheduler.h"
 
 namespace braid {
@@ -14,45 +14,16 @@ constexpr double kGangTtftShare = 0.5, kGangTpotShare = 0.8;
 
 }  // namespace
 
-// Whether a prefix may be shared: KV depends on the set and the stream. Elastic
-// streams share among themselves alone, so that what they hold can always be
-// taken from them; and those with a layer 0 of their own (`apart`) again among
-// themselves, as the others' blocks lack it.
-PrefixKeys Scheduler::KeysOf(const Request& request, uint32_t stream,
-                             bool apart) const {
-  uint64_t seed = request.prefix_seed;
-  const StreamSet* set = request.set;
-  if (set != nullptr && (stream > 0 || !set->elastic)) {
-    seed = Hash64Of(std::span<const uint64_t>({seed, set->fingerprint, stream,
-                                               apart              ? 2u
-                                               : request.gang > 1 ? 1u
-                                                                  : 0u}));
-  }
-  return PrefixKeys(seed, state_.config.block_tokens,
-                    /*spare=*/stream > 0 && request.elastic());
-}
-
-void Scheduler::ExtendKeys(Request& request) const {
-  if (!state_.config.prefix_cache) return;
-  // As its answer grows, nothing is allocated.
-  const size_t tokens = size_t{request.prompt_size} + request.max_output;
-  request.keys.Reserve(tokens);
-  request.keys.Extend(request.tokens);
-  for (RequestStream& stream : request.streams) {
-    stream.keys.Reserve(tokens);
-    stream.keys.Extend(request.tokens);
-  }
-}
-
 void Scheduler::SetGang(Request& request, const StreamSet* set, uint32_t gang) {
   request.set = set;
   request.gang = gang;
   request.streams.clear();
   for (uint32_t stream = 1; stream < gang; ++stream) {
-    request.streams.emplace_back().keys = KeysOf(request, stream);
+    request.streams.emplace_back().keys =
+        KeysOf(state_.config, request, stream);
   }
-  request.keys = KeysOf(request, 0);
-  ExtendKeys(request);
+  request.keys = KeysOf(state_.config, request, 0);
+  ExtendKeys(state_.config, request);
 }
 
 // On arrival. A fixed gang is what was asked for; of sets with one P, the
@@ -91,7 +62,8 @@ bool Scheduler::GangFits(const Request& request, uint32_t gang) const {
   const uint64_t blocks =
       uint64_t{gang} * state_.BlocksFor(request.positions());
   return std::ranges::any_of(state_.devices, [&](const DeviceState& device) {
-    if (!device.up || !MayRunGang(device, gang) || !device.HasRows(gang) ||
+    if (!device.up || !state_.MayRunGang(device, gang) ||
+        !device.HasRows(gang) ||
         blocks > state_.PoolOf(device.config.pool).available()) {
       return false;
     }
@@ -110,11 +82,6 @@ bool Scheduler::GangFits(const Request& request, uint32_t gang) const {
     return forecast_.TimeOf(device).Predict(step) <=
            kGangTpotShare * forecast_.TpotWith(device, request);
   });
-}
-
-// It may run as one stream too.
-bool Scheduler::IsOptionalGang(const Request& request) const {
-  return request.gang > 1 && request.terms.mode == StreamMode::kAuto;
 }
 
 // Waiting: the house is full.

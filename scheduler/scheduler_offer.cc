@@ -3,6 +3,8 @@
 #include <utility>
 
 #include "base/check.h"
+#include "scheduler/preemption.h"
+#include "scheduler/request_keys.h"
 #include "scheduler/scheduler.h"
 
 namespace braid {
@@ -119,7 +121,8 @@ double Scheduler::ExcessSeconds(const Request& request,
   const double turn =
       forecast_.PrefillWait(prefill, ahead[prefill.index].prompts);
   const double credit = forecast_.CreditWait(decode, request, ahead) - turn;
-  if (credit <= 0 || !CanPreemptFor(decode, request, ahead)) return excess;
+  if (credit <= 0 || !CanPreemptFor(state_, decode, request, ahead))
+    return excess;
   return std::max(0.0, excess - credit);
 }
 
@@ -212,7 +215,7 @@ void Scheduler::TakeRefused(TimePoint now, std::vector<Refusal>& out) {
 
 // Puts one back that was admitted before.
 void Scheduler::Restore(Request& request) {
-  ExtendKeys(request);
+  ExtendKeys(state_.config, request);
   state_.queue.Restore(request.key, request.service_class, request.tenant);
   ++unbound_;
   Rebind(request);

@@ -78,6 +78,31 @@ uint64_t SchedulerState::PromisedBlocks(PoolId pool,
   return blocks;
 }
 
+uint32_t SchedulerState::ReclaimableNow(PoolId id) const {
+  const uint32_t held = PoolOf(id).elastic();
+  if (held == 0) return 0;
+  uint32_t pinned = 0;
+  for (const DeviceState& device : devices) {
+    if (device.config.pool == id) pinned += device.pinned;
+  }
+  for (const auto& one : catch_ups) {
+    if (one->state != StreamCatchUp::State::kSending) continue;
+    for (const BlockTable* table : {&one->blocks, &one->landing}) {
+      if (table->pool()->id() == id) {
+        pinned += static_cast<uint32_t>(table->blocks().size());
+      }
+    }
+  }
+  return held - std::min(held, pinned);
+}
+
+bool SchedulerState::MayRunGang(const DeviceState& device,
+                                uint32_t gang) const {
+  const bool walls = split() == SplitMode::kOn && devices.size() > 1;
+  return device.config.max_rows > gang &&
+         !(walls && device.config.role == DeviceRole::kPrefill);
+}
+
 NearRows SchedulerState::RowsNear(const DeviceState& own) const {
   NearRows rows;
   for (const DeviceState& device : devices) {

@@ -111,6 +111,12 @@ struct SchedulerState {
   uint32_t RoomForElastic(PoolId pool) const {
     return PoolOf(pool).RoomForElastic(PromisedBlocks(pool));
   }
+  // Of what is elastic, what no step in flight works on, and no transfer; at
+  // least.
+  uint32_t ReclaimableNow(PoolId pool) const;
+  // Where roles are walls, a gang decodes on a device that is meant to, which
+  // prefills it as well.
+  bool MayRunGang(const DeviceState& device, uint32_t gang) const;
   // Whom a prompt computed there would meet: who has its cores, where devices
   // lend them.
   NearRows RowsNear(const DeviceState& device) const;

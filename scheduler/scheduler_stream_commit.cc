@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "scheduler/owing.h"
+#include "scheduler/request_keys.h"
 #include "scheduler/scheduler.h"
 
 namespace braid {
@@ -50,9 +51,9 @@ uint32_t Scheduler::DropStreams(Request& request, uint32_t keep) {
 void Scheduler::OpenStreams(Request& request) {
   BRAID_CHECK(request.streams.empty());
   for (uint32_t s = 1; s < request.most_streams(); ++s) {
-    request.streams.emplace_back().keys = KeysOf(request, s);
+    request.streams.emplace_back().keys = KeysOf(state_.config, request, s);
   }
-  ExtendKeys(request);
+  ExtendKeys(state_.config, request);
 }
 
 // It does not any more. What a step works on follows with its Commit.

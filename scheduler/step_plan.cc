@@ -4,6 +4,14 @@
 
 namespace braid {
 
+StepShape ShapeOf(const StepPlan& plan) {
+  StepShape shape;
+  for (const PlannedRows& rows : plan.rows) {
+    AddRows(rows, shape);
+  }
+  return shape;
+}
+
 std::string ToString(const StepPlan& plan) {
   std::string out = absl::StrCat("d", plan.device.value());
   for (size_t i = 0; i < plan.lent.size(); ++i) {

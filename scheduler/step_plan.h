@@ -2,6 +2,7 @@
 // that tests show plans as text and a log can be read.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -135,6 +136,10 @@ struct StepPlan {
   // All that is in it stands aside for prompts: who comes while it runs ends it
   // (owing.h).
   bool gives_way = false;
+  bool preempts(RequestId id) const {
+    return std::ranges::find(preempted, id, &Preemption::request) !=
+           preempted.end();
+  }
   // Nothing to apply.
   bool empty() const { return rows.empty() && preempted.empty() && !drops(); }
   // Somebody waits for blocks, or they are of no use.
@@ -144,6 +149,9 @@ struct StepPlan {
   }
   friend bool operator==(const StepPlan&, const StepPlan&) = default;
 };
+
+// Of all its rows.
+StepShape ShapeOf(const StepPlan& plan);
 
 // "d0 lent d1 | admit r3 d0>d1 cached 2 take 5+8 split | chunk r3 32+64 draw |
 // decode r1 45 gang 2 | stream r1.1 45 | stream r1.2 17+8"

@@ -1,20 +1,9 @@
-// What idle rows and blocks are given to elastic PARSCALE streams. All const.
-//
-// They live off what nobody else wants:
-//   rows    what a step has left, while no prompt is computed on the device or
-//           waits for it: a prompt would pay for every row with its first
-//           token. Prompts on other devices pay nothing, whoever has lent cores
-//           to whom: a device whose cores are lent runs no step.
-//   time    a step with streams ends before the tightest token is due, and is
-//           longer by no more than first tokens can bear (stream_allowance.h)
-//           and the other rows' tokens.
-//   blocks  free ones, and a bounded share of those with cached prefixes.
-//           Admission counts what streams hold as free, and takes it back.
+#include "scheduler/stream_planner.h"
+
 #include <algorithm>
 #include <bit>
-#include <cmath>
 
-#include "scheduler/scheduler.h"
+#include "base/check.h"
 
 namespace braid {
 namespace {
@@ -45,36 +34,17 @@ bool IsTrial(uint32_t without_streams) {
   return without_streams >= kTrialSteps && std::has_single_bit(without_streams);
 }
 
+// How much longer than that of a single row a step of candidates alone may be:
+// nobody has rows in it, and whoever comes meanwhile waits for its end.
+constexpr double kAlone = 1.5;
+
 }  // namespace
 
-// Of what elastic streams hold, what no step in flight works on, and no
-// transfer; at least.
-uint32_t Scheduler::ReclaimableNow(PoolId id) const {
-  const uint32_t held = state_.PoolOf(id).elastic();
-  if (held == 0) return 0;
-  uint32_t pinned = 0;
-  for (const DeviceState& device : state_.devices) {
-    if (device.config.pool == id) pinned += device.pinned;
-  }
-  for (const auto& one : state_.catch_ups) {
-    if (one->state != StreamCatchUp::State::kSending) continue;
-    for (const BlockTable* table : {&one->blocks, &one->landing}) {
-      if (table->pool()->id() == id) {
-        pinned += static_cast<uint32_t>(table->blocks().size());
-      }
-    }
-  }
-  return held - std::min(held, pinned);
-}
-
-// Drops streams until so many blocks come free; what is worth the least goes
-// first, and of one request the highest. All that are not in flight, when that
-// is not enough.
-void Scheduler::DropFor(PoolId id, uint64_t blocks, StepPlan& plan) const {
-  const uint64_t of_candidates = DropBestOf(id, blocks, plan);
+void StreamPlanner::DropFor(PoolId id, uint64_t blocks, StepPlan& plan) const {
+  const uint64_t of_candidates = best_of_.Drop(id, blocks, plan);
   if (of_candidates >= blocks) return;
   blocks -= of_candidates;
-  const uint64_t of_catch_ups = DropCatchUps(id, blocks, plan);
+  const uint64_t of_catch_ups = catch_ups_.Drop(id, blocks, plan);
   if (of_catch_ups >= blocks) return;
   blocks -= of_catch_ups;
   const KvPool& pool = state_.PoolOf(id);
@@ -83,7 +53,7 @@ void Scheduler::DropFor(PoolId id, uint64_t blocks, StepPlan& plan) const {
     if (device.config.pool != id || device.elastic == 0) continue;
     for (const DecodeRow& row : device.decoding) {
       const Request& request = state_.requests.at(row.slot);
-      if (!request.elastic() || IsPreempted(plan, request.id)) continue;
+      if (!request.elastic() || plan.preempts(request.id)) continue;
       const double remaining = state_.answers.Expected(request);
       for (uint32_t s = 1; s < request.most_streams(); ++s) {
         const RequestStream& stream = request.streams[s - 1];
@@ -97,14 +67,14 @@ void Scheduler::DropFor(PoolId id, uint64_t blocks, StepPlan& plan) const {
       }
     }
   }
-  std::ranges::sort(spares_, [](const Spare& a, const Spare& b) {
+  std::ranges::sort(spares_, [](const SpareStream& a, const SpareStream& b) {
     if (a.worth != b.worth) return a.worth < b.worth;
     if (a.request != b.request) return a.request->id < b.request->id;
     return a.stream > b.stream;
   });
   const size_t first = plan.dropped.size();
   uint64_t found = 0;
-  for (const Spare& spare : spares_) {
+  for (const SpareStream& spare : spares_) {
     if (found >= blocks) break;
     const Request& request = *spare.request;
     auto drop = std::find_if(
@@ -126,8 +96,7 @@ void Scheduler::DropFor(PoolId id, uint64_t blocks, StepPlan& plan) const {
   }
 }
 
-// Makes room for the plan's admissions.
-void Scheduler::PlanDrops(StepPlan& plan) const {
+void StreamPlanner::MakeRoom(StepPlan& plan) const {
   if (plan.admissions.empty()) return;
   for (const auto& pool : state_.pools) {
     if (pool->elastic() == 0) continue;
@@ -153,9 +122,7 @@ void Scheduler::PlanDrops(StepPlan& plan) const {
   }
 }
 
-// The rows of gangs' further streams, which are no less their due than the
-// first.
-void Scheduler::PlanGangs(StepPlan& plan, StepShape& shape) const {
+void StreamPlanner::PlanGangs(StepPlan& plan, StepShape& shape) const {
   candidates_.clear();
   places_.clear();
   for (uint32_t place = 0; place < plan.rows.size(); ++place) {
@@ -174,8 +141,8 @@ void Scheduler::PlanGangs(StepPlan& plan, StepShape& shape) const {
   InsertStreams(candidates_, places_, plan);
 }
 
-void Scheduler::PlanStreams(const DeviceState& own, TimePoint now,
-                            StepPlan& plan) const {
+void StreamPlanner::PlanElastic(const DeviceState& own, TimePoint now,
+                                StepPlan& plan) const {
   if (plan.drops()) return;
   // Somebody waits for blocks. Those that the last step worked on come now.
   const uint64_t promised = state_.PromisedBlocks(own.config.pool);
@@ -213,7 +180,7 @@ void Scheduler::PlanStreams(const DeviceState& own, TimePoint now,
   if (seconds <= plain || rows == 0) return;
 
   FindCandidates(own, plan);
-  FindBestOf(own, plan);
+  best_of_.Find(own, plan, candidates_);
   const std::span all(candidates_);
   const size_t with_streams = places_.size();
   const auto offered = [&](std::span<const StreamCandidate> some) {
@@ -237,7 +204,7 @@ void Scheduler::PlanStreams(const DeviceState& own, TimePoint now,
   if (fill.rows == 0) return;
   const std::span streams = all.first(with_streams);
   InsertStreams(streams, places_, plan);
-  InsertBestOf(all.subspan(with_streams), plan);
+  best_of_.Insert(all.subspan(with_streams), plan);
   uint32_t answering = 0;
   for (const StreamCandidate& one : streams) answering += one.gang - 1;
   plan.offered = std::max(plan.offered, answering);
@@ -246,19 +213,52 @@ void Scheduler::PlanStreams(const DeviceState& own, TimePoint now,
   plan.saved = std::max(0.0, plan.saved - plan.added / each);
 }
 
-void Scheduler::CountWithoutStreams(DeviceState& own, bool streams) {
+// Nobody decodes there, so candidates that linger may have a step of their own;
+// whoever comes waits for its end.
+void StreamPlanner::PlanLingering(const DeviceState& own,
+                                  StepPlan& plan) const {
+  const bool prompts = std::ranges::any_of(
+      state_.devices,
+      [](const DeviceState& d) { return !d.prefilling.empty(); });
+  if (own.lingering.empty() || prompts || state_.queue.size() > 0 ||
+      !forecast_.IsWarm(own)) {
+    return;
+  }
+  candidates_.clear();
+  best_of_.Find(own, plan, candidates_);
+  StepShape row;
+  for (const StreamCandidate& one : candidates_) {
+    row.decode_attended =
+        std::max<uint64_t>(row.decode_attended, one.position + 1);
+  }
+  row.stream_rows = 1;
+  const StepTimeModel& time =
+      forecast_.StreamTimeOf(own, forecast_.Lenders(own));
+  const double seconds = kAlone * time.Predict(row);
+  plan.best_of_offered = StreamFiller::Offered(candidates_, StepShape(), time,
+                                               seconds, own.config.max_rows);
+  filler_.Fill(candidates_, StepShape(), time,
+               {.seconds = seconds,
+                .rows = own.config.max_rows,
+                .slice = state_.config.prefill_chunk,
+                .blocks = state_.RoomForElastic(own.config.pool),
+                .block_tokens = state_.config.block_tokens});
+  best_of_.Insert(candidates_, plan);
+}
+
+void StreamPlanner::CountWithoutStreams(DeviceState& own, bool streams) {
   if (own.elastic == 0) return;
   const bool tried = streams && IsTrial(own.without_streams);
   own.without_streams = streams && !tried ? 0 : own.without_streams + 1;
 }
 
 // Those of the plan's rows that may have elastic streams.
-void Scheduler::FindCandidates(const DeviceState& own,
-                               const StepPlan& plan) const {
+void StreamPlanner::FindCandidates(const DeviceState& own,
+                                   const StepPlan& plan) const {
   candidates_.clear();
   places_.clear();
   uint32_t lookups = state_.config.prefix_cache ? kLookups : 0;
-  const DeviceState* const helper = HelperFor(own);
+  const DeviceState* const helper = catch_ups_.HelperFor(own);
   for (uint32_t place = 0; place < plan.rows.size(); ++place) {
     const PlannedRows& rows = plan.rows[place];
     const Request& request = state_.requests.at(rows.slot);
@@ -294,8 +294,8 @@ void Scheduler::FindCandidates(const DeviceState& own,
                             std::span(request.tokens).first(known));
       }
       // Who has nothing else to do has it done sooner.
-      if (helper != nullptr && place < kCatchUpRows &&
-          IsLeftTo(*helper, request, s, candidate.computed[s])) {
+      if (helper != nullptr && place < CatchUpPlanner::kRows &&
+          catch_ups_.IsLeftTo(*helper, request, s, candidate.computed[s])) {
         candidate.elsewhere = s;
         break;
       }
@@ -305,9 +305,9 @@ void Scheduler::FindCandidates(const DeviceState& own,
 
 // Every candidate's rows behind the row of its stream 0, from the back so that
 // nothing is moved twice.
-void Scheduler::InsertStreams(std::span<const StreamCandidate> candidates,
-                              std::span<const uint32_t> places,
-                              StepPlan& plan) {
+void StreamPlanner::InsertStreams(std::span<const StreamCandidate> candidates,
+                                  std::span<const uint32_t> places,
+                                  StepPlan& plan) {
   size_t from = plan.rows.size(), to = from;
   for (const StreamCandidate& candidate : candidates) {
     to += candidate.gang - 1 +

@@ -1,22 +1,8 @@
-// Which stream a device that has nothing to do computes for a request that
-// decodes on another (stream_catch_up.h). All const.
-//
-// A stream is chosen by what it is worth: what it gains over the tokens that
-// are still to come when it has arrived, per second that this takes. It is not
-// begun where the answer is expected to end soon after, nor where the steps
-// that it is for have no rows left for it.
-//
-// Prompts owe it nothing: it is begun, and goes on, only while the queue is
-// empty and nobody is bound to the device, by steps that a newcomer hardly
-// notices, and while another device has nothing to do at all, to which the
-// newcomer will go; and it is sent while no request's KV is on its way at
-// either end.
-//
-// A device whose cores are lent is not idle: they make the steps of those that
-// decode shorter, and streams catch up there.
+#include "scheduler/catch_up_planner.h"
+
 #include <algorithm>
 
-#include "scheduler/scheduler.h"
+#include "scheduler/request_keys.h"
 
 namespace braid {
 namespace {
@@ -38,7 +24,27 @@ constexpr size_t kLookups = 4;
 
 }  // namespace
 
-bool Scheduler::MayCatchUp(const DeviceState& own) const {
+bool MaySend(const SchedulerState& state, const StreamCatchUp& one) {
+  if (state.requests.at(one.slot).state != RequestState::kDecoding)
+    return false;
+  const PoolId from = one.blocks.pool()->id(), to = one.landing.pool()->id();
+  for (const auto& other : state.catch_ups) {
+    if (other->state == StreamCatchUp::State::kSending &&
+        (other->blocks.pool()->id() == from ||
+         other->landing.pool()->id() == to)) {
+      return false;
+    }
+  }
+  return std::ranges::none_of(state.devices, [&](const DeviceState& device) {
+    const PoolId pool = device.config.pool;
+    const bool hands_over =
+        pool == from &&
+        std::ranges::any_of(device.prefilling, &Request::handed_over);
+    return hands_over || (pool == to && device.transferring > 0);
+  });
+}
+
+bool CatchUpPlanner::MayCompute(const DeviceState& own) const {
   return !state_.config.lend_cores && own.unused() && own.lingering.empty() &&
          state_.queue.size() == 0 && forecast_.IsWarm(own);
 }
@@ -46,7 +52,7 @@ bool Scheduler::MayCatchUp(const DeviceState& own) const {
 // Whether a newcomer finds another device free while `own` computes: all that
 // are idle would else be busy with streams. One that was stopped may go on
 // where another was stopped, too.
-bool Scheduler::LeavesOneFree(const DeviceState& own) const {
+bool CatchUpPlanner::LeavesOneFree(const DeviceState& own) const {
   return std::ranges::any_of(state_.devices, [&](const DeviceState& other) {
     return &other != &own && other.idle() && other.unused() &&
            (own.catch_up != nullptr || other.catch_up == nullptr);
@@ -54,26 +60,26 @@ bool Scheduler::LeavesOneFree(const DeviceState& own) const {
 }
 
 // Of two devices, of which one decodes, none can be kept free.
-bool Scheduler::MaySpare(const DeviceState& own) const {
+bool CatchUpPlanner::MaySpare(const DeviceState& own) const {
   return own.config.sheds_in_flight || state_.devices.size() <= 2 ||
          LeavesOneFree(own);
 }
 
 // Seconds until it would answer: computed on `own`, sent, with nothing in the
 // way.
-double Scheduler::CatchUpSeconds(const DeviceState& own, PoolId to,
-                                 uint32_t first, uint32_t end) const {
+double CatchUpPlanner::Seconds(const DeviceState& own, PoolId to,
+                               uint32_t first, uint32_t end) const {
   return forecast_.PromptSeconds(own, PromptWork::Of(first, end)) +
          state_.LinkOf(own.config.pool, to).streams.Predict(end);
 }
 
 // Nats per second that a stream of the request gains, when `own` computes it
 // from `first` on; not above 0: it does not pay.
-double Scheduler::CatchUpWorth(const DeviceState& own, const Request& request,
-                               uint32_t stream, uint32_t first) const {
+double CatchUpPlanner::Worth(const DeviceState& own, const Request& request,
+                             uint32_t stream, uint32_t first) const {
   const DeviceState& decode = state_.Device(request.decode_device);
   const uint32_t end = state_.WholeBlocks(request);
-  const double seconds = CatchUpSeconds(own, decode.config.pool, first, end);
+  const double seconds = Seconds(own, decode.config.pool, first, end);
   const double token = forecast_.TimeOf(decode).Predict(decode.DecodeShape());
   const double left = state_.answers.Left(request) * token - seconds;
   if (left <= kLeastUse * seconds) return 0;
@@ -83,15 +89,14 @@ double Scheduler::CatchUpWorth(const DeviceState& own, const Request& request,
 
 // Whether it is better computed elsewhere than where it is to answer.
 // `computed` is what is there of it.
-bool Scheduler::LagsFar(const Request& request, uint32_t computed) const {
+bool CatchUpPlanner::LagsFar(const Request& request, uint32_t computed) const {
   const uint32_t end = state_.WholeBlocks(request);
   return computed + kAppendBlocks * state_.config.block_tokens < end &&
          2 * uint64_t{computed} < end;
 }
 
-// Who would compute a stream that is to decode on `decode` now; null: nobody.
 // Newcomers go to the first of equal devices, so it is the last.
-const DeviceState* Scheduler::HelperFor(const DeviceState& decode) const {
+const DeviceState* CatchUpPlanner::HelperFor(const DeviceState& decode) const {
   if (state_.config.lend_cores) return nullptr;
   for (size_t i = state_.devices.size(); i-- > 0;) {
     const DeviceState& own = state_.devices[i];
@@ -103,10 +108,10 @@ const DeviceState* Scheduler::HelperFor(const DeviceState& decode) const {
   return nullptr;
 }
 
-bool Scheduler::MayHelp(const DeviceState& own,
-                        const DeviceState& decode) const {
+bool CatchUpPlanner::MayHelp(const DeviceState& own,
+                             const DeviceState& decode) const {
   const PoolId from = own.config.pool, to = decode.config.pool;
-  if (from == to || !forecast_.IsWarm(decode) || !MayCatchUp(own) ||
+  if (from == to || !forecast_.IsWarm(decode) || !MayCompute(own) ||
       state_.LinkOf(from, to).avoided_until > state_.now) {
     return false;
   }
@@ -123,37 +128,35 @@ bool Scheduler::MayHelp(const DeviceState& own,
   return unsent <= kMostUnsent && room >= coming;
 }
 
-// Whether the helper should compute a stream of the request, of which
-// `computed` tokens are there.
-bool Scheduler::IsLeftTo(const DeviceState& helper, const Request& request,
-                         uint32_t stream, uint32_t computed) const {
+bool CatchUpPlanner::IsLeftTo(const DeviceState& helper, const Request& request,
+                              uint32_t stream, uint32_t computed) const {
   const uint32_t blocks = state_.BlocksFor(state_.WholeBlocks(request));
   return !request.streams[stream - 1].catch_up_failed &&
          LagsFar(request, computed) &&
          blocks <= state_.RoomForElastic(helper.config.pool) &&
          blocks <=
              state_.RoomForElastic(state_.pool_of(request.decode_device)) &&
-         CatchUpWorth(helper, request, stream, 0) > 0;
+         Worth(helper, request, stream, 0) > 0;
 }
 
-void Scheduler::PlanCatchUp(const DeviceState& own, StepPlan& plan) const {
+void CatchUpPlanner::Plan(const DeviceState& own, StepPlan& plan) const {
   if (!plan.rows.empty() || !plan.preempted.empty() || plan.drops() ||
-      state_.config.stream_sets.empty() || !MayCatchUp(own)) {
+      state_.config.stream_sets.empty() || !MayCompute(own)) {
     return;
   }
-  if (own.catch_up == nullptr) return BeginCatchUp(own, plan);
+  if (own.catch_up == nullptr) return Begin(own, plan);
   const StreamCatchUp& one = *own.catch_up;
   const Request& request = state_.requests.at(one.slot);
-  if (CatchUpWorth(own, request, one.stream, one.computed) <= 0) {
+  if (Worth(own, request, one.stream, one.computed) <= 0) {
     plan.catch_ups_dropped.push_back(one.id);
     return;
   }
   if (!MaySpare(own)) return;
-  AddCatchUp(own, request, one.stream, one.computed, one.size(), plan);
+  AddRows(own, request, one.stream, one.computed, one.size(), plan);
 }
 
 // How long a newcomer may wait for one of its steps.
-double Scheduler::CatchUpStep(const DeviceState& own) const {
+double CatchUpPlanner::StepSeconds(const DeviceState& own) const {
   double first_token = state_.allowance.first_token();
   for (const ServiceClass& each : state_.config.classes) {
     first_token = std::min(first_token, ToSeconds(each.ttft));
@@ -164,14 +167,14 @@ double Scheduler::CatchUpStep(const DeviceState& own) const {
   return share * first_token;
 }
 
-void Scheduler::AddCatchUp(const DeviceState& own, const Request& request,
-                           uint32_t stream, uint32_t first, uint32_t end,
-                           StepPlan& plan) const {
+void CatchUpPlanner::AddRows(const DeviceState& own, const Request& request,
+                             uint32_t stream, uint32_t first, uint32_t end,
+                             StepPlan& plan) const {
   const uint32_t most =
       std::min({end - first, state_.config.prefill_chunk, own.config.max_rows});
   const uint32_t least = std::min(most, state_.config.block_tokens);
   const uint32_t fits = forecast_.StreamTimeOf(own, 0).LargestChunk(
-      StepShape(), first, most, CatchUpStep(own));
+      StepShape(), first, most, StepSeconds(own));
   plan.rows.push_back({.request = request.id,
                        .kind = RowKind::kCatchUp,
                        .slot = request.slot,
@@ -183,36 +186,36 @@ void Scheduler::AddCatchUp(const DeviceState& own, const Request& request,
 
 // The most worthwhile stream that there is room for, if any: of requests whose
 // prompts are computed, too, so that it may be there when they decode.
-void Scheduler::BeginCatchUp(const DeviceState& own, StepPlan& plan) const {
+void CatchUpPlanner::Begin(const DeviceState& own, StepPlan& plan) const {
   spares_.clear();
   for (const DeviceState& other : state_.devices) {
     for (const Request* request : other.prefilling) {
-      if (spares_.size() >= kCatchUpRows) break;
+      if (spares_.size() >= kRows) break;
       if (request->elastic() &&
           HelperFor(state_.Device(request->decode_device)) == &own) {
-        FindCatchUp(own, *request);
+        Find(own, *request);
       }
     }
     if (other.elastic == 0 || HelperFor(other) != &own) continue;
-    const size_t rows = std::min<size_t>(other.decoding.size(), kCatchUpRows);
+    const size_t rows = std::min<size_t>(other.decoding.size(), kRows);
     for (const DecodeRow& row : std::span(other.decoding).first(rows)) {
-      FindCatchUp(own, state_.requests.at(row.slot));
+      Find(own, state_.requests.at(row.slot));
     }
   }
-  std::ranges::sort(spares_, [](const Spare& a, const Spare& b) {
+  std::ranges::sort(spares_, [](const SpareStream& a, const SpareStream& b) {
     if (a.worth != b.worth) return a.worth > b.worth;
     if (a.request != b.request) return a.request->id < b.request->id;
     return a.stream < b.stream;
   });
   if (spares_.size() > kLookups) spares_.resize(kLookups);
-  for (const Spare& spare : spares_) {
-    if (BeginCatchUp(own, *spare.request, spare.stream, plan)) return;
+  for (const SpareStream& spare : spares_) {
+    if (Begin(own, *spare.request, spare.stream, plan)) return;
   }
 }
 
 // Its streams that are better computed on `own`, into spares_.
-void Scheduler::FindCatchUp(const DeviceState& own,
-                            const Request& request) const {
+void CatchUpPlanner::Find(const DeviceState& own,
+                          const Request& request) const {
   if (!request.elastic() || request.displaced) return;
   for (uint32_t s = 1; s < request.most_streams(); ++s) {
     const RequestStream& stream = request.streams[s - 1];
@@ -220,14 +223,13 @@ void Scheduler::FindCatchUp(const DeviceState& own,
         !IsLeftTo(own, request, s, stream.computed)) {
       continue;
     }
-    spares_.push_back({.request = &request,
-                       .stream = s,
-                       .worth = CatchUpWorth(own, request, s, 0)});
+    spares_.push_back(
+        {.request = &request, .stream = s, .worth = Worth(own, request, s, 0)});
   }
 }
 
-bool Scheduler::BeginCatchUp(const DeviceState& own, const Request& request,
-                             uint32_t s, StepPlan& plan) const {
+bool CatchUpPlanner::Begin(const DeviceState& own, const Request& request,
+                           uint32_t s, StepPlan& plan) const {
   const RequestStream& stream = request.streams[s - 1];
   const PoolId from = own.config.pool,
                to = state_.pool_of(request.decode_device);
@@ -255,13 +257,13 @@ bool Scheduler::BeginCatchUp(const DeviceState& own, const Request& request,
         state_.PoolOf(to).index().Match(stream.keys, known).blocks;
   }
   if (state_.config.prefix_cache) {
-    PrefixKeys keys = KeysOf(request, s, /*apart=*/true);
+    PrefixKeys keys = KeysOf(state_.config, request, s, /*apart=*/true);
     keys.Extend(tokens);
     start.shared = state_.PoolOf(from).index().Match(keys, tokens).blocks;
     // A step has a row at least.
     if (start.shared.size() == start.blocks) start.shared.pop_back();
   }
-  AddCatchUp(
+  AddRows(
       own, request, s,
       static_cast<uint32_t>(start.shared.size()) * state_.config.block_tokens,
       end, plan);
@@ -269,10 +271,8 @@ bool Scheduler::BeginCatchUp(const DeviceState& own, const Request& request,
   return true;
 }
 
-// Frees blocks of streams that are computed elsewhere: they answer nobody yet.
-// Returns how many.
-uint64_t Scheduler::DropCatchUps(PoolId id, uint64_t blocks,
-                                 StepPlan& plan) const {
+uint64_t CatchUpPlanner::Drop(PoolId id, uint64_t blocks,
+                              StepPlan& plan) const {
   const KvPool& pool = state_.PoolOf(id);
   uint64_t found = 0;
   for (const auto& one : state_.catch_ups) {
@@ -291,28 +291,6 @@ uint64_t Scheduler::DropCatchUps(PoolId id, uint64_t blocks,
     found += pool.CountFreedBy((here ? one->blocks : one->landing).blocks());
   }
   return found;
-}
-
-// Whether it may be sent now: no request's KV is on its way at either end, nor
-// another stream's.
-bool Scheduler::MaySend(const StreamCatchUp& one) const {
-  if (state_.requests.at(one.slot).state != RequestState::kDecoding)
-    return false;
-  const PoolId from = one.blocks.pool()->id(), to = one.landing.pool()->id();
-  for (const auto& other : state_.catch_ups) {
-    if (other->state == StreamCatchUp::State::kSending &&
-        (other->blocks.pool()->id() == from ||
-         other->landing.pool()->id() == to)) {
-      return false;
-    }
-  }
-  return std::ranges::none_of(state_.devices, [&](const DeviceState& device) {
-    const PoolId pool = device.config.pool;
-    const bool hands_over =
-        pool == from &&
-        std::ranges::any_of(device.prefilling, &Request::handed_over);
-    return hands_over || (pool == to && device.transferring > 0);
-  });
 }
 
 }  // namespace braid

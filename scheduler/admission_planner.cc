@@ -1,9 +1,8 @@
-// Who leaves the queue. Everything here is const: a round of admissions takes
-// from a ledger, Apply from the pools.
-#include <algorithm>
-#include <optional>
+#include "scheduler/admission_planner.h"
 
-#include "scheduler/scheduler.h"
+#include <algorithm>
+
+#include "scheduler/request_keys.h"
 
 namespace braid {
 namespace {
@@ -13,11 +12,23 @@ constexpr size_t kLookahead = 64;
 
 }  // namespace
 
-Scheduler::Ledger Scheduler::OpenLedger() const {
+BlockNeed NeedOf(const SchedulerState& state, const Request& request,
+                 uint32_t shared, uint32_t landing) {
+  const uint32_t all = state.BlocksFor(request.positions());
+  if (state.pool_of(request.prefill_device) ==
+      state.pool_of(request.decode_device)) {
+    return {.prefill = request.gang * (all - shared)};
+  }
+  return {.prefill = state.BlocksFor(request.size()) - shared,
+          .decode = all - landing};
+}
+
+AdmissionPlanner::Ledger AdmissionPlanner::OpenLedger() const {
   Ledger ledger;
   for (const auto& pool : state_.pools) {
     const PoolId id = pool->blocks().id();
-    ledger.blocks.push_back(pool->index().available() + ReclaimableNow(id));
+    ledger.blocks.push_back(pool->index().available() +
+                            state_.ReclaimableNow(id));
     ledger.pool_closed.push_back(false);
   }
   for (const DeviceState& device : state_.devices) {
@@ -28,10 +39,9 @@ Scheduler::Ledger Scheduler::OpenLedger() const {
   return ledger;
 }
 
-// In order of service. Whoever does not fit closes what it waits for to all
-// behind it: they could take it forever. What other devices will start stays on
-// the ledger.
-void Scheduler::ForEachAdmissible(
+// Whoever does not fit closes what it waits for to all behind it: they could
+// take it forever. What other devices will start stays on the ledger.
+void AdmissionPlanner::ForEach(
     const DeviceState& own,
     absl::FunctionRef<bool(const Request&, const Admission&)> admit) const {
   if (state_.queue.size() == 0 || state_.running() >= state_.config.max_running)
@@ -47,8 +57,8 @@ void Scheduler::ForEachAdmissible(
     if (!request.bound) continue;
     // With what was known of it when it was bound: looking its prompt up again
     // costs more than all else here.
-    const Need guess =
-        NeedOf(request, request.hinted / state_.config.block_tokens,
+    const BlockNeed guess =
+        NeedOf(state_, request, request.hinted / state_.config.block_tokens,
                request.landing_hinted / state_.config.block_tokens);
     if (!Take(ledger, request, guess)) {
       if (std::ranges::find(ledger.pool_closed, false) ==
@@ -63,10 +73,10 @@ void Scheduler::ForEachAdmissible(
   }
 }
 
-bool Scheduler::HasAdmissible(const DeviceState& device) const {
+bool AdmissionPlanner::HasAny(const DeviceState& device) const {
   if (device.queued.prompts.requests == 0) return false;
   bool any = false;
-  ForEachAdmissible(device, [&](const Request&, const Admission&) {
+  ForEach(device, [&](const Request&, const Admission&) {
     any = true;
     return false;
   });
@@ -74,8 +84,8 @@ bool Scheduler::HasAdmissible(const DeviceState& device) const {
 }
 
 // Takes what it needs from the ledger. False: something is short, and closed.
-bool Scheduler::Take(Ledger& ledger, const Request& request,
-                     const Need& need) const {
+bool AdmissionPlanner::Take(Ledger& ledger, const Request& request,
+                            const BlockNeed& need) const {
   const DeviceState& decode = state_.Device(request.decode_device);
   const uint32_t in_prefill = state_.pool_of(request.prefill_device).value();
   const uint32_t in_decode = decode.config.pool.value();
@@ -100,23 +110,11 @@ bool Scheduler::Take(Ledger& ledger, const Request& request,
   return true;
 }
 
-// Blocks it must take, given how many it shares.
-Scheduler::Need Scheduler::NeedOf(const Request& request, uint32_t shared,
-                                  uint32_t landing) const {
-  const uint32_t all = state_.BlocksFor(request.positions());
-  if (state_.pool_of(request.prefill_device) ==
-      state_.pool_of(request.decode_device)) {
-    return {.prefill = request.gang * (all - shared)};
-  }
-  return {.prefill = state_.BlocksFor(request.size()) - shared,
-          .decode = all - landing};
-}
-
 // The admission itself, its cached prefix looked up now. The ledger is put
 // right by what differs from the guess; false, when that is too much. Lends the
 // admission's memory: the head of a queue may be looked at in every plan.
-bool Scheduler::Exact(const Request& request, const Need& guess, Ledger& ledger,
-                      Admission& admission) const {
+bool AdmissionPlanner::Exact(const Request& request, const BlockNeed& guess,
+                             Ledger& ledger, Admission& admission) const {
   const PoolId prefill = state_.pool_of(request.prefill_device);
   const PoolId decode = state_.pool_of(request.decode_device);
   admission.request = request.id;
@@ -140,8 +138,8 @@ bool Scheduler::Exact(const Request& request, const Need& guess, Ledger& ledger,
                  BlockState::kCached;
         }));
   };
-  const Need need =
-      NeedOf(request, static_cast<uint32_t>(admission.shared.size()),
+  const BlockNeed need =
+      NeedOf(state_, request, static_cast<uint32_t>(admission.shared.size()),
              static_cast<uint32_t>(admission.landing_shared.size()));
   admission.taken = need.prefill;
   admission.landing_taken = need.decode;
@@ -166,8 +164,8 @@ bool Scheduler::Exact(const Request& request, const Need& guess, Ledger& ledger,
 
 // A gang is in lock-step: all its streams begin behind what the least of them
 // finds.
-void Scheduler::ShareAlike(const Request& request, PoolId pool,
-                           Admission& admission) const {
+void AdmissionPlanner::ShareAlike(const Request& request, PoolId pool,
+                                  Admission& admission) const {
   const auto tokens = std::span(request.tokens).first(request.size() - 1);
   std::vector<BlockId>& shared = admission.streams_shared;
   size_t least = admission.shared.size();
@@ -192,22 +190,14 @@ void Scheduler::ShareAlike(const Request& request, PoolId pool,
   shared.erase(to, shared.end());
 }
 
-void Scheduler::MatchPrefix(const Request& request, PoolId id, uint32_t tokens,
-                            std::vector<BlockId>& blocks) const {
-  if (!MaySkip(request, tokens)) return blocks.clear();
+void AdmissionPlanner::MatchPrefix(const Request& request, PoolId id,
+                                   uint32_t tokens,
+                                   std::vector<BlockId>& blocks) const {
+  if (!MaySkip(state_.config, request, tokens)) return blocks.clear();
   PrefixMatch match = state_.PoolOf(id).index().Match(
       request.keys, std::span(request.tokens).first(tokens),
       {.blocks = std::move(blocks)});
   blocks = std::move(match.blocks);
-}
-
-// Whether KV of its first `tokens` may be taken from a cache.
-bool Scheduler::MaySkip(const Request& request, uint32_t tokens) const {
-  // A landing prefix is only not sent again; nothing is skipped because of it.
-  // What was computed again has been scored before.
-  const bool computes_all = !request.skip_cached && request.output().empty() &&
-                            tokens < request.size();
-  return state_.config.prefix_cache && !computes_all;
 }
 
 }  // namespace braid

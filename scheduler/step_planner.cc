@@ -1,4 +1,5 @@
-// Scheduler::Plan: what a device does next. Everything here is const.
+#include "scheduler/step_planner.h"
+
 #include <algorithm>
 #include <limits>
 #include <utility>
@@ -6,7 +7,7 @@
 #include "base/check.h"
 #include "scheduler/owing.h"
 #include "scheduler/phase_order.h"
-#include "scheduler/scheduler.h"
+#include "scheduler/preemption.h"
 
 namespace braid {
 namespace {
@@ -16,10 +17,8 @@ constexpr size_t kLookedAt = 16;
 // More rows than these hardly ever end together.
 constexpr uint32_t kFewRows = 8;
 
-}  // namespace
-
 // What a step may still take of prompts: tokens, and time.
-class Scheduler::ChunkBudget {
+class ChunkBudget {
  public:
   // Steps end within `seconds`; but `least` tokens may be taken in any case, so
   // that prompts never starve.
@@ -58,7 +57,9 @@ class Scheduler::ChunkBudget {
   uint32_t least_;
 };
 
-StepPlan Scheduler::Plan(DeviceId id, TimePoint now, StepPlan plan) const {
+}  // namespace
+
+StepPlan StepPlanner::Plan(DeviceId id, TimePoint now, StepPlan plan) const {
   const DeviceState& own = state_.Device(id);
   BRAID_CHECK(own.idle());
   plan.device = id;
@@ -74,19 +75,19 @@ StepPlan Scheduler::Plan(DeviceId id, TimePoint now, StepPlan plan) const {
   plan.saved = own.saved;
   plan.added = 0;
   plan.gives_way = false;
-  PlanPreemption(own, now, plan);
+  PlanPreemption(state_, own, now, plan);
   PlanRows(own, now, plan);
-  PlanDrops(plan);
-  if (own.elastic > 0) PlanStreams(own, now, plan);
-  PlanCatchUp(own, plan);
+  streams_.MakeRoom(plan);
+  if (own.elastic > 0) streams_.PlanElastic(own, now, plan);
+  catch_ups_.Plan(own, plan);
   if (state_.config.lend_cores && !plan.rows.empty()) PlanLending(own, plan);
   return plan;
 }
 
 // Decode rows first: they are what a user watches; but some stand aside where
 // there are prompts. What is left goes to those.
-void Scheduler::PlanRows(const DeviceState& own, TimePoint now,
-                         StepPlan& plan) const {
+void StepPlanner::PlanRows(const DeviceState& own, TimePoint now,
+                           StepPlan& plan) const {
   const bool prompts = !own.prefilling.empty() || state_.queue.size() > 0;
   const TimePoint aside_after =
       prompts ? AsideAfter(forecast_, own, now) : kNever;
@@ -100,7 +101,7 @@ void Scheduler::PlanRows(const DeviceState& own, TimePoint now,
   StepShape shape;
   TimePoint due = kNever;
   for (const DecodeRow& row : own.decoding) {
-    if (IsPreempted(plan, row.request)) continue;
+    if (plan.preempts(row.request)) continue;
     if (stands_aside(row)) {
       due = std::min(due, row.due - step);
       continue;
@@ -109,7 +110,7 @@ void Scheduler::PlanRows(const DeviceState& own, TimePoint now,
     shape.AddDecodeRow(row.computed + 1);
     due = std::min(due, row.due);
   }
-  if (own.bound_streams > 0) PlanGangs(plan, shape);
+  if (own.bound_streams > 0) streams_.PlanGangs(plan, shape);
   if (!prompts) {
     plan.gives_way = GivesWay(state_.config, forecast_, own, now);
     return;
@@ -119,18 +120,13 @@ void Scheduler::PlanRows(const DeviceState& own, TimePoint now,
   if (aside_after == kNever || plan.rows.size() > rows) return;
   // No prompt goes on.
   for (const DecodeRow& row : own.decoding) {
-    if (stands_aside(row) && !IsPreempted(plan, row.request)) {
+    if (stands_aside(row) && !plan.preempts(row.request)) {
       AddRow(row, plan);
     }
   }
 }
 
-bool Scheduler::IsPreempted(const StepPlan& plan, RequestId id) {
-  return std::ranges::find(plan.preempted, id, &Preemption::request) !=
-         plan.preempted.end();
-}
-
-void Scheduler::AddRow(const DecodeRow& row, StepPlan& plan) {
+void StepPlanner::AddRow(const DecodeRow& row, StepPlan& plan) {
   plan.rows.push_back({.request = row.request,
                        .kind = RowKind::kDecode,
                        .slot = row.slot,
@@ -139,9 +135,9 @@ void Scheduler::AddRow(const DecodeRow& row, StepPlan& plan) {
 
 // Chunks in order of service, and then new requests, beside rows of that shape.
 // The step should end before `due`.
-void Scheduler::PlanChunks(const DeviceState& own, TimePoint now,
-                           const StepShape& shape, TimePoint due,
-                           StepPlan& plan) const {
+void StepPlanner::PlanChunks(const DeviceState& own, TimePoint now,
+                             const StepShape& shape, TimePoint due,
+                             StepPlan& plan) const {
   // Fewer than max_rows rows are ever bound to a device, so a chunk always
   // finds one; a gang's finds its own, which do not decode yet.
   ChunkBudget budget(
@@ -158,7 +154,7 @@ void Scheduler::PlanChunks(const DeviceState& own, TimePoint now,
   for (const Request* request : own.prefilling) {
     if (!add(*request, request->computed)) return;
   }
-  ForEachAdmissible(
+  admissions_.ForEach(
       own, [&](const Request& request, const Admission& admission) {
         const auto cached = static_cast<uint32_t>(admission.shared.size()) *
                             state_.config.block_tokens;
@@ -174,8 +170,8 @@ void Scheduler::PlanChunks(const DeviceState& own, TimePoint now,
 // Whether those who decode end before the next prompt goes on: the order of the
 // two is free where one device has the cores of all. The prompts are those of
 // the first in line.
-bool Scheduler::RowsGoFirst(const DeviceState& own, const StepShape& rows,
-                            TimePoint now) const {
+bool StepPlanner::RowsGoFirst(const DeviceState& own, const StepShape& rows,
+                              TimePoint now) const {
   const bool free = state_.config.lend_cores && state_.devices.size() > 1 &&
                     state_.split() == SplitMode::kAuto;
   if (!free || rows.decode_rows == 0 || rows.decode_rows > kFewRows) {
@@ -201,7 +197,7 @@ bool Scheduler::RowsGoFirst(const DeviceState& own, const StepShape& rows,
 
 // The first and the last of those whose prompts are computed there or wait for
 // it; null: nobody.
-std::pair<const Request*, const Request*> Scheduler::PromptsAt(
+std::pair<const Request*, const Request*> StepPlanner::PromptsAt(
     const DeviceState& device) const {
   const Request *first = nullptr, *last = nullptr;
   if (!device.prefilling.empty()) {
@@ -222,8 +218,8 @@ std::pair<const Request*, const Request*> Scheduler::PromptsAt(
   return {first, last};
 }
 
-void Scheduler::AddChunk(const Request& request, uint32_t first, uint32_t count,
-                         StepPlan& plan) {
+void StepPlanner::AddChunk(const Request& request, uint32_t first,
+                           uint32_t count, StepPlan& plan) {
   const bool draws = first + count == request.size() && request.max_output > 0;
   const auto gang = static_cast<uint8_t>(request.gang);
   for (uint8_t stream = 0; stream < gang; ++stream) {
@@ -241,8 +237,8 @@ void Scheduler::AddChunk(const Request& request, uint32_t first, uint32_t count,
 // How long a step with those decode rows may last: until the tightest due of
 // them. Where the rows alone miss their targets there is nothing to keep, and
 // prompts get as much time as the rows do.
-double Scheduler::ChunkSeconds(const DeviceState& own, const StepShape& rows,
-                               TimePoint due, TimePoint now) const {
+double StepPlanner::ChunkSeconds(const DeviceState& own, const StepShape& rows,
+                                 TimePoint due, TimePoint now) const {
   if (due == kNever) return std::numeric_limits<double>::infinity();
   const double alone = forecast_.TimeOf(own).Predict(rows);
   const double until = ToSeconds(due - now);
@@ -252,15 +248,15 @@ double Scheduler::ChunkSeconds(const DeviceState& own, const StepShape& rows,
 
 // An idle device with nothing to run, and nothing on its way to it, lends its
 // cores. It is without them until this step ends.
-void Scheduler::PlanLending(const DeviceState& own, StepPlan& plan) const {
+void StepPlanner::PlanLending(const DeviceState& own, StepPlan& plan) const {
   for (const DeviceState& other : state_.devices) {
     if (&other == &own || !other.idle()) continue;
     if (MayLend(own, other, plan)) plan.lent.push_back(other.config.id);
   }
 }
 
-bool Scheduler::MayLend(const DeviceState& own, const DeviceState& other,
-                        const StepPlan& plan) const {
+bool StepPlanner::MayLend(const DeviceState& own, const DeviceState& other,
+                          const StepPlan& plan) const {
   if (other.transferring > 0 || !other.decoding.empty() ||
       !other.prefilling.empty()) {
     return false;
@@ -276,15 +272,7 @@ bool Scheduler::MayLend(const DeviceState& own, const DeviceState& other,
       time.Predict(ShapeOf(plan)) > forecast_.TightestTpot(other)) {
     return false;
   }
-  return state_.queue.size() == 0 || !HasAdmissible(other);
-}
-
-StepShape Scheduler::ShapeOf(const StepPlan& plan) {
-  StepShape shape;
-  for (const PlannedRows& rows : plan.rows) {
-    AddRows(rows, shape);
-  }
-  return shape;
+  return state_.queue.size() == 0 || !admissions_.HasAny(other);
 }
 
 }  // namespace braid
