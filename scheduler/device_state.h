@@ -5,6 +5,7 @@
 #pragma once
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <cstdint>
 #include <vector>
@@ -135,6 +136,14 @@ struct DeviceState {
     return decoding.empty() && prefilling.empty() && bound == 0 &&
            queued.prompts.requests == 0;
   }
+  // Or did lately: a device that ran a phase is still set up for it, and
+  // changing it about costs more than staying. The roles' hysteresis.
+  bool Prefills(TimePoint now) const {
+    return !prefilling.empty() || Lately(prefilled_at, now);
+  }
+  bool Decodes(TimePoint now) const {
+    return !decoding.empty() || Lately(decoded_at, now);
+  }
   // Of those that decode here, or will; gangs with all their streams.
   StepShape DecodeShape() const {
     return {.decode_rows = bound,
@@ -218,6 +227,11 @@ struct DeviceState {
   double unfilled = 1;
 
  private:
+  static constexpr Duration kDwell = std::chrono::milliseconds(500);
+
+  static bool Lately(TimePoint at, TimePoint now) {
+    return at != TimePoint::min() && at + kDwell > now;
+  }
   void Count(const DecodeRow& row, int rows) {
     if (row.owed > 0) owing += rows;
     if (row.StandsAside()) aside += rows;

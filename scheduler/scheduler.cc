@@ -12,7 +12,6 @@ namespace braid {
 Scheduler::Scheduler(SchedulerConfig config) : state_(std::move(config)) {
   matched_.resize(state_.pools.size());
   times_.reserve(state_.devices.size() * state_.devices.size());
-  plans_split_ = PlansSplit(state_.config);
 }
 
 Scheduler::~Scheduler() = default;

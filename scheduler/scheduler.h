@@ -38,9 +38,9 @@
 #include "base/ids.h"
 #include "scheduler/forecast.h"
 #include "scheduler/refusal.h"
+#include "scheduler/roles.h"
 #include "scheduler/scheduler_config.h"
 #include "scheduler/scheduler_state.h"
-#include "scheduler/split_planner.h"
 #include "scheduler/step_plan.h"
 #include "scheduler/step_planner.h"
 
@@ -186,10 +186,6 @@ class Scheduler final {
   TimePoint LatestStart(const Request& request,
                         const DeviceState& prefill) const;
 
-  // scheduler_split.cc
-  void PlanSplit();
-  SplitMode PlannedMode() const;
-
   // scheduler_binding.cc
   std::optional<Placement> Choose(const Request& request);
   // In its pool, of the prompt that Choose has looked at last.
@@ -238,14 +234,8 @@ class Scheduler final {
   uint32_t DropStreams(Request& request, uint32_t keep);
   void PublishStream(Request& request, RequestStream& stream);
   void SetAnswered(Request& request, uint32_t streams);
-  void NoteArrival(Request& request);
-  void NotePrompts(const StepPlan& plan, const StepShape& shape);
-  void NoteFirstToken(const Request& request);
   bool IsPressed(const DeviceState& device,
                  std::span<const DeviceId> lent) const;
-  void NoteRowPace(DeviceState& own, const StepTimeModel& time,
-                   const StepShape& shape, double seconds);
-  bool RowsAreBehind(const DeviceState& device) const;
   void NotePressure(DeviceState& device, std::span<const DeviceId> lent,
                     bool shed);
 
@@ -267,8 +257,6 @@ class Scheduler final {
   void Admit(const std::vector<Admission>& admissions);
   void LearnStep(DeviceState& device, size_t lent, const StepShape& shape,
                  double seconds);
-  void NotePromptTime(const StepTimeModel& time, const StepShape& shape,
-                      bool prompts, double seconds);
   void NoteAnswer(const Request& request);
   void CommitRows(DeviceState& device, Request& request,
                   const PlannedRows& rows, std::optional<TokenId> drawn);
@@ -284,9 +272,6 @@ class Scheduler final {
   void Unlist(Request& request);
   void Publish(Request& request);
 
-  // scheduler_devices.cc
-  void LookAtRoles();
-
   // scheduler_check.cc
   void CheckWaiting(const Request& request) const;
   void CheckRunning(const Request& request) const;
@@ -298,15 +283,11 @@ class Scheduler final {
   SchedulerState state_;
   const Forecast forecast_{state_};
   const StepPlanner step_planner_{state_};
+  Roles roles_{state_};
   // Waiting requests with a deadline, by latest_start.
   std::set<std::pair<TimePoint, RequestId>> latest_starts_;
-  uint32_t unbound_ = 0;          // waiting, bound to no device
-  std::vector<Refusal> refused_;  // not yet taken by the caller
-  // Every device may do both, and has a pool of its own: how many only decode
-  // is planned, not configured.
-  bool plans_split_ = false;
-  SplitPlanner planner_;
-  uint32_t decode_devices_ = 0;    // as planned
+  uint32_t unbound_ = 0;           // waiting, bound to no device
+  std::vector<Refusal> refused_;   // not yet taken by the caller
   std::vector<uint32_t> matched_;  // by Choose: cached tokens, by pool
   // Scratch of Choose; the second is what the first point to.
   std::vector<DeviceView> views_;

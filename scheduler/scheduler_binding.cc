@@ -4,15 +4,13 @@
 #include <vector>
 
 #include "base/check.h"
+#include "scheduler/pace.h"
 #include "scheduler/request_keys.h"
 #include "scheduler/scheduler.h"
 
 namespace braid {
 namespace {
 
-// A device that ran a phase that lately is still set up for it; changing it
-// about costs more than staying. The roles' hysteresis.
-constexpr Duration kDwell = std::chrono::milliseconds(500);
 // Of the head of the queue, looked at in a turn.
 constexpr size_t kLookedAt = 16;
 // Bound anew in a turn, and how often one request may be.
@@ -21,10 +19,6 @@ constexpr Duration kRebindInterval = std::chrono::milliseconds(50);
 // Of the time to the TTFT target: a first token that is predicted later is not
 // as good as kept.
 constexpr double kPlannedShare = 0.9;
-
-bool Lately(TimePoint at, TimePoint now) {
-  return at != TimePoint::min() && at + kDwell > now;
-}
 
 }  // namespace
 
@@ -55,7 +49,7 @@ std::optional<Placement> Scheduler::Choose(const Request& request) {
       .ttft_target = ToSeconds(state_.ClassOf(request).ttft),
       .tpot_target = ToSeconds(state_.ClassOf(request).pace()),
       // Streams of a gang never cross a wire: it is prefilled where it decodes.
-      .split = request.gang > 1 ? SplitMode::kOff : PlannedMode(),
+      .split = request.gang > 1 ? SplitMode::kOff : roles_.mode(),
       .prompt_share = state_.prompt_load.share(),
       .max_chunk = state_.config.prefill_chunk,
       .min_chunk = state_.config.block_tokens,
@@ -120,10 +114,8 @@ DeviceView Scheduler::ViewOf(const DeviceState& device, const Request& request,
       .aside = device.aside,
       .decode_attended = device.bound_tokens,
       .tightest_tpot = forecast_.TightestTpot(device),
-      .prefilling =
-          !device.prefilling.empty() || Lately(device.prefilled_at, state_.now),
-      .decoding =
-          !device.decoding.empty() || Lately(device.decoded_at, state_.now),
+      .prefilling = device.Prefills(state_.now),
+      .decoding = device.Decodes(state_.now),
       .time = &forecast_.TimeOf(device, 0)};
   if (!state_.config.lend_cores) return view;
   // Reserved: no view's span moves.
@@ -131,7 +123,7 @@ DeviceView Scheduler::ViewOf(const DeviceState& device, const Request& request,
     times_.push_back(&forecast_.TimeOf(device, lent));
   }
   view.by_lenders = std::span(times_).last(state_.devices.size());
-  view.rows_behind = RowsAreBehind(device);
+  view.rows_behind = RowsAreBehind(state_, device);
   view.prompts = static_cast<uint32_t>(device.prefilling.size()) +
                  ahead[device.index].prompts.requests;
   return view;
@@ -159,7 +151,7 @@ void Scheduler::Bind(Request& request, const Placement& placement) {
     request.latest_start = LatestStart(request, prefill);
     latest_starts_.emplace(request.latest_start, request.id);
   }
-  planner_.Observe(
+  roles_.demand().Observe(
       request.size(),
       request.size() - std::min(request.hinted, request.size() - 1),
       request.max_output, ToSeconds(state_.ClassOf(request).pace()));

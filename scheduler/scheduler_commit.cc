@@ -4,7 +4,9 @@
 #include <utility>
 
 #include "base/check.h"
+#include "scheduler/newcomers.h"
 #include "scheduler/owing.h"
+#include "scheduler/pace.h"
 #include "scheduler/scheduler.h"
 
 namespace braid {
@@ -74,7 +76,7 @@ void Scheduler::Apply(const StepPlan& plan, TimePoint now) {
   StreamPlanner::CountWithoutStreams(own, own.elastic_rows > 0);
   if (own.prompts_in_flight.tokens > 0) {
     own.prefilled_at = now;
-    NotePrompts(plan, shape);
+    NotePrompts(state_, plan, shape);
   }
   if (shape.decode_rows > 0) own.decoded_at = now;
   own.plain_in_flight = shape;
@@ -197,7 +199,7 @@ void Scheduler::CommitChunk(DeviceState& own, Request& request,
     state_.Device(request.decode_device).bound_tokens += request.gang;
     if (request.first_token == kNever) {
       request.first_token = state_.now;
-      NoteFirstToken(request);
+      NoteFirstToken(state_, request);
     }
   }
   if (last && !request.displaced) EndPrefill(request);
@@ -271,9 +273,9 @@ void Scheduler::Commit(const StepPlan& plan,
     }
     // Steps of candidates alone say nothing of what is asked for.
     if (shape.decode_rows > 0 || prompts) {
-      NotePromptTime(forecast_.TimeOf(own, plan.lent.size()), shape, prompts,
-                     seconds);
-      planner_.Draw(shape.decode_rows);
+      NotePromptTime(state_, forecast_.TimeOf(own, plan.lent.size()), shape,
+                     prompts, seconds);
+      roles_.demand().Draw(shape.decode_rows);
     }
   }
 }
@@ -441,7 +443,7 @@ void Scheduler::Finish(RequestId id, uint32_t chosen) {
 // It is over: what answers of its class are like.
 void Scheduler::NoteAnswer(const Request& request) {
   if (request.output().empty()) return;
-  planner_.FinishAnswer();
+  roles_.demand().FinishAnswer();
   state_.answers.Observe(request);
 }
 

@@ -1,22 +1,10 @@
-// Devices that are lost and come back, links that are avoided, and the roles
-// that devices have at a time.
+// Devices that are lost and come back, and links that are avoided.
 #include <algorithm>
 
 #include "base/check.h"
 #include "scheduler/scheduler.h"
 
 namespace braid {
-namespace {
-
-// A device that has worked for the other pool is said to do so for that long
-// after it did last.
-constexpr Duration kDwell = std::chrono::milliseconds(500);
-
-bool Lately(TimePoint at, TimePoint now) {
-  return at != TimePoint::min() && at + kDwell > now;
-}
-
-}  // namespace
 
 std::vector<RequestId> Scheduler::LoseDevice(DeviceId id, bool memory_lost,
                                              TimePoint now) {
@@ -96,27 +84,6 @@ void Scheduler::AvoidPair(PoolId from, PoolId to, TimePoint until) {
         state_.pool_of(request.decode_device) == to) {
       Unbind(request);
     }
-  }
-}
-
-// A device that begins to work for the other pool, or has not for a while.
-void Scheduler::LookAtRoles() {
-  for (DeviceState& device : state_.devices) {
-    const bool prefills =
-        !device.prefilling.empty() || Lately(device.prefilled_at, state_.now);
-    const bool decodes =
-        !device.decoding.empty() || Lately(device.decoded_at, state_.now);
-    const bool visiting =
-        (device.config.role == DeviceRole::kDecode && prefills) ||
-        (device.config.role == DeviceRole::kPrefill && decodes);
-    if (visiting == device.visiting) continue;
-    device.visiting = visiting;
-    state_.LogDevice(DecisionKind::kRole,
-                     !visiting ? "back-home"
-                     : device.config.role == DeviceRole::kDecode
-                         ? "prefills-too"
-                         : "decodes-too",
-                     device);
   }
 }
 

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "scheduler/newcomers.h"
 #include "scheduler/preemption.h"
 #include "scheduler/request_keys.h"
 #include "scheduler/scheduler.h"
@@ -40,7 +41,8 @@ std::optional<Refusal> Scheduler::Offer(RequestInput input, TimePoint now) {
     state_.requests.Forget(request.id);
     state_.requests.Free(request.slot);
   } else {
-    NoteArrival(request);
+    roles_.demand().Arrive(now);
+    NoteArrival(state_, request);
   }
   return refusal;
 }
@@ -206,9 +208,9 @@ void Scheduler::TakeRefused(TimePoint now, std::vector<Refusal>& out) {
                            .predicted_ttft = request.ttft,
                            .retry_after = kLeastRetry});
   }
-  PlanSplit();
+  roles_.Plan();
   RebindSome();
-  LookAtRoles();
+  roles_.NoteVisits();
   out.insert(out.end(), refused_.begin(), refused_.end());
   refused_.clear();
 }

@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "base/check.h"
-#include "scheduler/owing.h"
 #include "scheduler/request_keys.h"
 #include "scheduler/scheduler.h"
 
@@ -154,54 +153,6 @@ void Scheduler::SetAnswered(Request& request, uint32_t streams) {
   state_.stream_stats.active -= request.answered;
   request.answered = streams;
   if (streams > 1) state_.stream_stats.gain += request.set->gain[streams - 1];
-}
-
-// A request has come, and is bound.
-void Scheduler::NoteArrival(Request& request) {
-  planner_.Arrive(state_.now);
-  request.in_line =
-      state_.queue.size() > 1 ||
-      std::ranges::any_of(state_.devices, [](const DeviceState& device) {
-        return !device.prefilling.empty();
-      });
-  const NearRows rows = state_.RowsNear(state_.Device(request.prefill_device));
-  request.met_rows = rows.all;
-  request.met_owing = rows.owing == rows.all;
-  state_.allowance.Arrived(request.met_rows > 0);
-}
-
-// A step of that shape begins, with chunks.
-void Scheduler::NotePrompts(const StepPlan& plan, const StepShape& shape) {
-  const StepTimeModel& time =
-      forecast_.TimeOf(state_.Device(plan.device), plan.lent.size());
-  for (const PlannedRows& rows : plan.rows) {
-    if (rows.kind != RowKind::kChunk || rows.stream > 0) continue;
-    Request& request = state_.requests.at(rows.slot);
-    if (request.first_token != kNever) continue;
-    request.prompt_begun = std::min(request.prompt_begun, state_.now);
-    StepShape step{.decode_rows = shape.decode_rows,
-                   .decode_attended = shape.decode_attended,
-                   .stream_rows = shape.stream_rows};
-    step.AddChunk(rows.first, rows.count);
-    request.prompt_seconds += time.Predict(step);
-  }
-}
-
-// What meeting rows has cost it is told by the wait for its first step, and by
-// the same model of its steps with the rows and without: to compare what steps
-// took would tell more of other prompts and of noise. Only rows that all owe
-// may be there for streams' sake: others would be without.
-void Scheduler::NoteFirstToken(const Request& request) {
-  if (request.gang > 1) return;
-  const double alone = forecast_.PromptAlone(request);
-  state_.allowance.FirstToken(ToSeconds(state_.now - request.arrival), alone);
-  const bool told = forecast_.IsWarm(state_.Device(request.prefill_device)) &&
-                    !request.in_line &&
-                    (request.met_owing || !RowsStandAside(state_.config));
-  if (!told) return;
-  const double wait = ToSeconds(request.prompt_begun - request.arrival);
-  state_.allowance.Met(request.met_rows, wait + request.prompt_seconds - alone,
-                       alone);
 }
 
 // Somebody waits for what a step of the device takes: its cores, or those lent

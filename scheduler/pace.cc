@@ -1,7 +1,8 @@
-// What prompts and decode rows take from each other.
+#include "scheduler/pace.h"
+
 #include <algorithm>
 
-#include "scheduler/scheduler.h"
+#include "scheduler/forecast.h"
 
 namespace braid {
 namespace {
@@ -16,35 +17,29 @@ constexpr double kMayFallBehind = 0.5, kMostBehind = 1, kMostAhead = 0.1;
 
 }  // namespace
 
-// Where prompts and rows share every core, rows should lose no more by that
-// than they would by decoding on their device's own, and a fifth. What streams
-// take of a step is not prompts' doing. `time`: of the step.
-void Scheduler::NoteRowPace(DeviceState& own, const StepTimeModel& time,
-                            const StepShape& shape, double seconds) {
+void NoteRowPace(DeviceState& own, const StepTimeModel& time,
+                 const StepShape& shape, double seconds) {
   const StepShape requests{.decode_rows = shape.decode_rows,
                            .decode_attended = shape.decode_attended};
   StepShape rows = requests;
   rows.stream_rows = shape.stream_rows;
   const double streams = time.Predict(rows) - time.Predict(requests);
-  const double pace = kRowPace * forecast_.TimeOf(own, 0).Predict(requests);
+  const double pace = kRowPace * Forecast::TimeOf(own, 0).Predict(requests);
   own.rows_behind = std::clamp(own.rows_behind + seconds - streams - pace,
                                -kMostAhead, kMostBehind);
   if (own.decoding.empty()) own.rows_behind = 0;
 }
 
-bool Scheduler::RowsAreBehind(const DeviceState& device) const {
-  return state_.split() == SplitMode::kAuto &&
+bool RowsAreBehind(const SchedulerState& state, const DeviceState& device) {
+  return state.split() == SplitMode::kAuto &&
          device.rows_behind > kMayFallBehind;
 }
 
-// A step with rows or prompts has ended. What its rows alone would not have
-// taken went to prompts. `time`: of the step.
-void Scheduler::NotePromptTime(const StepTimeModel& time,
-                               const StepShape& shape, bool prompts,
-                               double seconds) {
+void NotePromptTime(SchedulerState& state, const StepTimeModel& time,
+                    const StepShape& shape, bool prompts, double seconds) {
   double without = seconds;
   if (prompts) {
-    state_.prompt_load.NotePrompts(seconds, state_.now);
+    state.prompt_load.NotePrompts(seconds, state.now);
     without = 0;
     if (shape.decode_rows > 0) {
       without = time.Predict({.decode_rows = shape.decode_rows,
@@ -52,7 +47,7 @@ void Scheduler::NotePromptTime(const StepTimeModel& time,
                               .stream_rows = shape.stream_rows});
     }
   }
-  state_.prompt_load.NoteStep(seconds, without);
+  state.prompt_load.NoteStep(seconds, without);
 }
 
 }  // namespace braid

@@ -1,23 +1,18 @@
-// The layout that is planned rather than configured: how many devices only
-// decode, and which.
+#include "scheduler/roles.h"
+
 #include <algorithm>
 #include <tuple>
 #include <vector>
 
-#include "scheduler/scheduler.h"
-
 namespace braid {
 
-// Of a planned layout, each is placed as if it were configured.
-SplitMode Scheduler::PlannedMode() const {
-  if (!plans_split_) return state_.split();
+SplitMode Roles::mode() const {
+  if (!planned_) return state_.split();
   return decode_devices_ == 0 ? SplitMode::kOff : SplitMode::kOn;
 }
 
-// How many devices only decode, and which: those that do already, then those
-// with the most rows.
-void Scheduler::PlanSplit() {
-  if (!plans_split_) return;
+void Roles::Plan() {
+  if (!planned_) return;
   uint32_t n = 0;
   const DeviceState* known = nullptr;
   for (const DeviceState& device : state_.devices) {
@@ -29,7 +24,7 @@ void Scheduler::PlanSplit() {
     }
   }
   if (known == nullptr || !forecast_.IsWarm(*known)) return;
-  const uint32_t decode = planner_.Plan(
+  const uint32_t decode = demand_.Plan(
       {.time = &forecast_.TimeOf(*known, 0),
        .gathered = state_.config.lend_cores ? &forecast_.TimeOf(*known, n - 1)
                                             : nullptr,
@@ -72,6 +67,24 @@ void Scheduler::PlanSplit() {
                      : role == DeviceRole::kDecode ? "planned-decode"
                                                    : "planned-prefill",
                      *order[i]);
+  }
+}
+
+void Roles::NoteVisits() {
+  for (DeviceState& device : state_.devices) {
+    const bool prefills = device.Prefills(state_.now);
+    const bool decodes = device.Decodes(state_.now);
+    const bool visiting =
+        (device.config.role == DeviceRole::kDecode && prefills) ||
+        (device.config.role == DeviceRole::kPrefill && decodes);
+    if (visiting == device.visiting) continue;
+    device.visiting = visiting;
+    state_.LogDevice(DecisionKind::kRole,
+                     !visiting ? "back-home"
+                     : device.config.role == DeviceRole::kDecode
+                         ? "prefills-too"
+                         : "decodes-too",
+                     device);
   }
 }
 
