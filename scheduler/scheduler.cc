@@ -53,4 +53,20 @@ absl::Status Scheduler::CheckSize(size_t prompt_tokens, uint32_t max_output,
   return absl::OkStatus();
 }
 
+StreamStats Scheduler::stream_stats() const {
+  StreamStats stats = state_.stream_stats;
+  for (const auto& pool : state_.pools) stats.blocks += pool->elastic();
+  stats.blocks -= state_.best_of_stats.blocks;
+  stats.chance_to_meet = state_.allowance.chance_to_meet();
+  stats.first_token = state_.allowance.first_token();
+  stats.beside = state_.allowance.beside();
+  return stats;
+}
+
+bool Scheduler::WantsShed(const StepPlan& in_flight) const {
+  const DeviceState& own = state_.Device(in_flight.device);
+  return own.running && (own.elastic_rows > 0 || in_flight.gives_way) &&
+         streams_.IsPressed(own, in_flight.lent);
+}
+
 }  // namespace braid

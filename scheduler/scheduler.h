@@ -36,6 +36,9 @@
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "base/ids.h"
+#include "scheduler/best_of_candidates.h"
+#include "scheduler/catch_ups.h"
+#include "scheduler/elastic_streams.h"
 #include "scheduler/forecast.h"
 #include "scheduler/refusal.h"
 #include "scheduler/roles.h"
@@ -107,14 +110,27 @@ class Scheduler final {
   // They are on their way until CompleteSend or FailSend, or until the
   // scheduler has no more use for that: the caller gives up the transfers of
   // those that TakeAbandonedSends appends.
-  void TakeSends(TimePoint now, std::vector<CatchUpId>& out);
-  void TakeAbandonedSends(std::vector<CatchUpId>& out);
+  void TakeSends(TimePoint now, std::vector<CatchUpId>& out) {
+    state_.now = now;
+    catch_ups_.TakeSends(out);
+  }
+  void TakeAbandonedSends(std::vector<CatchUpId>& out) {
+    catch_ups_.TakeAbandoned(out);
+  }
   // The transfer's terminal event. REQUIRES: the stream is on its way; no lease
   // is on its blocks any more.
-  void CompleteSend(CatchUpId id, TimePoint now);
-  void FailSend(CatchUpId id, TimePoint now);
+  void CompleteSend(CatchUpId id, TimePoint now) {
+    state_.now = now;
+    catch_ups_.CompleteSend(id);
+  }
+  void FailSend(CatchUpId id, TimePoint now) {
+    state_.now = now;
+    catch_ups_.FailSend(id);
+  }
   // Null: it has arrived, or was given up.
-  const StreamCatchUp* FindCatchUp(CatchUpId id) const;
+  const StreamCatchUp* FindCatchUp(CatchUpId id) const {
+    return catch_ups_.Find(id);
+  }
   std::span<const std::unique_ptr<StreamCatchUp>> catch_ups() const {
     return state_.catch_ups;
   }
@@ -123,7 +139,9 @@ class Scheduler final {
   // `leads`: it is better than those complete before it, so its blocks are kept
   // while nobody else needs them, and theirs are not.
   // REQUIRES: it has drawn a token; no step is in flight on it.
-  void CompleteCandidate(RequestId id, uint32_t candidate, bool leads = false);
+  void CompleteCandidate(RequestId id, uint32_t candidate, bool leads = false) {
+    best_of_.Complete(*state_.requests.Find(id), candidate, leads);
+  }
   // The request's own answer is complete, and its candidates go on until
   // Finish, in rows that nobody else has a use for.
   // REQUIRES: kDecoding; no step is in flight on it.
@@ -207,52 +225,6 @@ class Scheduler final {
   void ChooseGang(Request& request);
   void GiveUpGang(Request& request);
   bool GangFits(const Request& request, uint32_t gang) const;
-  // scheduler_best_of_commit.cc
-  void OpenBestOf(Request& request);
-  void CloseBestOf(Request& request);
-  void DropAllOf(Request& request);
-  void DropCandidate(BestOfCandidate& candidate);
-  void ApplyBestOfDrops(const StepPlan& plan);
-  void ApplyCandidate(DeviceState& device, Request& request,
-                      const PlannedRows& rows);
-  void CommitCandidate(Request& request, const PlannedRows& rows,
-                       std::optional<TokenId> drawn, bool failed,
-                       bool gave_way);
-  void PublishCandidate(const Request& request, BestOfCandidate& candidate);
-  void GiveWayTo(const Request& newcomer);
-
-  // scheduler_stream_commit.cc
-  void ApplyDrops(const StepPlan& plan);
-  void StartStreams(const StepPlan& plan);
-  void ApplyStream(DeviceState& device, Request& request,
-                   const PlannedRows& rows);
-  void StartStream(Request& request, RequestStream& stream, uint32_t first);
-  void CommitStream(DeviceState& device, Request& request,
-                    const PlannedRows& rows, bool failed);
-  void OpenStreams(Request& request);
-  void CloseStreams(Request& request);
-  uint32_t DropStreams(Request& request, uint32_t keep);
-  void PublishStream(Request& request, RequestStream& stream);
-  void SetAnswered(Request& request, uint32_t streams);
-  bool IsPressed(const DeviceState& device,
-                 std::span<const DeviceId> lent) const;
-  void NotePressure(DeviceState& device, std::span<const DeviceId> lent,
-                    bool shed);
-
-  // scheduler_catch_up_commit.cc
-  void StartCatchUp(DeviceState& device, const CatchUpStart& start);
-  void ApplyCatchUpDrops(const StepPlan& plan);
-  void ApplyCatchUps(DeviceState& device, const StepPlan& plan);
-  void CommitCatchUp(DeviceState& device, const PlannedRows& rows, bool failed,
-                     bool shed);
-  StreamCatchUp& CatchUp(CatchUpId id);
-  void CutShort(StreamCatchUp& catch_up);
-  void Land(StreamCatchUp& catch_up);
-  void GiveUp(StreamCatchUp& catch_up, const char* reason);
-  void Forget(StreamCatchUp& catch_up);
-  void GiveUpAllOf(Request& request);
-  void GiveUpAllOf(const DeviceState& device);
-
   // scheduler_commit.cc
   void Admit(const std::vector<Admission>& admissions);
   void LearnStep(DeviceState& device, size_t lent, const StepShape& shape,
@@ -284,6 +256,9 @@ class Scheduler final {
   const Forecast forecast_{state_};
   const StepPlanner step_planner_{state_};
   Roles roles_{state_};
+  ElasticStreams streams_{state_};
+  CatchUps catch_ups_{state_, streams_};
+  BestOfCandidates best_of_{state_};
   // Waiting requests with a deadline, by latest_start.
   std::set<std::pair<TimePoint, RequestId>> latest_starts_;
   uint32_t unbound_ = 0;           // waiting, bound to no device
@@ -293,8 +268,6 @@ class Scheduler final {
   std::vector<DeviceView> views_;
   std::vector<const StepTimeModel*> times_;
   std::vector<Request*> rebinding_;  // scratch of RebindSome
-  uint64_t last_catch_up_ = 0;
-  std::vector<CatchUpId> abandoned_sends_;  // not yet taken by the caller
 };
 
 }  // namespace braid

@@ -31,16 +31,16 @@ void Scheduler::Apply(const StepPlan& plan, TimePoint now) {
                preemption.cost, preemption.gain);
     Requeue(request);
   }
-  ApplyDrops(plan);
-  ApplyBestOfDrops(plan);
-  ApplyCatchUpDrops(plan);
+  streams_.ApplyDrops(plan);
+  best_of_.ApplyDrops(plan);
+  catch_ups_.ApplyDrops(plan);
   if (plan.rows.empty()) return;
   DeviceState& own = state_.Device(plan.device);
   BRAID_CHECK(own.idle());
   own.running = true;
   Admit(plan.admissions);
-  if (own.elastic > 0) StartStreams(plan);
-  ApplyCatchUps(own, plan);
+  if (own.elastic > 0) streams_.StartAll(plan);
+  catch_ups_.Apply(own, plan);
   StepShape shape, elastic;
   own.prompts_in_flight = PromptWork();
   for (const PlannedRows& rows : plan.rows) {
@@ -56,9 +56,9 @@ void Scheduler::Apply(const StepPlan& plan, TimePoint now) {
     if (rows.stream > 0) {
       AddRows(rows, request.gang > 1 ? shape : elastic);
       if (rows.kind == RowKind::kCandidate) {
-        ApplyCandidate(own, request, rows);
+        best_of_.Apply(own, request, rows);
       } else {
-        ApplyStream(own, request, rows);
+        streams_.Apply(own, request, rows);
       }
       continue;
     }
@@ -134,7 +134,7 @@ void Scheduler::Admit(const std::vector<Admission>& admissions) {
       request.landing_cached =
           static_cast<uint32_t>(admission.landing_shared.size());
     }
-    if (request.elastic()) OpenStreams(request);
+    if (request.elastic()) streams_.Open(request);
     DeviceState& decode = state_.Device(admission.decode);
     ++decode.bound;
     decode.bound_streams += request.gang - 1;
@@ -217,7 +217,7 @@ void Scheduler::Commit(const StepPlan& plan,
   const bool prompts = own.prompts_in_flight.tokens > 0;
   own.prompts_in_flight = PromptWork();
   own.pinned = 0;
-  NotePressure(own, plan.lent, shed);
+  streams_.NotePressure(own, plan.lent, shed);
   for (DeviceId id : plan.lent) state_.Device(id).lent = false;
   const bool failed = drawn.empty();
   // Nothing was done, but nothing is wrong.
@@ -229,7 +229,7 @@ void Scheduler::Commit(const StepPlan& plan,
     const PlannedRows& rows = planned[i];
     const size_t own_place = i;
     if (rows.kind == RowKind::kCatchUp) {
-      CommitCatchUp(own, rows, failed, shed);
+      catch_ups_.Commit(own, rows, failed, shed);
       ++i;
       continue;
     }
@@ -243,22 +243,23 @@ void Scheduler::Commit(const StepPlan& plan,
          ++i) {
       const std::optional<TokenId> token = failed ? std::nullopt : drawn[i];
       if (planned[i].kind == RowKind::kCandidate) {
-        CommitCandidate(request, planned[i], token, failed, gave_way);
+        best_of_.Commit(request, planned[i], token, failed, gave_way);
       } else {
         BRAID_CHECK(!token);
         const bool dropped = failed || (shed && request.elastic());
-        CommitStream(own, request, planned[i], dropped);
+        streams_.Commit(own, request, planned[i], dropped);
       }
     }
     request.in_flight = false;
     if (request.state == RequestState::kFinished) {
-      if (request.elastic()) DropStreams(request, 1);
+      if (request.elastic()) streams_.Drop(request, 1);
       state_.requests.Free(request.slot);
     } else if (rows.stream > 0) {
       BRAID_CHECK(request.state == RequestState::kLingering);
     } else if (!failed && !gave_way) {
       if (rows.draws && !state_.config.stream_sets.empty()) {
-        SetAnswered(request, shed && request.elastic() ? 1 : rows.gang);
+        streams_.SetAnswered(request,
+                             shed && request.elastic() ? 1 : rows.gang);
       }
       CommitRows(own, request, rows, drawn[own_place]);
     } else if (request.displaced) {
@@ -340,7 +341,7 @@ void Scheduler::JoinDecode(Request& request) {
                    .due = DueOf(request, request.prefill_ended),
                    .may_stand_aside = MayStandAside(state_.config, request)});
   if (request.elastic()) ++state_.Device(request.decode_device).elastic;
-  OpenBestOf(request);
+  best_of_.Open(request);
 }
 
 void Scheduler::CompleteTransfer(RequestId id, TimePoint now) {
@@ -401,7 +402,7 @@ void Scheduler::Recompute(Request& request) {
 void Scheduler::Requeue(Request& request) {
   request.displaced = request.in_flight;
   if (request.in_flight) return;
-  CloseBestOf(request);
+  best_of_.Close(request);
   Unlist(request);
   state_.MoveTo(request, RequestState::kWaiting);
   request.blocks = BlockTable();
@@ -421,8 +422,8 @@ void Scheduler::Finish(RequestId id, uint32_t chosen) {
   Request* found = state_.requests.Find(id);
   BRAID_CHECK(found != nullptr);
   Request& request = *found;
-  if (chosen > 0) PublishCandidate(request, request.candidates[chosen - 1]);
-  CloseBestOf(request);
+  if (chosen > 0) best_of_.Publish(request, request.candidates[chosen - 1]);
+  best_of_.Close(request);
   if (request.state == RequestState::kLingering) {
     // All else was done when its own answer was complete.
   } else if (request.state != RequestState::kWaiting) {
@@ -440,6 +441,19 @@ void Scheduler::Finish(RequestId id, uint32_t chosen) {
   if (!request.in_flight) state_.requests.Free(request.slot);
 }
 
+void Scheduler::Linger(RequestId id, TimePoint now) {
+  state_.now = now;
+  Request& request = *state_.requests.Find(id);
+  BRAID_CHECK(request.state == RequestState::kDecoding && !request.in_flight);
+  BRAID_CHECK(!request.candidates.empty());
+  Unlist(request);
+  NoteAnswer(request);
+  state_.MoveTo(request, RequestState::kLingering);
+  // Its candidates share what they need of it.
+  request.blocks = BlockTable();
+  state_.Device(request.decode_device).lingering.push_back(&request);
+}
+
 // It is over: what answers of its class are like.
 void Scheduler::NoteAnswer(const Request& request) {
   if (request.output().empty()) return;
@@ -449,7 +463,7 @@ void Scheduler::NoteAnswer(const Request& request) {
 
 // Takes the request off the lists and sums that running it put it on.
 void Scheduler::Unlist(Request& request) {
-  if (request.elastic()) GiveUpAllOf(request);
+  if (request.elastic()) catch_ups_.GiveUpAllOf(request);
   DeviceState& decode = state_.Device(request.decode_device);
   --decode.bound;
   decode.bound_streams -= request.gang - 1;
@@ -473,7 +487,7 @@ void Scheduler::Unlist(Request& request) {
       state_.requests.at(batch.back().slot).place_in_batch =
           request.place_in_batch;
       batch.pop_back();
-      if (request.elastic()) CloseStreams(request);
+      if (request.elastic()) streams_.Close(request);
       break;
     }
     default:

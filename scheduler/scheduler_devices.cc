@@ -21,7 +21,7 @@ std::vector<RequestId> Scheduler::LoseDevice(DeviceId id, bool memory_lost,
   memory_lost &= !shared;
   if (memory_lost) state_.pools[lost.config.pool.value()]->index().Clear();
 
-  GiveUpAllOf(lost);
+  catch_ups_.GiveUpAllOf(lost);
   // Before anybody is bound anew, nobody may be bound to it.
   std::vector<Request*> waiting, put_back;
   for (uint32_t slot = 0; slot < state_.requests.slots(); ++slot) {
@@ -39,7 +39,7 @@ std::vector<RequestId> Scheduler::LoseDevice(DeviceId id, bool memory_lost,
       continue;
     }
     if (request->state == RequestState::kLingering) {
-      if (decodes) DropAllOf(*request);
+      if (decodes) best_of_.DropAll(*request);
       continue;
     }
     // What has been sent on its way arrives, unless its source is gone.

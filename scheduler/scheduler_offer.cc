@@ -33,7 +33,7 @@ std::optional<Refusal> Scheduler::Offer(RequestInput input, TimePoint now) {
   state_.now = now;
   Request& request = state_.requests.Add(std::move(input));
   ChooseGang(request);
-  GiveWayTo(request);
+  best_of_.GiveWayTo(request);
   std::optional<Refusal> refusal = Consider(request);
   if (refusal) {
     state_.Log(DecisionKind::kRefused, ToString(refusal->reason), request,

@@ -1,25 +1,21 @@
-// What steps take of the blocks of best-of-n's candidates and leave in them,
-// and how candidates come and go with their requests.
+#include "scheduler/best_of_candidates.h"
+
 #include <algorithm>
 #include <utility>
 
 #include "base/check.h"
 #include "scheduler/request_keys.h"
-#include "scheduler/scheduler.h"
 
 namespace braid {
 
-// It decodes from now on.
-void Scheduler::OpenBestOf(Request& request) {
+void BestOfCandidates::Open(Request& request) {
   if (request.candidates.empty()) return;
   DeviceState& own = state_.Device(request.decode_device);
   ++own.elastic;
   ++own.best_of;
 }
 
-// It does not any more, nor does it linger. What a step works on follows with
-// its Commit.
-void Scheduler::CloseBestOf(Request& request) {
+void BestOfCandidates::Close(Request& request) {
   const bool lingers = request.state == RequestState::kLingering;
   if (request.candidates.empty() ||
       (!lingers && request.state != RequestState::kDecoding)) {
@@ -31,16 +27,16 @@ void Scheduler::CloseBestOf(Request& request) {
   if (lingers) {
     own.lingering.erase(std::ranges::find(own.lingering, &request));
   }
-  DropAllOf(request);
+  DropAll(request);
 }
 
-void Scheduler::DropAllOf(Request& request) {
+void BestOfCandidates::DropAll(Request& request) {
   for (BestOfCandidate& one : request.candidates) {
-    if (!one.in_flight) DropCandidate(one);
+    if (!one.in_flight) Drop(one);
   }
 }
 
-void Scheduler::DropCandidate(BestOfCandidate& one) {
+void BestOfCandidates::Drop(BestOfCandidate& one) {
   if (!one.holds()) return;
   state_.PoolOf(one.blocks).Release(one.own_blocks());
   state_.best_of_stats.blocks -= static_cast<uint32_t>(one.own_blocks().size());
@@ -48,20 +44,20 @@ void Scheduler::DropCandidate(BestOfCandidate& one) {
   one.shared = one.computed = 0;
 }
 
-void Scheduler::ApplyBestOfDrops(const StepPlan& plan) {
+void BestOfCandidates::ApplyDrops(const StepPlan& plan) {
   for (const CandidateDrop& drop : plan.candidates_dropped) {
     Request& request = state_.requests.at(drop.slot);
     BestOfCandidate& one = request.candidates[drop.candidate - 1];
     BRAID_CHECK(request.id == drop.request && one.holds() && !one.in_flight);
-    DropCandidate(one);
+    Drop(one);
     ++state_.best_of_stats.evicted;
     state_.Log(DecisionKind::kStreams, "candidate-blocks-wanted", request,
                drop.candidate, 0);
   }
 }
 
-void Scheduler::ApplyCandidate(DeviceState& own, Request& request,
-                               const PlannedRows& rows) {
+void BestOfCandidates::Apply(DeviceState& own, Request& request,
+                             const PlannedRows& rows) {
   BestOfCandidate& one = request.candidates[rows.stream - 1];
   BRAID_CHECK(request.id == rows.request && !one.in_flight && !one.complete);
   if (!one.holds()) {
@@ -90,14 +86,14 @@ void Scheduler::ApplyCandidate(DeviceState& own, Request& request,
   state_.best_of_stats.caught_up += rows.count - rows.draws;
 }
 
-void Scheduler::CommitCandidate(Request& request, const PlannedRows& rows,
-                                std::optional<TokenId> drawn, bool failed,
-                                bool gave_way) {
+void BestOfCandidates::Commit(Request& request, const PlannedRows& rows,
+                              std::optional<TokenId> drawn, bool failed,
+                              bool gave_way) {
   BestOfCandidate& one = request.candidates[rows.stream - 1];
   BRAID_CHECK(request.id == rows.request && one.in_flight);
   one.in_flight = false;
   if (failed || request.state == RequestState::kFinished) {
-    DropCandidate(one);
+    Drop(one);
     return;
   }
   if (gave_way) return;
@@ -108,23 +104,21 @@ void Scheduler::CommitCandidate(Request& request, const PlannedRows& rows,
   BRAID_CHECK(one.tokens.size() <= request.prompt_size + request.max_output);
 }
 
-void Scheduler::CompleteCandidate(RequestId id, uint32_t candidate,
-                                  bool leads) {
-  Request& request = *state_.requests.Find(id);
+void BestOfCandidates::Complete(Request& request, uint32_t candidate,
+                                bool leads) {
   BestOfCandidate& one = request.candidates[candidate - 1];
   BRAID_CHECK(!one.complete && !one.in_flight && !one.tokens.empty());
   if (leads) {
     for (BestOfCandidate& other : request.candidates) {
-      if (other.complete) DropCandidate(other);
+      if (other.complete) Drop(other);
     }
   } else {
-    DropCandidate(one);
+    Drop(one);
   }
   one.complete = true;
 }
 
-// Its blocks are nobody's from here on, and cached.
-void Scheduler::PublishCandidate(const Request& request, BestOfCandidate& one) {
+void BestOfCandidates::Publish(const Request& request, BestOfCandidate& one) {
   BRAID_CHECK(one.complete && !one.in_flight);
   if (!one.holds() || !state_.config.prefix_cache) return;
   BlockTable table = std::move(one.blocks);
@@ -140,23 +134,7 @@ void Scheduler::PublishCandidate(const Request& request, BestOfCandidate& one) {
   pool.index().Publish(keys, computed, table);
 }
 
-void Scheduler::Linger(RequestId id, TimePoint now) {
-  state_.now = now;
-  Request& request = *state_.requests.Find(id);
-  BRAID_CHECK(request.state == RequestState::kDecoding && !request.in_flight);
-  BRAID_CHECK(!request.candidates.empty());
-  Unlist(request);
-  NoteAnswer(request);
-  state_.MoveTo(request, RequestState::kLingering);
-  // Its candidates share what they need of it.
-  request.blocks = BlockTable();
-  state_.Device(request.decode_device).lingering.push_back(&request);
-}
-
-// What a newcomer needs is not kept from it: it is judged by what is free. The
-// prompts of those that linger are the only blocks that admission does not
-// count as free, though it may have them.
-void Scheduler::GiveWayTo(const Request& newcomer) {
+void BestOfCandidates::GiveWayTo(const Request& newcomer) {
   for (DeviceState& device : state_.devices) {
     if (device.lingering.empty() ||
         state_.PoolOf(device.config.pool).available() >=
@@ -164,7 +142,7 @@ void Scheduler::GiveWayTo(const Request& newcomer) {
                 state_.BlocksOf(newcomer)) {
       continue;
     }
-    for (Request* request : device.lingering) DropAllOf(*request);
+    for (Request* request : device.lingering) DropAll(*request);
   }
 }
 

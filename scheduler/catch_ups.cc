@@ -1,21 +1,21 @@
-// What streams that are computed elsewhere (stream_catch_up.h) take, and how
-// they arrive or are given up.
+#include "scheduler/catch_ups.h"
+
 #include <algorithm>
 
 #include "base/check.h"
+#include "scheduler/catch_up_planner.h"
 #include "scheduler/request_keys.h"
-#include "scheduler/scheduler.h"
 
 namespace braid {
 
-void Scheduler::StartCatchUp(DeviceState& own, const CatchUpStart& start) {
+void CatchUps::Start(DeviceState& own, const CatchUpStart& start) {
   Request& request = state_.requests.at(start.slot);
   RequestStream& stream = request.streams[start.stream - 1];
   BRAID_CHECK(request.id == start.request && own.catch_up == nullptr);
   BRAID_CHECK(stream.catch_up == CatchUpId() && !stream.in_flight);
   auto owned = std::make_unique<StreamCatchUp>();
   StreamCatchUp& one = *owned;
-  one.id = CatchUpId(++last_catch_up_);
+  one.id = CatchUpId(++last_id_);
   one.request = request.id;
   one.slot = request.slot;
   one.stream = start.stream;
@@ -48,15 +48,14 @@ void Scheduler::StartCatchUp(DeviceState& own, const CatchUpStart& start) {
              own.config.id.value());
 }
 
-void Scheduler::ApplyCatchUpDrops(const StepPlan& plan) {
+void CatchUps::ApplyDrops(const StepPlan& plan) {
   for (const CatchUpId id : plan.catch_ups_dropped) {
-    GiveUp(CatchUp(id), "dropped");
+    GiveUp(At(id), "dropped");
   }
 }
 
-// What the plan begins, goes on with, or has no time for.
-void Scheduler::ApplyCatchUps(DeviceState& own, const StepPlan& plan) {
-  if (plan.catch_up) StartCatchUp(own, *plan.catch_up);
+void CatchUps::Apply(DeviceState& own, const StepPlan& plan) {
+  if (plan.catch_up) Start(own, *plan.catch_up);
   if (own.catch_up == nullptr) return;
   StreamCatchUp& one = *own.catch_up;
   const PlannedRows& rows = plan.rows[0];
@@ -69,8 +68,8 @@ void Scheduler::ApplyCatchUps(DeviceState& own, const StepPlan& plan) {
   own.elastic_rows += rows.count;
 }
 
-void Scheduler::CommitCatchUp(DeviceState& own, const PlannedRows& rows,
-                              bool failed, bool shed) {
+void CatchUps::Commit(DeviceState& own, const PlannedRows& rows, bool failed,
+                      bool shed) {
   BRAID_CHECK(own.catch_up != nullptr);
   StreamCatchUp& one = *own.catch_up;
   BRAID_CHECK(one.in_flight && one.computed == rows.first);
@@ -93,7 +92,7 @@ void Scheduler::CommitCatchUp(DeviceState& own, const PlannedRows& rows,
 
 // The device has other work: what there is of it is sent, and where it lands it
 // catches up on the rest.
-void Scheduler::CutShort(StreamCatchUp& one) {
+void CatchUps::CutShort(StreamCatchUp& one) {
   BRAID_CHECK(one.state == StreamCatchUp::State::kComputing && !one.in_flight);
   const uint32_t whole = one.computed / state_.config.block_tokens;
   if (whole <= one.landed) return GiveUp(one, "no-time");
@@ -107,17 +106,16 @@ void Scheduler::CutShort(StreamCatchUp& one) {
   state_.Device(one.device).catch_up = nullptr;
 }
 
-const StreamCatchUp* Scheduler::FindCatchUp(CatchUpId id) const {
+const StreamCatchUp* CatchUps::Find(CatchUpId id) const {
   const auto it = std::ranges::find(state_.catch_ups, id, &StreamCatchUp::id);
   return it == state_.catch_ups.end() ? nullptr : it->get();
 }
 
-StreamCatchUp& Scheduler::CatchUp(CatchUpId id) {
-  return const_cast<StreamCatchUp&>(*FindCatchUp(id));
+StreamCatchUp& CatchUps::At(CatchUpId id) {
+  return const_cast<StreamCatchUp&>(*Find(id));
 }
 
-void Scheduler::TakeSends(TimePoint now, std::vector<CatchUpId>& out) {
-  state_.now = now;
+void CatchUps::TakeSends(std::vector<CatchUpId>& out) {
   for (const auto& one : state_.catch_ups) {
     if (one->state != StreamCatchUp::State::kReady || !MaySend(state_, *one))
       continue;
@@ -126,39 +124,37 @@ void Scheduler::TakeSends(TimePoint now, std::vector<CatchUpId>& out) {
     one->state = StreamCatchUp::State::kSending;
     one->sending = std::min(left, std::max(1u, state_.config.prefill_chunk /
                                                    state_.config.block_tokens));
-    one->sent_at = now;
+    one->sent_at = state_.now;
     out.push_back(one->id);
   }
 }
 
-void Scheduler::TakeAbandonedSends(std::vector<CatchUpId>& out) {
-  out.insert(out.end(), abandoned_sends_.begin(), abandoned_sends_.end());
-  abandoned_sends_.clear();
+void CatchUps::TakeAbandoned(std::vector<CatchUpId>& out) {
+  out.insert(out.end(), abandoned_.begin(), abandoned_.end());
+  abandoned_.clear();
 }
 
-void Scheduler::CompleteSend(CatchUpId id, TimePoint now) {
-  state_.now = now;
-  StreamCatchUp& one = CatchUp(id);
+void CatchUps::CompleteSend(CatchUpId id) {
+  StreamCatchUp& one = At(id);
   BRAID_CHECK(one.state == StreamCatchUp::State::kSending);
   state_.LinkOf(one.blocks.pool()->id(), one.landing.pool()->id())
       .streams.Observe(one.sending * state_.config.block_tokens,
-                       ToSeconds(now - one.sent_at));
+                       ToSeconds(state_.now - one.sent_at));
   one.landed += one.sending;
   one.sending = 0;
   one.state = StreamCatchUp::State::kReady;
   if (one.landed == one.landing.blocks().size()) Land(one);
 }
 
-void Scheduler::FailSend(CatchUpId id, TimePoint now) {
-  state_.now = now;
-  StreamCatchUp& one = CatchUp(id);
+void CatchUps::FailSend(CatchUpId id) {
+  StreamCatchUp& one = At(id);
   BRAID_CHECK(one.state == StreamCatchUp::State::kSending);
   one.state = StreamCatchUp::State::kReady;  // Nothing is on its way any more.
   GiveUp(one, "transfer-failed");
 }
 
 // The request has it from now on, and appends what was said meanwhile.
-void Scheduler::Land(StreamCatchUp& one) {
+void CatchUps::Land(StreamCatchUp& one) {
   Request& request = state_.requests.at(one.slot);
   RequestStream& stream = request.streams[one.stream - 1];
   BRAID_CHECK(request.id == one.request && stream.catch_up == one.id);
@@ -170,7 +166,7 @@ void Scheduler::Land(StreamCatchUp& one) {
   stream.blocks.Expect(state_.BlocksFor(request.positions()));
   stream.computed = one.size();
   stream.catch_up = CatchUpId();
-  PublishStream(request, stream);
+  streams_.Publish(request, stream);
   ++state_.stream_stats.catch_ups_landed;
   state_.Log(DecisionKind::kStreams, "came-from-elsewhere", request, one.stream,
              request.computed - stream.computed);
@@ -179,7 +175,7 @@ void Scheduler::Land(StreamCatchUp& one) {
 
 // Its request has ended, somebody needs its blocks, or it does not pay. What a
 // step works on follows with its Commit.
-void Scheduler::GiveUp(StreamCatchUp& one, const char* reason) {
+void CatchUps::GiveUp(StreamCatchUp& one, const char* reason) {
   BRAID_CHECK(one.state != StreamCatchUp::State::kOver);
   Request& request = state_.requests.at(one.slot);
   RequestStream& stream = request.streams[one.stream - 1];
@@ -191,7 +187,7 @@ void Scheduler::GiveUp(StreamCatchUp& one, const char* reason) {
              one.size() - one.computed);
   // What is on its way is held by the transfer.
   if (one.state == StreamCatchUp::State::kSending) {
-    abandoned_sends_.push_back(one.id);
+    abandoned_.push_back(one.id);
   }
   state_.PoolOf(one.landing).Release(one.landing.blocks());
   one.landing = BlockTable();
@@ -199,7 +195,7 @@ void Scheduler::GiveUp(StreamCatchUp& one, const char* reason) {
   if (!one.in_flight) Forget(one);
 }
 
-void Scheduler::Forget(StreamCatchUp& one) {
+void CatchUps::Forget(StreamCatchUp& one) {
   state_.PoolOf(one.blocks).Release(one.blocks.blocks());
   DeviceState& own = state_.Device(one.device);
   if (own.catch_up == &one) own.catch_up = nullptr;
@@ -208,15 +204,15 @@ void Scheduler::Forget(StreamCatchUp& one) {
   state_.catch_ups.erase(it);
 }
 
-void Scheduler::GiveUpAllOf(Request& request) {
+void CatchUps::GiveUpAllOf(Request& request) {
   for (const RequestStream& stream : request.streams) {
     if (stream.catch_up == CatchUpId()) continue;
-    GiveUp(CatchUp(stream.catch_up), "its-request-is-over");
+    GiveUp(At(stream.catch_up), "its-request-is-over");
   }
 }
 
 // The device is lost: what it computes, and what is on its way from it.
-void Scheduler::GiveUpAllOf(const DeviceState& device) {
+void CatchUps::GiveUpAllOf(const DeviceState& device) {
   const auto lost = [&](const std::unique_ptr<StreamCatchUp>& one) {
     return one->device == device.config.id;
   };

@@ -1,38 +1,25 @@
-// What steps take of streams' blocks and leave in them, and how streams come
-// and go with their requests.
+#include "scheduler/elastic_streams.h"
+
 #include <algorithm>
 #include <utility>
 
 #include "base/check.h"
 #include "scheduler/request_keys.h"
-#include "scheduler/scheduler.h"
 
 namespace braid {
 
-StreamStats Scheduler::stream_stats() const {
-  StreamStats stats = state_.stream_stats;
-  for (const auto& pool : state_.pools) stats.blocks += pool->elastic();
-  stats.blocks -= state_.best_of_stats.blocks;
-  stats.chance_to_meet = state_.allowance.chance_to_meet();
-  stats.first_token = state_.allowance.first_token();
-  stats.beside = state_.allowance.beside();
-  return stats;
-}
-
-void Scheduler::ApplyDrops(const StepPlan& plan) {
+void ElasticStreams::ApplyDrops(const StepPlan& plan) {
   for (const StreamDrop& drop : plan.dropped) {
     Request& request = state_.requests.at(drop.slot);
     BRAID_CHECK(request.id == drop.request);
-    const uint32_t dropped = DropStreams(request, drop.keep);
+    const uint32_t dropped = Drop(request, drop.keep);
     BRAID_CHECK(dropped > 0);
     state_.stream_stats.dropped += dropped;
     state_.Log(DecisionKind::kStreams, "blocks-wanted", request, dropped, 0);
   }
 }
 
-// Gives back the blocks of an elastic request's streams from `keep` on, but not
-// of those that a step works on. Returns how many held any.
-uint32_t Scheduler::DropStreams(Request& request, uint32_t keep) {
+uint32_t ElasticStreams::Drop(Request& request, uint32_t keep) {
   uint32_t dropped = 0;
   for (uint32_t s = keep; s <= request.streams.size(); ++s) {
     RequestStream& stream = request.streams[s - 1];
@@ -45,9 +32,7 @@ uint32_t Scheduler::DropStreams(Request& request, uint32_t keep) {
   return dropped;
 }
 
-// It is admitted: other devices may compute its streams. They are of use when
-// it decodes.
-void Scheduler::OpenStreams(Request& request) {
+void ElasticStreams::Open(Request& request) {
   BRAID_CHECK(request.streams.empty());
   for (uint32_t s = 1; s < request.most_streams(); ++s) {
     request.streams.emplace_back().keys = KeysOf(state_.config, request, s);
@@ -55,27 +40,24 @@ void Scheduler::OpenStreams(Request& request) {
   ExtendKeys(state_.config, request);
 }
 
-// It does not any more. What a step works on follows with its Commit.
-void Scheduler::CloseStreams(Request& request) {
+void ElasticStreams::Close(Request& request) {
   --state_.Device(request.decode_device).elastic;
-  DropStreams(request, 1);
+  Drop(request, 1);
 }
 
-// All of them before the first eviction: what one shares must not make room for
-// another.
-void Scheduler::StartStreams(const StepPlan& plan) {
+void ElasticStreams::StartAll(const StepPlan& plan) {
   for (const PlannedRows& rows : plan.rows) {
     if (rows.kind != RowKind::kStream) continue;
     Request& request = state_.requests.at(rows.slot);
     RequestStream& stream = request.streams[rows.stream - 1];
     if (!request.elastic() || stream.blocks.pool() != nullptr) continue;
-    StartStream(request, stream, rows.first);
+    Start(request, stream, rows.first);
   }
 }
 
 // Takes the blocks that the index knows, and no others yet.
-void Scheduler::StartStream(Request& request, RequestStream& stream,
-                            uint32_t first) {
+void ElasticStreams::Start(Request& request, RequestStream& stream,
+                           uint32_t first) {
   KvPool& pool = *state_.pools[state_.pool_of(request.decode_device).value()];
   stream.blocks = BlockTable(pool.blocks());
   stream.computed = first;
@@ -89,8 +71,8 @@ void Scheduler::StartStream(Request& request, RequestStream& stream,
   stream.blocks.Expect(state_.BlocksFor(request.positions()));
 }
 
-void Scheduler::ApplyStream(DeviceState& own, Request& request,
-                            const PlannedRows& rows) {
+void ElasticStreams::Apply(DeviceState& own, Request& request,
+                           const PlannedRows& rows) {
   RequestStream& stream = request.streams[rows.stream - 1];
   BRAID_CHECK(request.id == rows.request && !stream.in_flight &&
               stream.computed == rows.first);
@@ -102,8 +84,8 @@ void Scheduler::ApplyStream(DeviceState& own, Request& request,
   own.elastic_rows += rows.count;
 }
 
-void Scheduler::CommitStream(DeviceState& own, Request& request,
-                             const PlannedRows& rows, bool failed) {
+void ElasticStreams::Commit(DeviceState& own, Request& request,
+                            const PlannedRows& rows, bool failed) {
   RequestStream& stream = request.streams[rows.stream - 1];
   BRAID_CHECK(request.id == rows.request && stream.in_flight);
   stream.in_flight = false;
@@ -127,12 +109,11 @@ void Scheduler::CommitStream(DeviceState& own, Request& request,
   }
   if (rows.first / state_.config.block_tokens !=
       end / state_.config.block_tokens) {
-    PublishStream(request, stream);
+    Publish(request, stream);
   }
 }
 
-// An equal block that is known already takes the place of its own.
-void Scheduler::PublishStream(Request& request, RequestStream& stream) {
+void ElasticStreams::Publish(Request& request, RequestStream& stream) {
   if (!state_.config.prefix_cache) return;
   const std::span computed = std::span(request.tokens).first(stream.computed);
   stream.keys.Extend(computed);
@@ -144,8 +125,7 @@ void Scheduler::PublishStream(Request& request, RequestStream& stream) {
   }
 }
 
-// That many of its streams answer a token.
-void Scheduler::SetAnswered(Request& request, uint32_t streams) {
+void ElasticStreams::SetAnswered(Request& request, uint32_t streams) {
   if (streams < request.answered) {
     state_.stream_stats.shed += request.answered - streams;
   }
@@ -155,10 +135,8 @@ void Scheduler::SetAnswered(Request& request, uint32_t streams) {
   if (streams > 1) state_.stream_stats.gain += request.set->gain[streams - 1];
 }
 
-// Somebody waits for what a step of the device takes: its cores, or those lent
-// to it, or blocks.
-bool Scheduler::IsPressed(const DeviceState& device,
-                          std::span<const DeviceId> lent) const {
+bool ElasticStreams::IsPressed(const DeviceState& device,
+                               std::span<const DeviceId> lent) const {
   const auto has_prompts = [](const DeviceState& state) {
     return state.queued.prompts.requests > 0;
   };
@@ -170,15 +148,8 @@ bool Scheduler::IsPressed(const DeviceState& device,
          state_.PromisedBlocks(pool) > state_.PoolOf(pool).index().available();
 }
 
-bool Scheduler::WantsShed(const StepPlan& in_flight) const {
-  const DeviceState& own = state_.Device(in_flight.device);
-  return own.running && (own.elastic_rows > 0 || in_flight.gives_way) &&
-         IsPressed(own, in_flight.lent);
-}
-
-// A step has ended.
-void Scheduler::NotePressure(DeviceState& device,
-                             std::span<const DeviceId> lent, bool shed) {
+void ElasticStreams::NotePressure(DeviceState& device,
+                                  std::span<const DeviceId> lent, bool shed) {
   const bool held = device.elastic_rows > 0 && IsPressed(device, lent);
   device.elastic_rows = 0;
   state_.stream_stats.shed_in_flight += shed;
