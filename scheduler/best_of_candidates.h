@@ -4,7 +4,7 @@
 //
 // Thread safety: engine thread only.
 // Invariant: a candidate holds blocks only while its request decodes or
-// lingers, or a step works on them; of those that are complete, one does.
+// lingers, or a step works on them; of those that are complete, one at most.
 #pragma once
 
 #include <cstdint>

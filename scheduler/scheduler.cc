@@ -1,5 +1,5 @@
-// The smallest parts. Of the verbs, Offer is in scheduler_offer and _binding,
-// Plan in step_planner.h, Apply and Commit in scheduler_commit.
+// Offer, and what is asked of the whole. Apply and Commit are in
+// scheduler_commit.
 #include "scheduler/scheduler.h"
 
 #include <algorithm>
@@ -7,12 +7,11 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
+#include "scheduler/gangs.h"
+#include "scheduler/newcomers.h"
 
 namespace braid {
-Scheduler::Scheduler(SchedulerConfig config) : state_(std::move(config)) {
-  matched_.resize(state_.pools.size());
-  times_.reserve(state_.devices.size() * state_.devices.size());
-}
+Scheduler::Scheduler(SchedulerConfig config) : state_(std::move(config)) {}
 
 Scheduler::~Scheduler() = default;
 
@@ -51,6 +50,36 @@ absl::Status Scheduler::CheckSize(size_t prompt_tokens, uint32_t max_output,
     }
   }
   return absl::OkStatus();
+}
+
+std::optional<Refusal> Scheduler::Offer(RequestInput input, TimePoint now) {
+  BRAID_CHECK(
+      CheckSize(input.prompt.size(), input.max_output, input.streams).ok());
+  BRAID_CHECK(input.service_class < state_.config.classes.size());
+  state_.now = now;
+  Request& request = state_.requests.Add(std::move(input));
+  ChooseGang(state_, request);
+  best_of_.GiveWayTo(request);
+  std::optional<Refusal> refusal = waiting_.Consider(request);
+  if (refusal) {
+    state_.Log(DecisionKind::kRefused, ToString(refusal->reason), request,
+               refusal->predicted_ttft, refusal->retry_after);
+    state_.requests.Forget(request.id);
+    state_.requests.Free(request.slot);
+  } else {
+    roles_.demand().Arrive(now);
+    NoteArrival(state_, request);
+  }
+  return refusal;
+}
+
+void Scheduler::TakeRefused(TimePoint now, std::vector<Refusal>& out) {
+  state_.now = now;
+  waiting_.RefuseTooLate();
+  roles_.Plan();
+  binder_.RebindSome();
+  roles_.NoteVisits();
+  waiting_.TakeRefused(out);
 }
 
 StreamStats Scheduler::stream_stats() const {

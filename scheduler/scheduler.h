@@ -37,6 +37,7 @@
 #include "absl/status/status.h"
 #include "base/ids.h"
 #include "scheduler/best_of_candidates.h"
+#include "scheduler/binder.h"
 #include "scheduler/catch_ups.h"
 #include "scheduler/elastic_streams.h"
 #include "scheduler/forecast.h"
@@ -46,6 +47,7 @@
 #include "scheduler/scheduler_state.h"
 #include "scheduler/step_plan.h"
 #include "scheduler/step_planner.h"
+#include "scheduler/waiting_requests.h"
 
 namespace braid {
 
@@ -190,41 +192,6 @@ class Scheduler final {
   void CheckInvariants() const;
 
  private:
-  // scheduler_offer.cc
-  std::optional<Refusal> Consider(Request& request);
-  double ExcessSeconds(const Request& request,
-                       const Placement& placement) const;
-  bool MissesDeadline(const Request& request, const Placement& placement) const;
-  bool ShedFor(const Request& request, const Placement& placement,
-               double excess);
-  void Shed(const Request& request);
-  void RefuseQueued(Request& request, const Refusal& refusal);
-  void Restore(Request& request);
-  void Leave(Request& request, bool served);
-  TimePoint LatestStart(const Request& request,
-                        const DeviceState& prefill) const;
-
-  // scheduler_binding.cc
-  std::optional<Placement> Choose(const Request& request);
-  // In its pool, of the prompt that Choose has looked at last.
-  uint32_t CachedFor(const DeviceState& device) const {
-    return matched_[device.config.pool.value()];
-  }
-  DeviceView ViewOf(const DeviceState& device, const Request& request,
-                    const QueuedByDevice& ahead);
-  uint32_t CountShared(const Request& request, PoolId pool,
-                       uint32_t tokens) const;
-  void Bind(Request& request, const Placement& placement);
-  void Unbind(Request& request);
-  void Rebind(Request& request);
-  void RebindSome();
-  bool ShouldMove(const Request& request) const;
-
-  // scheduler_gangs.cc
-  void SetGang(Request& request, const StreamSet* set, uint32_t gang);
-  void ChooseGang(Request& request);
-  void GiveUpGang(Request& request);
-  bool GangFits(const Request& request, uint32_t gang) const;
   // scheduler_commit.cc
   void Admit(const std::vector<Admission>& admissions);
   void LearnStep(DeviceState& device, size_t lent, const StepShape& shape,
@@ -256,18 +223,11 @@ class Scheduler final {
   const Forecast forecast_{state_};
   const StepPlanner step_planner_{state_};
   Roles roles_{state_};
+  Binder binder_{state_, roles_};
+  WaitingRequests waiting_{state_, binder_};
   ElasticStreams streams_{state_};
   CatchUps catch_ups_{state_, streams_};
   BestOfCandidates best_of_{state_};
-  // Waiting requests with a deadline, by latest_start.
-  std::set<std::pair<TimePoint, RequestId>> latest_starts_;
-  uint32_t unbound_ = 0;           // waiting, bound to no device
-  std::vector<Refusal> refused_;   // not yet taken by the caller
-  std::vector<uint32_t> matched_;  // by Choose: cached tokens, by pool
-  // Scratch of Choose; the second is what the first point to.
-  std::vector<DeviceView> views_;
-  std::vector<const StepTimeModel*> times_;
-  std::vector<Request*> rebinding_;  // scratch of RebindSome
 };
 
 }  // namespace braid

@@ -73,9 +73,9 @@ void Scheduler::CheckInvariants() const {
   }
   BRAID_CHECK(counts == state_.counts);
   BRAID_CHECK(found == state_.requests.size());
-  BRAID_CHECK(unbound == unbound_ && dated == latest_starts_.size());
+  binder_.Check(unbound, dated);
   BRAID_CHECK(state_.queue.size() + refused == count(RequestState::kWaiting));
-  BRAID_CHECK(refused_.size() <= refused);
+  BRAID_CHECK(waiting_.refused() <= refused);
   for (const DeviceState& device : state_.devices) {
     const Sums& own = sums[device.index];
     BRAID_CHECK(device.bound == own.bound &&

@@ -106,7 +106,7 @@ void Scheduler::Admit(const std::vector<Admission>& admissions) {
   for (const Admission& admission : admissions) {
     Request& request = state_.requests.at(admission.slot);
     BRAID_CHECK(request.id == admission.request);
-    Leave(request, /*served=*/true);
+    waiting_.Leave(request, /*served=*/true);
     state_.MoveTo(request, RequestState::kPrefilling);
     request.prefill_device = admission.prefill;
     request.decode_device = admission.decode;
@@ -415,7 +415,7 @@ void Scheduler::Requeue(Request& request) {
     stream.computed = 0;
   }
   request.transfer_failed = false;
-  Restore(request);
+  waiting_.Restore(request);
 }
 
 void Scheduler::Finish(RequestId id, uint32_t chosen) {
@@ -430,11 +430,9 @@ void Scheduler::Finish(RequestId id, uint32_t chosen) {
     Unlist(request);
     NoteAnswer(request);
   } else if (request.refused) {
-    std::erase_if(refused_, [id](const Refusal& refusal) {
-      return refusal.request == id;
-    });
+    waiting_.ForgetRefused(id);
   } else {
-    Leave(request, /*served=*/false);
+    waiting_.Leave(request, /*served=*/false);
   }
   state_.MoveTo(request, RequestState::kFinished);
   state_.requests.Forget(id);

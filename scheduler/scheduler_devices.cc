@@ -33,7 +33,7 @@ std::vector<RequestId> Scheduler::LoseDevice(DeviceId id, bool memory_lost,
     const bool decodes = request->decode_device == id;
     if (request->state == RequestState::kWaiting) {
       if (request->bound && (prefills || decodes)) {
-        Unbind(*request);
+        binder_.Unbind(*request);
         waiting.push_back(request);
       }
       continue;
@@ -55,7 +55,7 @@ std::vector<RequestId> Scheduler::LoseDevice(DeviceId id, bool memory_lost,
     ids.push_back(request->id);
     Requeue(*request);
   }
-  for (Request* request : waiting) Rebind(*request);
+  for (Request* request : waiting) binder_.Rebind(*request);
   return ids;
 }
 
@@ -82,7 +82,7 @@ void Scheduler::AvoidPair(PoolId from, PoolId to, TimePoint until) {
     if (request.bound && request.handed_over() &&
         state_.pool_of(request.prefill_device) == from &&
         state_.pool_of(request.decode_device) == to) {
-      Unbind(request);
+      binder_.Unbind(request);
     }
   }
 }

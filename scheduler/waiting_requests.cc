@@ -1,12 +1,11 @@
-// Scheduler::Offer: who may wait, who is refused, who makes room.
+#include "scheduler/waiting_requests.h"
+
 #include <algorithm>
 #include <utility>
 
 #include "base/check.h"
-#include "scheduler/newcomers.h"
 #include "scheduler/preemption.h"
 #include "scheduler/request_keys.h"
-#include "scheduler/scheduler.h"
 
 namespace braid {
 namespace {
@@ -26,28 +25,7 @@ constexpr size_t kShedLookahead = 256;
 
 }  // namespace
 
-std::optional<Refusal> Scheduler::Offer(RequestInput input, TimePoint now) {
-  BRAID_CHECK(
-      CheckSize(input.prompt.size(), input.max_output, input.streams).ok());
-  BRAID_CHECK(input.service_class < state_.config.classes.size());
-  state_.now = now;
-  Request& request = state_.requests.Add(std::move(input));
-  ChooseGang(request);
-  best_of_.GiveWayTo(request);
-  std::optional<Refusal> refusal = Consider(request);
-  if (refusal) {
-    state_.Log(DecisionKind::kRefused, ToString(refusal->reason), request,
-               refusal->predicted_ttft, refusal->retry_after);
-    state_.requests.Forget(request.id);
-    state_.requests.Free(request.slot);
-  } else {
-    roles_.demand().Arrive(now);
-    NoteArrival(state_, request);
-  }
-  return refusal;
-}
-
-std::optional<Refusal> Scheduler::Consider(Request& request) {
+std::optional<Refusal> WaitingRequests::Consider(Request& request) {
   QueueEntry entry{.id = request.id,
                    .service_class = request.service_class,
                    .tenant = request.tenant,
@@ -56,7 +34,7 @@ std::optional<Refusal> Scheduler::Consider(Request& request) {
                    .deadline = request.deadline,
                    .seconds = forecast_.ServiceSeconds(request)};
   request.key = state_.queue.KeyOf(entry);
-  std::optional<Placement> placement = Choose(request);
+  std::optional<Placement> placement = binder_.Choose(request);
   const auto refuse = [&](RefusalReason reason, double retry) {
     return Refusal{.request = request.id,
                    .reason = reason,
@@ -68,7 +46,7 @@ std::optional<Refusal> Scheduler::Consider(Request& request) {
 
   double excess = ExcessSeconds(request, *placement);
   if (excess > 0 && ShedFor(request, *placement, excess)) {
-    placement = Choose(request);
+    placement = binder_.Choose(request);
     excess = ExcessSeconds(request, *placement);
   }
   if (excess > 0) return refuse(RefusalReason::kOverload, excess);
@@ -93,15 +71,15 @@ std::optional<Refusal> Scheduler::Consider(Request& request) {
   }
   BRAID_CHECK(state_.queue.Push(entry, &request.key));
   ++state_.counts[static_cast<size_t>(RequestState::kWaiting)];
-  ++unbound_;
-  Bind(request, *placement);
+  binder_.Enter();
+  binder_.Bind(request, *placement);
   return std::nullopt;
 }
 
 // By which its first token would miss its class's target; 0: it would not, or
 // it must not be refused for that.
-double Scheduler::ExcessSeconds(const Request& request,
-                                const Placement& placement) const {
+double WaitingRequests::ExcessSeconds(const Request& request,
+                                      const Placement& placement) const {
   // An idle machine serves whoever comes; and what is only guessed refuses
   // nobody.
   if (state_.running() == 0 && state_.queue.size() == 0) return 0;
@@ -110,7 +88,7 @@ double Scheduler::ExcessSeconds(const Request& request,
   const double target = ToSeconds(state_.ClassOf(request).ttft);
   const double alone = forecast_.PromptSeconds(
       prefill,
-      PromptWork::Of(CachedFor(prefill), request.size(), request.gang));
+      PromptWork::Of(binder_.CachedFor(prefill), request.size(), request.gang));
   const double limit =
       std::max(kHeadroom * target, alone + kWaitShare * target);
   const double past = ToSeconds(state_.now - request.arrival);
@@ -128,15 +106,16 @@ double Scheduler::ExcessSeconds(const Request& request,
   return std::max(0.0, excess - credit);
 }
 
-bool Scheduler::MissesDeadline(const Request& request,
-                               const Placement& placement) const {
+bool WaitingRequests::MissesDeadline(const Request& request,
+                                     const Placement& placement) const {
   if (request.deadline == kNever) return false;
   const DeviceState& prefill = state_.Device(placement.prefill);
   if (!forecast_.IsWarm(prefill)) return false;
   const double left = ToSeconds(request.deadline - state_.now);
   // Alone it may have every core of the machine.
   if (state_.running() == 0 && state_.queue.size() == 0) {
-    return forecast_.LeastSeconds(request, prefill, CachedFor(prefill)) > left;
+    return forecast_.LeastSeconds(request, prefill,
+                                  binder_.CachedFor(prefill)) > left;
   }
   const uint32_t output = state_.answers.Expected(request);
   return placement.ttft + (output > 1 ? (output - 1) * placement.tpot : 0) >
@@ -146,8 +125,8 @@ bool Scheduler::MissesDeadline(const Request& request,
 // Sheds waiting requests of lower classes that stand before `request` and cost
 // it `excess` seconds: the lowest class first, and of it the last. False, with
 // nobody shed, when that would not help.
-bool Scheduler::ShedFor(const Request& request, const Placement& placement,
-                        double excess) {
+bool WaitingRequests::ShedFor(const Request& request,
+                              const Placement& placement, double excess) {
   const DeviceState& prefill = state_.Device(placement.prefill);
   const QueuedByDevice ahead = state_.AheadOf(request.key);
   if (forecast_.CreditWait(state_.Device(placement.decode), request, ahead) +
@@ -181,7 +160,7 @@ bool Scheduler::ShedFor(const Request& request, const Placement& placement,
   return true;
 }
 
-void Scheduler::Shed(const Request& request) {
+void WaitingRequests::Shed(const Request& request) {
   RefuseQueued(*state_.requests.Find(request.id),
                {.request = request.id,
                 .reason = RefusalReason::kShed,
@@ -189,7 +168,7 @@ void Scheduler::Shed(const Request& request) {
                 .retry_after = std::max(kLeastRetry, request.ttft)});
 }
 
-void Scheduler::RefuseQueued(Request& request, const Refusal& refusal) {
+void WaitingRequests::RefuseQueued(Request& request, const Refusal& refusal) {
   state_.Log(refusal.reason == RefusalReason::kShed ? DecisionKind::kShed
                                                     : DecisionKind::kRefused,
              ToString(refusal.reason), request, refusal.predicted_ttft,
@@ -199,45 +178,35 @@ void Scheduler::RefuseQueued(Request& request, const Refusal& refusal) {
   refused_.push_back(refusal);
 }
 
-void Scheduler::TakeRefused(TimePoint now, std::vector<Refusal>& out) {
-  state_.now = now;
-  while (!latest_starts_.empty() && latest_starts_.begin()->first < now) {
-    Request& request = *state_.requests.Find(latest_starts_.begin()->second);
-    RefuseQueued(request, {.request = request.id,
-                           .reason = RefusalReason::kTooLate,
-                           .predicted_ttft = request.ttft,
-                           .retry_after = kLeastRetry});
+void WaitingRequests::RefuseTooLate() {
+  while (Request* request = binder_.FirstTooLate()) {
+    RefuseQueued(*request, {.request = request->id,
+                            .reason = RefusalReason::kTooLate,
+                            .predicted_ttft = request->ttft,
+                            .retry_after = kLeastRetry});
   }
-  roles_.Plan();
-  RebindSome();
-  roles_.NoteVisits();
+}
+
+void WaitingRequests::TakeRefused(std::vector<Refusal>& out) {
   out.insert(out.end(), refused_.begin(), refused_.end());
   refused_.clear();
 }
 
-// Puts one back that was admitted before.
-void Scheduler::Restore(Request& request) {
+void WaitingRequests::ForgetRefused(RequestId id) {
+  std::erase_if(refused_,
+                [id](const Refusal& refusal) { return refusal.request == id; });
+}
+
+void WaitingRequests::Restore(Request& request) {
   ExtendKeys(state_.config, request);
   state_.queue.Restore(request.key, request.service_class, request.tenant);
-  ++unbound_;
-  Rebind(request);
+  binder_.Enter();
+  binder_.Rebind(request);
 }
 
-// Out of the queue, and of the books of those that wait.
-void Scheduler::Leave(Request& request, bool served) {
-  Unbind(request);
-  --unbound_;
+void WaitingRequests::Leave(Request& request, bool served) {
+  binder_.Leave(request);
   state_.queue.Remove(request.key, served);
-}
-
-TimePoint Scheduler::LatestStart(const Request& request,
-                                 const DeviceState& prefill) const {
-  if (request.deadline == kNever) return kNever;
-  const double least =
-      forecast_.IsWarm(prefill)
-          ? forecast_.LeastSeconds(request, prefill, request.hinted)
-          : 0;
-  return request.deadline - FromSeconds(least);
 }
 
 }  // namespace braid

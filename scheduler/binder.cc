@@ -1,12 +1,11 @@
-// Where waiting requests will run: how a request sees the devices, and when it
-// is bound to others than before.
+#include "scheduler/binder.h"
+
 #include <algorithm>
-#include <vector>
 
 #include "base/check.h"
+#include "scheduler/gangs.h"
 #include "scheduler/pace.h"
 #include "scheduler/request_keys.h"
-#include "scheduler/scheduler.h"
 
 namespace braid {
 namespace {
@@ -22,8 +21,15 @@ constexpr double kPlannedShare = 0.9;
 
 }  // namespace
 
-// The policy's choice for a request that would stand at its key.
-std::optional<Placement> Scheduler::Choose(const Request& request) {
+Binder::Binder(SchedulerState& state, Roles& roles)
+    : state_(state),
+      forecast_(state),
+      roles_(roles),
+      matched_(state.pools.size()) {
+  times_.reserve(state.devices.size() * state.devices.size());
+}
+
+std::optional<Placement> Binder::Choose(const Request& request) {
   // The last token is always computed: its logits are wanted.
   const uint32_t most = request.size() - 1;
   for (uint32_t i = 0; i < state_.pools.size(); ++i) {
@@ -83,8 +89,8 @@ std::optional<Placement> Scheduler::Choose(const Request& request) {
 }
 
 // Blocks of the prompt that are known there, of every stream of a gang.
-uint32_t Scheduler::CountShared(const Request& request, PoolId pool,
-                                uint32_t tokens) const {
+uint32_t Binder::CountShared(const Request& request, PoolId pool,
+                             uint32_t tokens) const {
   const auto prefix = std::span(request.tokens).first(tokens);
   uint32_t least = state_.PoolOf(pool).index().CountMatch(request.keys, prefix);
   if (request.gang == 1) return least;
@@ -96,8 +102,8 @@ uint32_t Scheduler::CountShared(const Request& request, PoolId pool,
   return least;
 }
 
-DeviceView Scheduler::ViewOf(const DeviceState& device, const Request& request,
-                             const QueuedByDevice& ahead) {
+DeviceView Binder::ViewOf(const DeviceState& device, const Request& request,
+                          const QueuedByDevice& ahead) {
   DeviceView view{
       .id = device.config.id,
       .pool = device.config.pool,
@@ -129,8 +135,7 @@ DeviceView Scheduler::ViewOf(const DeviceState& device, const Request& request,
   return view;
 }
 
-// REQUIRES: it is in the queue, and unbound; Choose has just looked at it.
-void Scheduler::Bind(Request& request, const Placement& placement) {
+void Binder::Bind(Request& request, const Placement& placement) {
   BRAID_CHECK(!request.bound);
   const DeviceState& prefill = state_.Device(placement.prefill);
   const DeviceState& decode = state_.Device(placement.decode);
@@ -159,7 +164,12 @@ void Scheduler::Bind(Request& request, const Placement& placement) {
              placement.ttft, placement.damage);
 }
 
-void Scheduler::Unbind(Request& request) {
+void Binder::Leave(Request& request) {
+  Unbind(request);
+  --unbound_;
+}
+
+void Binder::Unbind(Request& request) {
   if (!request.bound) return;
   state_.VisitQueued(request, [&](uint32_t device, const QueuedWork& work) {
     state_.devices[device].queued -= work;
@@ -171,8 +181,7 @@ void Scheduler::Unbind(Request& request) {
   ++unbound_;
 }
 
-// To what is best now. It stays unbound while no device can take it.
-void Scheduler::Rebind(Request& request) {
+void Binder::Rebind(Request& request) {
   if (request.optional_gang()) GiveUpGang(request);
   const std::optional<Placement> placement = Choose(request);
   if (request.bound && placement &&
@@ -185,10 +194,7 @@ void Scheduler::Rebind(Request& request) {
   if (placement) Bind(request, *placement);
 }
 
-// The head of the queue looks around: whoever is bound to no device, or to one
-// that is far behind while another has nothing to do, or to a full one while
-// another has room.
-void Scheduler::RebindSome() {
+void Binder::RebindSome() {
   if (state_.queue.size() == 0 || (state_.devices.size() == 1 && unbound_ == 0))
     return;
   rebinding_.clear();
@@ -209,7 +215,7 @@ void Scheduler::RebindSome() {
   for (Request* request : rebinding_) Rebind(*request);
 }
 
-bool Scheduler::ShouldMove(const Request& request) const {
+bool Binder::ShouldMove(const Request& request) const {
   const DeviceState& prefill = state_.Device(request.prefill_device);
   const DeviceState& decode = state_.Device(request.decode_device);
   const bool prefill_busy = prefill.running || prefill.lent;
@@ -223,6 +229,35 @@ bool Scheduler::ShouldMove(const Request& request) const {
       return true;
   }
   return false;
+}
+
+// Waiting: the house is full.
+void Binder::GiveUpGang(Request& request) {
+  Unbind(request);
+  SetGang(state_.config, request, nullptr, 1);
+  state_.Log(DecisionKind::kStreams, "full-house", request, 1,
+             state_.BlocksOf(request));
+}
+
+TimePoint Binder::LatestStart(const Request& request,
+                              const DeviceState& prefill) const {
+  if (request.deadline == kNever) return kNever;
+  const double least =
+      forecast_.IsWarm(prefill)
+          ? forecast_.LeastSeconds(request, prefill, request.hinted)
+          : 0;
+  return request.deadline - FromSeconds(least);
+}
+
+Request* Binder::FirstTooLate() const {
+  if (latest_starts_.empty() || latest_starts_.begin()->first >= state_.now) {
+    return nullptr;
+  }
+  return state_.requests.Find(latest_starts_.begin()->second);
+}
+
+void Binder::Check(uint32_t unbound, size_t dated) const {
+  BRAID_CHECK(unbound == unbound_ && dated == latest_starts_.size());
 }
 
 }  // namespace braid
