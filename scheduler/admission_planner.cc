@@ -44,8 +44,10 @@ AdmissionPlanner::Ledger AdmissionPlanner::OpenLedger() const {
 void AdmissionPlanner::ForEach(
     const DeviceState& own,
     absl::FunctionRef<bool(const Request&, const Admission&)> admit) const {
-  if (state_.queue.size() == 0 || state_.running() >= state_.config.max_running)
+  if (state_.queue.size() == 0 ||
+      state_.running() >= state_.config.max_running) {
     return;
+  }
   Ledger ledger = OpenLedger();
   size_t looked_at = 0;
   for (const QueueKey& key : state_.queue) {

@@ -74,8 +74,9 @@ std::optional<Placement> Binder::Choose(const Request& request) {
         PromptWork::Of(CachedFor(device), request.size(), request.gang - 1);
     planned->ttft += forecast_.PromptSeconds(device, others);
   }
-  if (query.split != SplitMode::kOn || query.split == state_.split())
+  if (query.split != SplitMode::kOn || query.split == state_.split()) {
     return planned;
+  }
   // The planned layout is no wall: where it would miss the target, any pair
   // that keeps it will do.
   const double limit =

@@ -25,8 +25,9 @@ constexpr size_t kLookups = 4;
 }  // namespace
 
 bool MaySend(const SchedulerState& state, const StreamCatchUp& one) {
-  if (state.requests.at(one.slot).state != RequestState::kDecoding)
+  if (state.requests.at(one.slot).state != RequestState::kDecoding) {
     return false;
+  }
   const PoolId from = one.blocks.pool()->id(), to = one.landing.pool()->id();
   for (const auto& other : state.catch_ups) {
     if (other->state == StreamCatchUp::State::kSending &&

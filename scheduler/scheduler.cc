@@ -1,5 +1,5 @@
 // Offer, and what is asked of the whole. Apply and Commit are in
-// scheduler_commit.
+// scheduler_commit, and what follows from them in scheduler_moves.
 #include "scheduler/scheduler.h"
 
 #include <algorithm>
@@ -11,6 +11,7 @@
 #include "scheduler/newcomers.h"
 
 namespace braid {
+
 Scheduler::Scheduler(SchedulerConfig config) : state_(std::move(config)) {}
 
 Scheduler::~Scheduler() = default;
@@ -80,6 +81,10 @@ void Scheduler::TakeRefused(TimePoint now, std::vector<Refusal>& out) {
   binder_.RebindSome();
   roles_.NoteVisits();
   waiting_.TakeRefused(out);
+}
+
+StepPlan Scheduler::Plan(DeviceId device, TimePoint now, StepPlan reuse) const {
+  return step_planner_.Plan(device, now, std::move(reuse));
 }
 
 StreamStats Scheduler::stream_stats() const {

@@ -27,13 +27,9 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
-#include <set>
 #include <span>
-#include <utility>
 #include <vector>
 
-#include "absl/container/inlined_vector.h"
-#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "base/ids.h"
 #include "scheduler/best_of_candidates.h"
@@ -84,9 +80,7 @@ class Scheduler final {
 
   // What an idle device should do now; nothing when that is best. The storage
   // of `reuse` is recycled. REQUIRES: the device is available.
-  StepPlan Plan(DeviceId device, TimePoint now, StepPlan reuse = {}) const {
-    return step_planner_.Plan(device, now, std::move(reuse));
-  }
+  StepPlan Plan(DeviceId device, TimePoint now, StepPlan reuse = {}) const;
   // REQUIRES: the plan is of this turn, and not empty. The device runs if there
   // are rows.
   void Apply(const StepPlan& plan, TimePoint now);
@@ -196,12 +190,11 @@ class Scheduler final {
   void Admit(const std::vector<Admission>& admissions);
   void LearnStep(DeviceState& device, size_t lent, const StepShape& shape,
                  double seconds);
-  void NoteAnswer(const Request& request);
   void CommitRows(DeviceState& device, Request& request,
                   const PlannedRows& rows, std::optional<TokenId> drawn);
   void CommitChunk(DeviceState& device, Request& request,
                    const PlannedRows& rows, std::optional<TokenId> drawn);
-  TimePoint DueOf(const Request& request, TimePoint last) const;
+  // scheduler_moves.cc
   void StartPrefill(Request& request, DeviceState& device);
   void StopPrefill(Request& request);
   void EndPrefill(Request& request);
@@ -210,14 +203,7 @@ class Scheduler final {
   void Requeue(Request& request);
   void Unlist(Request& request);
   void Publish(Request& request);
-
-  // scheduler_check.cc
-  void CheckWaiting(const Request& request) const;
-  void CheckRunning(const Request& request) const;
-  void CheckStreams(const Request& request) const;
-  void CheckBestOf(const Request& request) const;
-  void CheckCatchUps() const;
-  void CheckElasticBlocks() const;
+  void NoteAnswer(const Request& request);
 
   SchedulerState state_;
   const Forecast forecast_{state_};

@@ -1,9 +1,186 @@
 // Everything that the books say, counted again.
+#include <algorithm>
+#include <array>
+#include <vector>
+
 #include "base/check.h"
 #include "scheduler/owing.h"
 #include "scheduler/scheduler.h"
 
 namespace braid {
+namespace {
+
+// A gang is in lock-step, and its credit is complete. Elastic streams have no
+// credit: what they hold, they use.
+void CheckStreams(const SchedulerState& state, const Request& request) {
+  const bool decodes = request.state == RequestState::kDecoding;
+  const uint32_t most = request.elastic() ? request.most_streams() : 1;
+  BRAID_CHECK(request.streams.size() ==
+              (request.elastic() ? most - 1 : request.gang - 1));
+  BRAID_CHECK(request.answered == 1 || request.set != nullptr);
+  BRAID_CHECK(request.gang == 1 || !request.handed_over());
+  for (const RequestStream& stream : request.streams) {
+    const BlockTable& table = stream.blocks;
+    BRAID_CHECK(!stream.in_flight || request.in_flight);
+    if (request.gang > 1) {
+      BRAID_CHECK(stream.computed == request.computed);
+      BRAID_CHECK(table.blocks().size() == request.blocks.blocks().size());
+      BRAID_CHECK(table.used() == request.blocks.used());
+      continue;
+    }
+    BRAID_CHECK(stream.computed <= request.computed);
+    BRAID_CHECK(table.reserved() == 0);
+    BRAID_CHECK(decodes || table.pool() == nullptr);
+    if (table.pool() == nullptr) {
+      BRAID_CHECK(stream.computed == 0 && !stream.in_flight);
+    } else {
+      BRAID_CHECK(table.pool()->id() == state.pool_of(request.decode_device));
+      BRAID_CHECK(stream.in_flight ||
+                  table.used() >= state.BlocksFor(stream.computed));
+    }
+  }
+}
+
+void CheckWaiting(const Request& request) {
+  BRAID_CHECK(request.blocks.blocks().empty());
+  BRAID_CHECK(request.landing.blocks().empty());
+  BRAID_CHECK(!request.in_flight && !request.displaced);
+  BRAID_CHECK(!(request.refused && request.bound));
+  BRAID_CHECK(request.answered == 1);
+  BRAID_CHECK(request.streams.size() == request.gang - 1);
+  for (const RequestStream& stream : request.streams) {
+    BRAID_CHECK(stream.blocks.blocks().empty() && stream.computed == 0 &&
+                !stream.in_flight);
+  }
+}
+
+// The credit: all that it can need is held, here or in `landing`.
+void CheckRunning(const SchedulerState& state, const Request& request) {
+  const bool two = request.landing.pool() != nullptr;
+  const BlockTable& credit = two ? request.landing : request.blocks;
+  BRAID_CHECK(!request.bound && !request.refused);
+  BRAID_CHECK(state.Device(request.decode_device).up || request.displaced);
+  BRAID_CHECK(credit.pool()->id() == state.pool_of(request.decode_device));
+  BRAID_CHECK(credit.blocks().size() == state.BlocksFor(request.positions()));
+  BRAID_CHECK(request.blocks.used() >= state.BlocksFor(request.computed));
+  const bool arrived = request.state == RequestState::kDecoding ||
+                       request.prefill_device == request.decode_device;
+  if (arrived) {
+    BRAID_CHECK(!two);
+  } else {
+    BRAID_CHECK(request.blocks.pool()->id() ==
+                state.pool_of(request.prefill_device));
+  }
+  if (two) {
+    BRAID_CHECK(request.blocks.blocks().size() ==
+                state.BlocksFor(request.prefill_size));
+  }
+  if (request.state == RequestState::kDecoding) {
+    BRAID_CHECK(request.computed + (request.max_output > 0) == request.size());
+  }
+  CheckStreams(state, request);
+}
+
+// Candidates hold blocks while their request decodes or lingers; the first ones
+// are its own while it has any.
+void CheckBestOf(const SchedulerState& state, const Request& request) {
+  const bool lingers = request.state == RequestState::kLingering;
+  BRAID_CHECK(request.candidates.size() == request.best_of - 1);
+  if (lingers) BRAID_CHECK(request.blocks.blocks().empty());
+  uint32_t kept = 0;
+  for (const BestOfCandidate& one : request.candidates) {
+    BRAID_CHECK(!one.in_flight || (request.in_flight && one.holds()));
+    if (!one.holds()) {
+      BRAID_CHECK(one.computed == 0 && one.shared == 0);
+      continue;
+    }
+    BRAID_CHECK(one.blocks.reserved() == 0);
+    kept += one.complete;
+    BRAID_CHECK(lingers || request.state == RequestState::kDecoding);
+    BRAID_CHECK(one.blocks.pool()->id() ==
+                state.pool_of(request.decode_device));
+    BRAID_CHECK(one.computed < one.tokens.size() &&
+                one.blocks.used() >= state.BlocksFor(one.computed));
+    BRAID_CHECK(std::ranges::equal(
+        request.prompt(), std::span(one.tokens).first(request.prompt_size)));
+  }
+  BRAID_CHECK(kept <= 1);
+}
+
+// Each is of a stream that knows it, unless it is over and a step works on it.
+void CheckCatchUps(const SchedulerState& state) {
+  using State = StreamCatchUp::State;
+  size_t known = 0, computed = 0;
+  for (const auto& one : state.catch_ups) {
+    const DeviceState& own = state.Device(one->device);
+    const bool computes = own.catch_up == one.get();
+    computed += computes;
+    BRAID_CHECK(one->blocks.pool()->id() == own.config.pool);
+    BRAID_CHECK(one->blocks.used() >= state.BlocksFor(one->computed));
+    BRAID_CHECK(!one->in_flight || (computes && own.running));
+    if (one->state == State::kOver) {
+      BRAID_CHECK(one->in_flight && one->landing.pool() == nullptr);
+      continue;
+    }
+    ++known;
+    BRAID_CHECK(own.up && computes == (one->state == State::kComputing));
+    BRAID_CHECK(computes == (one->computed < one->size()));
+    BRAID_CHECK((one->sending > 0) == (one->state == State::kSending));
+    const Request& request = state.requests.at(one->slot);
+    BRAID_CHECK(request.id == one->request &&
+                request.state != RequestState::kWaiting);
+    BRAID_CHECK(one->state != State::kSending ||
+                request.state == RequestState::kDecoding);
+    const RequestStream& stream = request.streams[one->stream - 1];
+    BRAID_CHECK(stream.catch_up == one->id && !stream.in_flight);
+    BRAID_CHECK(one->landing.pool()->id() ==
+                state.pool_of(request.decode_device));
+    BRAID_CHECK(one->landing.blocks().size() == one->blocks.blocks().size());
+    BRAID_CHECK(one->landed + one->sending <= one->landing.blocks().size());
+  }
+  for (uint32_t slot = 0; slot < state.requests.slots(); ++slot) {
+    const Request* request = state.requests.Peek(slot);
+    if (request == nullptr) continue;
+    for (const RequestStream& stream : request->streams) {
+      known -= stream.catch_up != CatchUpId();
+    }
+  }
+  for (const DeviceState& device : state.devices) {
+    computed -= device.catch_up != nullptr;
+  }
+  BRAID_CHECK(known == 0 && computed == 0);
+}
+
+void CheckElasticBlocks(const SchedulerState& state) {
+  size_t of_candidates = 0;
+  for (const auto& pool : state.pools) {
+    std::vector<uint32_t> holders(pool->blocks().capacity());
+    for (uint32_t slot = 0; slot < state.requests.slots(); ++slot) {
+      const Request* request = state.requests.Peek(slot);
+      if (request == nullptr) continue;
+      for (const BestOfCandidate& one : request->candidates) {
+        if (one.blocks.pool() != &pool->blocks()) continue;
+        for (BlockId block : one.own_blocks()) ++holders[block.value()];
+        of_candidates += one.own_blocks().size();
+      }
+      if (!request->elastic()) continue;
+      for (const RequestStream& stream : request->streams) {
+        if (stream.blocks.pool() != &pool->blocks()) continue;
+        for (BlockId block : stream.blocks.blocks()) ++holders[block.value()];
+      }
+    }
+    for (const auto& one : state.catch_ups) {
+      for (const BlockTable* table : {&one->blocks, &one->landing}) {
+        if (table->pool() != &pool->blocks()) continue;
+        for (BlockId block : table->blocks()) ++holders[block.value()];
+      }
+    }
+    pool->CheckElastic(holders);
+  }
+  BRAID_CHECK(of_candidates == state.best_of_stats.blocks);
+}
+
+}  // namespace
 
 void Scheduler::CheckInvariants() const {
   struct Sums {
@@ -42,7 +219,7 @@ void Scheduler::CheckInvariants() const {
                          });
       continue;
     }
-    CheckBestOf(*request);
+    CheckBestOf(state_, *request);
     const DeviceState& decode = state_.Device(request->decode_device);
     Sums& own = sums[decode.index];
     const bool lingers = request->state == RequestState::kLingering;
@@ -53,7 +230,7 @@ void Scheduler::CheckInvariants() const {
     }
     own.lingering += lingers;
     if (lingers) continue;
-    CheckRunning(*request);
+    CheckRunning(state_, *request);
     ++own.bound;
     own.bound_streams += request->gang - 1;
     own.bound_tokens += uint64_t{request->gang} * request->size();
@@ -109,182 +286,12 @@ void Scheduler::CheckInvariants() const {
     BRAID_CHECK(device.owing == owing && device.aside == aside);
   }
   BRAID_CHECK(state_.stream_stats.active == active);
-  CheckCatchUps();
-  CheckElasticBlocks();
+  CheckCatchUps(state_);
+  CheckElasticBlocks(state_);
   for (const auto& pool : state_.pools) {
     pool->blocks().CheckInvariants();
     pool->index().CheckInvariants();
   }
-}
-
-void Scheduler::CheckWaiting(const Request& request) const {
-  BRAID_CHECK(request.blocks.blocks().empty());
-  BRAID_CHECK(request.landing.blocks().empty());
-  BRAID_CHECK(!request.in_flight && !request.displaced);
-  BRAID_CHECK(!(request.refused && request.bound));
-  BRAID_CHECK(request.answered == 1);
-  BRAID_CHECK(request.streams.size() == request.gang - 1);
-  for (const RequestStream& stream : request.streams) {
-    BRAID_CHECK(stream.blocks.blocks().empty() && stream.computed == 0 &&
-                !stream.in_flight);
-  }
-}
-
-// The credit: all that it can need is held, here or in `landing`.
-void Scheduler::CheckRunning(const Request& request) const {
-  const bool two = request.landing.pool() != nullptr;
-  const BlockTable& credit = two ? request.landing : request.blocks;
-  BRAID_CHECK(!request.bound && !request.refused);
-  BRAID_CHECK(state_.Device(request.decode_device).up || request.displaced);
-  BRAID_CHECK(credit.pool()->id() == state_.pool_of(request.decode_device));
-  BRAID_CHECK(credit.blocks().size() == state_.BlocksFor(request.positions()));
-  BRAID_CHECK(request.blocks.used() >= state_.BlocksFor(request.computed));
-  const bool arrived = request.state == RequestState::kDecoding ||
-                       request.prefill_device == request.decode_device;
-  if (arrived) {
-    BRAID_CHECK(!two);
-  } else {
-    BRAID_CHECK(request.blocks.pool()->id() ==
-                state_.pool_of(request.prefill_device));
-  }
-  if (two) {
-    BRAID_CHECK(request.blocks.blocks().size() ==
-                state_.BlocksFor(request.prefill_size));
-  }
-  if (request.state == RequestState::kDecoding) {
-    BRAID_CHECK(request.computed + (request.max_output > 0) == request.size());
-  }
-  CheckStreams(request);
-}
-
-// A gang is in lock-step, and its credit is complete. Elastic streams have no
-// credit: what they hold, they use.
-void Scheduler::CheckStreams(const Request& request) const {
-  const bool decodes = request.state == RequestState::kDecoding;
-  const uint32_t most = request.elastic() ? request.most_streams() : 1;
-  BRAID_CHECK(request.streams.size() ==
-              (request.elastic() ? most - 1 : request.gang - 1));
-  BRAID_CHECK(request.answered == 1 || request.set != nullptr);
-  BRAID_CHECK(request.gang == 1 || !request.handed_over());
-  for (const RequestStream& stream : request.streams) {
-    const BlockTable& table = stream.blocks;
-    BRAID_CHECK(!stream.in_flight || request.in_flight);
-    if (request.gang > 1) {
-      BRAID_CHECK(stream.computed == request.computed);
-      BRAID_CHECK(table.blocks().size() == request.blocks.blocks().size());
-      BRAID_CHECK(table.used() == request.blocks.used());
-      continue;
-    }
-    BRAID_CHECK(stream.computed <= request.computed);
-    BRAID_CHECK(table.reserved() == 0);
-    BRAID_CHECK(decodes || table.pool() == nullptr);
-    if (table.pool() == nullptr) {
-      BRAID_CHECK(stream.computed == 0 && !stream.in_flight);
-    } else {
-      BRAID_CHECK(table.pool()->id() == state_.pool_of(request.decode_device));
-      BRAID_CHECK(stream.in_flight ||
-                  table.used() >= state_.BlocksFor(stream.computed));
-    }
-  }
-}
-
-// Candidates hold blocks while their request decodes or lingers; the first ones
-// are its own while it has any.
-void Scheduler::CheckBestOf(const Request& request) const {
-  const bool lingers = request.state == RequestState::kLingering;
-  BRAID_CHECK(request.candidates.size() == request.best_of - 1);
-  if (lingers) BRAID_CHECK(request.blocks.blocks().empty());
-  uint32_t kept = 0;
-  for (const BestOfCandidate& one : request.candidates) {
-    BRAID_CHECK(!one.in_flight || (request.in_flight && one.holds()));
-    if (!one.holds()) {
-      BRAID_CHECK(one.computed == 0 && one.shared == 0);
-      continue;
-    }
-    BRAID_CHECK(one.blocks.reserved() == 0);
-    kept += one.complete;
-    BRAID_CHECK(lingers || request.state == RequestState::kDecoding);
-    BRAID_CHECK(one.blocks.pool()->id() ==
-                state_.pool_of(request.decode_device));
-    BRAID_CHECK(one.computed < one.tokens.size() &&
-                one.blocks.used() >= state_.BlocksFor(one.computed));
-    BRAID_CHECK(std::ranges::equal(
-        request.prompt(), std::span(one.tokens).first(request.prompt_size)));
-  }
-  BRAID_CHECK(kept <= 1);
-}
-
-// Each is of a stream that knows it, unless it is over and a step works on it.
-void Scheduler::CheckCatchUps() const {
-  using State = StreamCatchUp::State;
-  size_t known = 0, computed = 0;
-  for (const auto& one : state_.catch_ups) {
-    const DeviceState& own = state_.Device(one->device);
-    const bool computes = own.catch_up == one.get();
-    computed += computes;
-    BRAID_CHECK(one->blocks.pool()->id() == own.config.pool);
-    BRAID_CHECK(one->blocks.used() >= state_.BlocksFor(one->computed));
-    BRAID_CHECK(!one->in_flight || (computes && own.running));
-    if (one->state == State::kOver) {
-      BRAID_CHECK(one->in_flight && one->landing.pool() == nullptr);
-      continue;
-    }
-    ++known;
-    BRAID_CHECK(own.up && computes == (one->state == State::kComputing));
-    BRAID_CHECK(computes == (one->computed < one->size()));
-    BRAID_CHECK((one->sending > 0) == (one->state == State::kSending));
-    const Request& request = state_.requests.at(one->slot);
-    BRAID_CHECK(request.id == one->request &&
-                request.state != RequestState::kWaiting);
-    BRAID_CHECK(one->state != State::kSending ||
-                request.state == RequestState::kDecoding);
-    const RequestStream& stream = request.streams[one->stream - 1];
-    BRAID_CHECK(stream.catch_up == one->id && !stream.in_flight);
-    BRAID_CHECK(one->landing.pool()->id() ==
-                state_.pool_of(request.decode_device));
-    BRAID_CHECK(one->landing.blocks().size() == one->blocks.blocks().size());
-    BRAID_CHECK(one->landed + one->sending <= one->landing.blocks().size());
-  }
-  for (uint32_t slot = 0; slot < state_.requests.slots(); ++slot) {
-    const Request* request = state_.requests.Peek(slot);
-    if (request == nullptr) continue;
-    for (const RequestStream& stream : request->streams) {
-      known -= stream.catch_up != CatchUpId();
-    }
-  }
-  for (const DeviceState& device : state_.devices) {
-    computed -= device.catch_up != nullptr;
-  }
-  BRAID_CHECK(known == 0 && computed == 0);
-}
-
-void Scheduler::CheckElasticBlocks() const {
-  size_t of_candidates = 0;
-  for (const auto& pool : state_.pools) {
-    std::vector<uint32_t> holders(pool->blocks().capacity());
-    for (uint32_t slot = 0; slot < state_.requests.slots(); ++slot) {
-      const Request* request = state_.requests.Peek(slot);
-      if (request == nullptr) continue;
-      for (const BestOfCandidate& one : request->candidates) {
-        if (one.blocks.pool() != &pool->blocks()) continue;
-        for (BlockId block : one.own_blocks()) ++holders[block.value()];
-        of_candidates += one.own_blocks().size();
-      }
-      if (!request->elastic()) continue;
-      for (const RequestStream& stream : request->streams) {
-        if (stream.blocks.pool() != &pool->blocks()) continue;
-        for (BlockId block : stream.blocks.blocks()) ++holders[block.value()];
-      }
-    }
-    for (const auto& one : state_.catch_ups) {
-      for (const BlockTable* table : {&one->blocks, &one->landing}) {
-        if (table->pool() != &pool->blocks()) continue;
-        for (BlockId block : table->blocks()) ++holders[block.value()];
-      }
-    }
-    pool->CheckElastic(holders);
-  }
-  BRAID_CHECK(of_candidates == state_.best_of_stats.blocks);
 }
 
 }  // namespace braid

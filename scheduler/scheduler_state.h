@@ -5,6 +5,7 @@
 // Thread safety: engine thread only.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <memory>
@@ -84,6 +85,8 @@ struct SchedulerState {
   uint32_t BlocksOf(const Request& request) const {
     return request.gang * BlocksFor(request.positions());
   }
+  // When its next token is due, the last having been drawn at `last`.
+  TimePoint DueOf(const Request& request, TimePoint last) const;
   // Where roles are walls, `auto` is `on`.
   SplitMode split() const;
 
@@ -147,6 +150,18 @@ struct SchedulerState {
   StreamStats stream_stats;
   BestOfStats best_of_stats;
 };
+
+// Inline: once for each request of a step.
+inline TimePoint SchedulerState::DueOf(const Request& request,
+                                       TimePoint last) const {
+  // No token comes later than that many targets after the one before, however
+  // early that one was.
+  constexpr int kMostTpots = 4;
+  const Duration tpot = ClassOf(request).pace();
+  const auto drawn = request.size() - request.prompt_size;
+  if (drawn == 0) return last + kMostTpots * tpot;
+  return std::min(request.first_token + drawn * tpot, last + kMostTpots * tpot);
+}
 
 template <typename Visit>
 void SchedulerState::VisitQueued(const Request& request, Visit visit) const {
