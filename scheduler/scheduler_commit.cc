@@ -153,10 +153,10 @@ void Scheduler::Admit(const std::vector<Admission>& admissions) {
   }
 }
 
-// Inline: once for each request of a step.
-inline void Scheduler::CommitRows(DeviceState& own, Request& request,
-                                  const PlannedRows& rows,
-                                  std::optional<TokenId> drawn) {
+// Once for each request of a step, so inline whatever its size.
+[[gnu::always_inline]] inline void Scheduler::CommitRows(
+    DeviceState& own, Request& request, const PlannedRows& rows,
+    std::optional<TokenId> drawn) {
   BRAID_CHECK(drawn.has_value() == rows.draws);
   request.computed = rows.first + rows.count;
   if (rows.kind == RowKind::kDecode) {
