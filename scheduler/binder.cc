@@ -130,7 +130,7 @@ DeviceView Binder::ViewOf(const DeviceState& device, const Request& request,
     times_.push_back(&forecast_.TimeOf(device, lent));
   }
   view.by_lenders = std::span(times_).last(state_.devices.size());
-  view.rows_behind = RowsAreBehind(state_, device);
+  view.rows_behind = device.rows_behind;
   view.prompts = static_cast<uint32_t>(device.prefilling.size()) +
                  ahead[device.index].prompts.requests;
   return view;

@@ -43,6 +43,9 @@ struct DecodeRow {
   // Seconds by which those of the batch have made its answer longer, less what
   // it has stood aside for prompts (owing.h).
   double owed = 0;
+  // DeviceState::pace_lost when it began, or when it was as far ahead as it may
+  // be (pace.h).
+  double pace_mark = 0;
 
   bool StandsAside() const { return may_stand_aside && owed > 0; }
 };
@@ -216,9 +219,10 @@ struct DeviceState {
   TimePoint prefilled_at = TimePoint::min(), decoded_at = TimePoint::min();
   // Works for the other pool too, since its role was last looked at.
   bool visiting = false;
-  // Where cores are lent: seconds by which prompts have its rows behind the
-  // pace that they should keep (NoteRowPace). Bounded.
-  double rows_behind = 0;
+  // Where cores are lent: seconds by which rows were slower than on its own
+  // cores, since the start, and the most that one of those that decode has lost
+  // of them (pace.h).
+  double pace_lost = 0, rows_behind = 0;
   // Steps since one had rows of elastic streams, though there were requests
   // that might have them.
   uint32_t without_streams = 0;

@@ -7,13 +7,9 @@
 namespace braid {
 namespace {
 
-// Of what rows would take on their device's own cores, what they should take
-// beside prompts.
-constexpr double kRowPace = 1.2;
-// Seconds that rows may fall behind that: a prompt or two, as short answers
-// would else make every prompt slow. And the most that is remembered, of what
-// they have to make up for and of what they are ahead.
-constexpr double kMayFallBehind = 0.5, kMostBehind = 1, kMostAhead = 0.1;
+// Seconds that count for a row that was faster: who was fast for long is not
+// slow for long.
+constexpr double kMostAhead = 0.1;
 
 }  // namespace
 
@@ -24,15 +20,16 @@ void NoteRowPace(DeviceState& own, const StepTimeModel& time,
   StepShape rows = requests;
   rows.stream_rows = shape.stream_rows;
   const double streams = time.Predict(rows) - time.Predict(requests);
-  const double pace = kRowPace * Forecast::TimeOf(own, 0).Predict(requests);
-  own.rows_behind = std::clamp(own.rows_behind + seconds - streams - pace,
-                               -kMostAhead, kMostBehind);
-  if (own.decoding.empty()) own.rows_behind = 0;
-}
-
-bool RowsAreBehind(const SchedulerState& state, const DeviceState& device) {
-  return state.split() == SplitMode::kAuto &&
-         device.rows_behind > kMayFallBehind;
+  const double lost =
+      seconds - streams - Forecast::TimeOf(own, 0).Predict(requests);
+  own.pace_lost += lost;
+  own.rows_behind = 0;
+  for (DecodeRow& row : own.decoding) {
+    // What it owes is no loss to it.
+    if (row.StandsAside()) row.pace_mark += std::max(0.0, lost);
+    row.pace_mark = std::min(row.pace_mark, own.pace_lost + kMostAhead);
+    own.rows_behind = std::max(own.rows_behind, own.pace_lost - row.pace_mark);
+  }
 }
 
 void NotePromptTime(SchedulerState& state, const StepTimeModel& time,

@@ -7,14 +7,11 @@
 
 namespace braid {
 
-// A step with decode rows has ended. Where prompts and rows share every core,
-// rows should lose no more by that than they would by decoding on their
-// device's own, and a fifth. What streams take of a step is not prompts' doing.
-// `time`: of the step.
+// A step with decode rows has ended. Where prompts and rows share every core, a
+// row has lost what it took longer than steps on its device's own cores would
+// have. What streams take of a step is not prompts' doing. `time`: of the step.
 void NoteRowPace(DeviceState& device, const StepTimeModel& time,
                  const StepShape& shape, double seconds);
-// Prompts to come should rather go to other devices.
-bool RowsAreBehind(const SchedulerState& state, const DeviceState& device);
 
 // A step with rows or prompts has ended. What its rows alone would not have
 // taken went to prompts. `time`: of the step.

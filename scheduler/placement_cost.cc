@@ -8,9 +8,9 @@
 namespace braid {
 namespace {
 
-// Of the TTFT target, what a prompt may wait on another device so that rows
-// that are behind are left alone.
-constexpr double kSoon = 0.3;
+// Seconds by which prompts may make an answer later than its device's own cores
+// would: with less, short answers would make every prompt slow.
+constexpr double kMayFallBehind = 2.5;
 
 StepShape DecodeShape(const DeviceView& device) {
   return {.decode_rows = device.decode_rows,
@@ -71,23 +71,23 @@ double BeyondTarget(const DeviceView& device, double seconds, double before) {
   return std::max(0.0, seconds - std::max(device.tightest_tpot, before));
 }
 
-// Whether prompts should go elsewhere, its rows having waited for them long
-// enough: as long as another device can begin with them soon. Where prompts are
-// many all cores together have more of them done in time.
-bool LeavesRowsAlone(const PlacementQuery& query, const DeviceView& device) {
-  if (!device.rows_behind) return false;
-  const double soon = kSoon * query.ttft_target;
-  return std::ranges::any_of(query.devices, [&](const DeviceView& other) {
-    return &other != &device && other.up && other.node == device.node &&
-           other.prefill_wait <= soon;
-  });
+// Whether the prompt, `seconds` of work, should go elsewhere, as rows would
+// have waited too long for it and for those before it.
+bool LeavesRowsAlone(const PlacementQuery& query, const DeviceView& device,
+                     double seconds) {
+  return query.split == SplitMode::kAuto && device.decode_rows > 0 &&
+         device.rows_behind + device.prefill_wait + seconds > kMayFallBehind &&
+         std::ranges::any_of(query.devices, [&](const DeviceView& other) {
+           return &other != &device && other.up && other.node == device.node;
+         });
 }
 
 // What a second counts by which a prompt there makes rows come later.
 double StallWeight(const PlacementQuery& query, const PlacementWeights& weights,
-                   const DeviceView& device) {
+                   const DeviceView& device, double seconds) {
   if (device.lends()) {
-    return LeavesRowsAlone(query, device) ? weights.guard : weights.stall;
+    return LeavesRowsAlone(query, device, seconds) ? weights.harm
+                                                   : weights.stall;
   }
   const bool guarded =
       query.split == SplitMode::kAuto && device.role == DeviceRole::kDecode;
@@ -120,7 +120,7 @@ PrefillCost PrefillCostOf(const PlacementQuery& query,
   cost.wait = device.prefill_wait;
   cost.compute = steps * step_before + prompt_alone;
   cost.others = weights.work * cost.compute;
-  const double stall = StallWeight(query, weights, device);
+  const double stall = StallWeight(query, weights, device, prompt_alone);
   if (device.lends()) {
     cost.others *= DevicesTaken(query, device);
     if (!device.used()) {

@@ -43,9 +43,9 @@ struct DeviceView {
   // Computed here or waiting for it. Without prompts and rows its cores are
   // lent.
   uint32_t prompts = 0;
-  // Its rows have been slowed by prompts for as long as they may: prompts to
-  // come should leave them alone, until targets are at stake.
-  bool rows_behind = false;
+  // Seconds by which prompts have made one of its rows later than its own cores
+  // would; of the last row.
+  double rows_behind = 0;
 
   bool lends() const { return !by_lenders.empty(); }
   bool used() const { return prompts > 0 || decode_rows > 0; }

@@ -41,14 +41,16 @@ void Scheduler::EndPrefill(Request& request) {
 
 void Scheduler::JoinDecode(Request& request) {
   state_.MoveTo(request, RequestState::kDecoding);
-  std::vector<DecodeRow>& batch = state_.Device(request.decode_device).decoding;
+  DeviceState& device = state_.Device(request.decode_device);
+  std::vector<DecodeRow>& batch = device.decoding;
   request.place_in_batch = static_cast<uint32_t>(batch.size());
   batch.push_back({.request = request.id,
                    .slot = request.slot,
                    .computed = request.computed,
                    .due = state_.DueOf(request, request.prefill_ended),
-                   .may_stand_aside = MayStandAside(state_.config, request)});
-  if (request.elastic()) ++state_.Device(request.decode_device).elastic;
+                   .may_stand_aside = MayStandAside(state_.config, request),
+                   .pace_mark = device.pace_lost});
+  if (request.elastic()) ++device.elastic;
   best_of_.Open(request);
 }
 

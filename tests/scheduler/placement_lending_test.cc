@@ -116,18 +116,18 @@ TEST_F(PlacementLendingTest, RowsGather) {
 }
 
 // A prompt takes both devices' cores while rows wait; once they have waited for
-// long, it takes those of the other device alone, if it can soon.
+// long, it takes those of the other device alone, however long that takes.
 TEST_F(PlacementLendingTest, RowsThatAreBehindAreLeftAlone) {
   Make(2);
   Decoding(1, 6);
   query_.expected_output = 1;
   EXPECT_EQ(Choose().prefill, devices_[1].id);
-  devices_[1].rows_behind = true;
+  devices_[1].rows_behind = 2.5;
   EXPECT_EQ(Choose().prefill, devices_[0].id);
   Prompts(0, 1, 0.5);
   EXPECT_EQ(Choose().prefill, devices_[0].id);
-  Prompts(0, 3, 1.2);
-  EXPECT_EQ(Choose().prefill, devices_[1].id);
+  Prompts(0, 6, 1.9);
+  EXPECT_EQ(Choose().prefill, devices_[0].id);
   Prompts(0, 0, 0);
   devices_[0].up = false;
   EXPECT_EQ(Choose().prefill, devices_[1].id);
