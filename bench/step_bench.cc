@@ -2,7 +2,9 @@
 // decode, on one core and on all, and with --stages where the time goes.
 //
 //   step_bench [--model PATH] [--cores N] [--isa NAME] [--repeats N] [--stages]
-//              [--only prefill|decode] [--streams]
+//              [--only prefill|decode] [--context N] [--streams]
+//
+// A decoding sequence has a context of N tokens, or 128.
 //
 // With --streams instead: decode steps of several PARSCALE streams over those
 // of one, with all cores (stream_steps.h).
@@ -12,6 +14,7 @@
 // weights and KV a decode step must read, and of the int8 peak, for the
 // multiply-adds of the prompt.
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -31,13 +34,15 @@
 namespace braid::cpu {
 namespace {
 
-constexpr uint32_t kContext = 128;  // of a decoding sequence
+constexpr std::array kBatches = {1, 2, 4, 8, 16};
+constexpr uint32_t kSteps = 24;  // of decode that are timed together
 
 struct Arguments {
   std::string model;
   int cores = static_cast<int>(std::thread::hardware_concurrency());
   std::string isa = "auto";
   int repeats = 9;
+  uint32_t context = 128;
   bool stages = false;
   bool streams = false;
   std::string only;
@@ -64,6 +69,8 @@ Arguments Parse(int argc, char** argv) {
       a.repeats = std::stoi(value());
     } else if (flag == "--only") {
       a.only = value();
+    } else if (flag == "--context") {
+      a.context = static_cast<uint32_t>(std::stoul(value()));
     } else if (flag == "--streams") {
       a.streams = true;
     } else if (flag == "--stages") {
@@ -89,7 +96,7 @@ class Bench {
       Prefill(team, cores, 512, 512);
     }
     if (arguments_.only != "prefill") {
-      for (const int batch : {1, 2, 4, 8, 16}) Decode(team, cores, batch);
+      for (const int batch : kBatches) Decode(team, cores, batch);
     }
   }
 
@@ -170,22 +177,26 @@ class Bench {
   }
 
   void Decode(Team& team, int cores, int n) {
-    const Sequences s(n, 2 * kContext, model_.config.vocabulary);
+    const uint32_t context = arguments_.context;
+    const Sequences s(n, context + kSteps, model_.config.vocabulary);
     for (int i = 0; i < n; ++i) {
-      ForwardBatch batch;
-      batch.sequences.push_back(
-          {.tokens = std::span(s.tokens[i]).subspan(0, kContext),
-           .blocks = s.blocks[i]});
-      (void)team.Seconds(batch);
+      for (uint32_t at = 0; at < context; at += Team::kMaxRows) {
+        const uint32_t chunk = std::min(Team::kMaxRows, context - at);
+        ForwardBatch batch;
+        batch.sequences.push_back(
+            {.tokens = std::span(s.tokens[i]).subspan(at, chunk),
+             .start = at,
+             .blocks = s.blocks[i]});
+        (void)team.Seconds(batch);
+      }
     }
-    constexpr int kSteps = 24;
     const double rate =
         Report("decode, batch", n, team, cores, double(n) * kSteps, [&] {
           double seconds = 0;
           for (uint32_t step = 0; step < kSteps; ++step) {
             ForwardBatch batch;
             for (int i = 0; i < n; ++i) {
-              const uint32_t at = kContext + step;
+              const uint32_t at = context + step;
               batch.sequences.push_back(
                   {.tokens = std::span(s.tokens[i]).subspan(at, 1),
                    .start = at,
@@ -197,7 +208,7 @@ class Bench {
           return seconds;
         });
     const KvLayout& layout = arena_.layout();
-    const double kv = double(n) * (kContext + kSteps / 2) / kBlockTokens *
+    const double kv = double(n) * (context + kSteps / 2) / kBlockTokens *
                       static_cast<double>(layout.block_bytes());
     std::printf(" %5.2f of read bandwidth\n",
                 rate / n * (static_cast<double>(model_.weight_bytes) + kv) /
@@ -232,8 +243,11 @@ int Main(int argc, char** argv) {
               std::chrono::duration<double, std::milli>(
                   std::chrono::steady_clock::now() - start)
                   .count());
-  const auto arena =
-      KvArena::Create((*model)->MakeKvLayout(kBlockTokens), 1024);
+  const KvLayout layout = (*model)->MakeKvLayout(kBlockTokens);
+  const auto arena = KvArena::Create(
+      layout,
+      std::max(1024u,
+               kBatches.back() * layout.BlocksFor(arguments.context + kSteps)));
   BRAID_CHECK(arena.ok());
   if (arguments.streams) {
     MeasureStreams((*model)->packed(), **arena, arguments.cores,

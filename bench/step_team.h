@@ -22,6 +22,8 @@ inline constexpr uint32_t kBlockTokens = 16;
 // A team of cores that runs steps back to back, as a busy device does.
 class Team {
  public:
+  static constexpr uint32_t kMaxRows = 512;
+
   Team(const PackedModel& model, const KvArena& arena, int cores)
       : cores_(cores) {
     std::vector<int> list;
@@ -31,8 +33,8 @@ class Team {
     threads_ = *std::move(threads);
     auto prefixes = PrefixPages::Make(model.sets, arena.layout(), model.isa);
     BRAID_CHECK(prefixes.ok());
-    auto forward = Forward::Create(model, arena, *prefixes,
-                                   {.max_rows = 512, .max_threads = cores});
+    auto forward = Forward::Create(
+        model, arena, *prefixes, {.max_rows = kMaxRows, .max_threads = cores});
     BRAID_CHECK(forward.ok());
     forward_ = *std::move(forward);
   }
