@@ -51,6 +51,8 @@ class Attention {
 
  private:
   using Type = typename Element::Type;
+  // Two come late; six measure like four.
+  static constexpr int kGroupsAhead = 4;
 
   Attention(const AttentionTask& task, float* scratch, int first_row, int rows)
       : task_(task),
@@ -91,11 +93,13 @@ class Attention {
                     : seen > kAttentionSegment ? kAttentionSegment
                                                : static_cast<int>(seen);
       }
-      Scores(segment);
+      segment_ = segment;
+      groups_ = (count_[rows_ - 1] + 15) / 16;
+      Scores();
       for (int r = 0; r < rows_; ++r) {
         if (count_[r] > 0) Softmax(r);
       }
-      Values(segment);
+      AddValues();
     }
     for (int r = 0; r < rows_; ++r) {
       const V inverse = V::Broadcast(1.0f / totals_[r].Sum());
@@ -105,91 +109,100 @@ class Attention {
     }
   }
 
-  const Type* Page(int64_t slot, size_t offset) const {
-    return reinterpret_cast<const Type*>(
-        task_.blocks[slot / task_.block_tokens] + offset);
+  // 16 tokens of a page: head_dim vectors, `stride` elements apart.
+  struct Group {
+    const Type* first;
+    int64_t stride;
+  };
+  // `slot` is a multiple of 16.
+  Group Keys(int64_t slot, size_t page) const {
+    const auto at = static_cast<uint32_t>(slot);
+    const auto per_block = static_cast<uint32_t>(task_.block_tokens);
+    return {reinterpret_cast<const Type*>(task_.blocks[at / per_block] + page) +
+                at % per_block,
+            per_block};
+  }
+  Group Values(int64_t slot) const {
+    const auto at = static_cast<uint32_t>(slot);
+    const auto per_block = static_cast<uint32_t>(task_.block_tokens);
+    return {reinterpret_cast<const Type*>(task_.blocks[at / per_block] +
+                                          task_.value_page) +
+                at % per_block * static_cast<uint32_t>(task_.head_dim),
+            16};
+  }
+
+  // What is read kGroupsAhead groups after the segment's `turn`th: its keys,
+  // its values, then the keys of the next segment or of who comes next. Pages
+  // are too short for the processor to see a stream, and to ask for each of
+  // them while another is worked on keeps the memory busy throughout.
+  Group Ahead(int turn) const {
+    int i = turn + kGroupsAhead;
+    if (i < groups_) return Keys(segment_ + i * 16, task_.key_page);
+    i -= groups_;
+    if (i < groups_) return Values(segment_ + i * 16);
+    i -= groups_;
+    const int64_t last = (visible_[rows_ - 1] - 1) / 16 * 16;
+    const int64_t next = segment_ + kAttentionSegment;
+    const bool more = next <= last;
+    const int64_t slot = (more ? next : task_.first / 16 * 16) + i * 16;
+    return Keys(slot < last ? slot : last,
+                more ? task_.key_page : task_.next_key_page);
   }
 
   // scores[r][t] of the segment's tokens, whole groups of 16 at a time; lanes
   // beyond what a row sees hold anything.
-  void Scores(int64_t segment) {
-    const int groups = (count_[rows_ - 1] + 15) / 16;
+  void Scores() {
     for (int r = 0; r < rows_; r += V::kScoreRows) {
       const int n = rows_ - r < V::kScoreRows ? rows_ - r : V::kScoreRows;
       int g = 0;
       if (n <= 4) {
-        for (; g + V::kScoreGroups <= groups; g += V::kScoreGroups) {
-          ScoreRows<4, V::kScoreGroups>(n, r, segment, g);
+        for (; g + V::kScoreGroups <= groups_; g += V::kScoreGroups) {
+          ScoreRows<4, V::kScoreGroups>(n, r, g);
         }
       }
-      for (; g < groups; ++g) {
-        ScoreRows<V::kScoreRows, 1>(n, r, segment, g);
-      }
+      for (; g < groups_; ++g) ScoreRows<V::kScoreRows, 1>(n, r, g);
     }
   }
 
   template <int kRows, int kGroups>
-  void ScoreRows(int rows, int r, int64_t segment, int g) {
+  void ScoreRows(int rows, int r, int g) {
     if (rows == kRows) {
-      ScoreTile<kRows, kGroups>(r, segment, g);
+      ScoreTile<kRows, kGroups>(r, g);
     } else if constexpr (kRows > 1) {
-      ScoreRows<kRows - 1, kGroups>(rows, r, segment, g);
+      ScoreRows<kRows - 1, kGroups>(rows, r, g);
     }
   }
 
   template <int kRows, int kGroups>
-  void ScoreTile(int r, int64_t segment, int g) {
-    const Type* keys[kGroups];
-    for (int i = 0; i < kGroups; ++i) {
-      const int64_t position = segment + (g + i) * 16;
-      keys[i] = Page(position, task_.key_page) + position % task_.block_tokens;
-    }
-    // A decoding row reads the cache once, from memory, in pages too short for
-    // the processor to see a stream: ask for the keys ahead and for the values
-    // that follow. Rows of a prompt find both in the cache.
-    constexpr bool kPrefetch = kRows <= 4;
-    const Type* next_keys[kGroups];
-    const Type* values[kGroups];
-    if constexpr (kPrefetch) {
-      const int last_group = (count_[rows_ - 1] - 1) / 16;
-      for (int j = 0; j < kGroups; ++j) {
-        const int next = g + kGroups + j;
-        const int64_t ahead =
-            segment + (next < last_group ? next : last_group) * 16;
-        next_keys[j] = Page(ahead, task_.key_page) + ahead % task_.block_tokens;
-        const int64_t here = segment + (g + j) * 16;
-        values[j] = Page(here, task_.value_page) +
-                    here % task_.block_tokens * task_.head_dim;
-      }
+  void ScoreTile(int r, int g) {
+    Group keys[kGroups], ahead[kGroups];
+    for (int j = 0; j < kGroups; ++j) {
+      keys[j] = Keys(segment_ + (g + j) * 16, task_.key_page);
+      ahead[j] = Ahead(g + j);
     }
     V sums[kRows][kGroups];
-    for (int i = 0; i < kRows; ++i) {
-      for (int j = 0; j < kGroups; ++j) sums[i][j] = V::Broadcast(0.0f);
-    }
-    const float* queries = queries_ + r;
-    for (int d = 0; d < task_.head_dim; ++d) {
-      if constexpr (kPrefetch) {
-        for (int j = 0; j < kGroups; ++j) {
-          __builtin_prefetch(next_keys[j] + d * task_.block_tokens);
-          __builtin_prefetch(values[j] + d * 16, 0, 2);
-        }
-      }
+    ForTile<kRows, kGroups>(
+        [&](int i, int j) { sums[i][j] = V::Broadcast(0.0f); });
+    const auto add = [&](int d) {
+      const float* queries = queries_ + d * kAttentionRows + r;
       V key[kGroups];
-      for (int j = 0; j < kGroups; ++j) {
-        key[j] = Element::template Load<V>(keys[j] + d * task_.block_tokens);
-      }
-      for (int i = 0; i < kRows; ++i) {
-        const V q = V::Broadcast(queries[d * kAttentionRows + i]);
-        for (int j = 0; j < kGroups; ++j) {
-          sums[i][j] = V::Fma(q, key[j], sums[i][j]);
-        }
-      }
+      ForTile<1, kGroups>([&](int, int j) {
+        key[j] = Element::template Load<V>(keys[j].first + d * keys[j].stride);
+      });
+      ForTile<kRows, kGroups>([&](int i, int j) {
+        sums[i][j] = V::Fma(V::Broadcast(queries[i]), key[j], sums[i][j]);
+      });
+    };
+    for (int d = 0; d < task_.head_dim; d += 2) {
+      ForTile<1, kGroups>([&](int, int j) {
+        Prefetch(ahead[j].first + d * ahead[j].stride, ahead[j].stride);
+      });
+      add(d);
+      add(d + 1);
     }
-    for (int i = 0; i < kRows; ++i) {
-      for (int j = 0; j < kGroups; ++j) {
-        sums[i][j].Store(scores_ + (r + i) * kAttentionSegment + (g + j) * 16);
-      }
-    }
+    ForTile<kRows, kGroups>([&](int i, int j) {
+      sums[i][j].Store(scores_ + (r + i) * kAttentionSegment + (g + j) * 16);
+    });
   }
 
   // Scores of a row become probabilities, not yet divided by their total.
@@ -229,67 +242,86 @@ class Attention {
   // a tile see are taken together, the few that only later rows see by row:
   // each row adds its own in order of position, and never touches a token it
   // does not see.
-  void Values(int64_t segment) {
+  void AddValues() {
     for (int r = 0; r < rows_; r += V::kValueRows) {
       const int n = rows_ - r < V::kValueRows ? rows_ - r : V::kValueRows;
-      ValueRows<V::kValueRows>(n, r, segment, skipped_, count_[r]);
+      ValueRows<V::kValueRows>(n, r, skipped_, count_[r]);
       for (int i = r; i < r + n; ++i) {
-        ValueRows<1>(1, i, segment, count_[r], count_[i]);
+        if (count_[r] < count_[i]) ValueRows<1>(1, i, count_[r], count_[i]);
       }
     }
   }
 
   template <int kRows>
-  void ValueRows(int rows, int r, int64_t segment, int first, int end) {
+  void ValueRows(int rows, int r, int first, int end) {
     if (rows < kRows) {
       if constexpr (kRows > 1) {
-        ValueRows<kRows - 1>(rows, r, segment, first, end);
+        ValueRows<kRows - 1>(rows, r, first, end);
       }
       return;
     }
     constexpr int kColumns = 16 * V::kValueVectors;
     int d = 0;
     for (; d + kColumns <= task_.head_dim; d += kColumns) {
-      ValueTile<kRows, V::kValueVectors>(r, segment, first, end, d);
+      ValueTile<kRows, V::kValueVectors>(r, first, end, d);
     }
     for (; d < task_.head_dim; d += 16) {
-      ValueTile<kRows, 1>(r, segment, first, end, d);
+      ValueTile<kRows, 1>(r, first, end, d);
     }
   }
 
   template <int kRows, int kVectors>
-  void ValueTile(int r, int64_t segment, int first, int end, int d) {
+  void ValueTile(int r, int first, int end, int d) {
     const int head_dim = task_.head_dim;
+    float* const totals = sums_ + r * head_dim + d;
     V sums[kRows][kVectors];
-    for (int i = 0; i < kRows; ++i) {
-      for (int j = 0; j < kVectors; ++j) {
-        sums[i][j] = V::Load(sums_ + (r + i) * head_dim + d + 16 * j);
-      }
-    }
+    ForTile<kRows, kVectors>([&](int i, int j) {
+      sums[i][j] = V::Load(totals + i * head_dim + 16 * j);
+    });
     for (int t = first; t < end;) {
-      const int64_t position = segment + t;
-      const int slot = static_cast<int>(position % task_.block_tokens);
-      const Type* values =
-          Page(position, task_.value_page) + slot * head_dim + d;
-      const int in_block = task_.block_tokens - slot;
-      const int stop = end - t < in_block ? end : t + in_block;
-      for (; t < stop; ++t, values += head_dim) {
+      const int group = t / 16;
+      const int skipped = t % 16 * head_dim + d;
+      const Type* values = Values(segment_ + group * 16).first + skipped;
+      const Group next = Ahead(groups_ + group);
+      const Type* ahead = next.first + skipped / 16 * next.stride;
+      const int64_t ahead_step = head_dim / 16 * next.stride;
+      const int stop = end < group * 16 + 16 ? end : group * 16 + 16;
+      for (; t < stop; ++t, values += head_dim, ahead += ahead_step) {
+        ForTile<1, (kVectors + 1) / 2>([&](int, int j) {
+          Prefetch(ahead + 2 * j * next.stride, next.stride);
+        });
+        const float* p = scores_ + r * kAttentionSegment + t;
         V value[kVectors];
-        for (int j = 0; j < kVectors; ++j) {
+        ForTile<1, kVectors>([&](int, int j) {
           value[j] = Element::template Load<V>(values + 16 * j);
-        }
-        for (int i = 0; i < kRows; ++i) {
-          const V p = V::Broadcast(scores_[(r + i) * kAttentionSegment + t]);
-          for (int j = 0; j < kVectors; ++j) {
-            sums[i][j] = V::Fma(p, value[j], sums[i][j]);
-          }
-        }
+        });
+        ForTile<kRows, kVectors>([&](int i, int j) {
+          sums[i][j] = V::Fma(V::Broadcast(p[i * kAttentionSegment]), value[j],
+                              sums[i][j]);
+        });
       }
     }
+    ForTile<kRows, kVectors>([&](int i, int j) {
+      sums[i][j].Store(totals + i * head_dim + 16 * j);
+    });
+  }
+
+  // f(row, column), unrolled before anything else: a tile of sums is kept in
+  // registers where every index is a constant.
+  template <int kRows, int kColumns, class F>
+  static void ForTile(F f) {
+#pragma GCC unroll 12
     for (int i = 0; i < kRows; ++i) {
-      for (int j = 0; j < kVectors; ++j) {
-        sums[i][j].Store(sums_ + (r + i) * head_dim + d + 16 * j);
-      }
+#pragma GCC unroll 4
+      for (int j = 0; j < kColumns; ++j) f(i, j);
+    }
+  }
+
+  // Two vectors, to the second level.
+  static void Prefetch(const Type* vectors, int64_t stride) {
+    __builtin_prefetch(vectors, 0, 2);
+    if constexpr (sizeof(Type) == 4) {
+      __builtin_prefetch(vectors + stride, 0, 2);
     }
   }
 
@@ -301,7 +333,9 @@ class Attention {
   float* out_[kAttentionRows];
   int64_t visible_[kAttentionRows];  // end of what a row sees, non-decreasing
   int count_[kAttentionRows];        // slots of that, in the segment at hand
-  int skipped_ = 0;                  // of them, those that have no effect
+  int64_t segment_ = 0;              // its first slot
+  int groups_ = 0;   // of 16 slots, that the last row sees of it
+  int skipped_ = 0;  // of them, those that have no effect
   float largest_[kAttentionRows];
   V totals_[kAttentionRows];  // sums of probabilities, by lane
 };

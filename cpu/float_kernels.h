@@ -30,6 +30,9 @@ struct AttentionTask {
   const std::byte* const* blocks = nullptr;
   size_t key_page = 0;
   size_t value_page = 0;
+  // The keys that this thread will read next of these blocks; `key_page` where
+  // it is unknown. No result depends on it.
+  size_t next_key_page = 0;
   int32_t block_tokens = 16;  // a multiple of 16
   int32_t head_dim = 0;       // a multiple of 32
   KvDType dtype = KvDType::kF16;

@@ -364,15 +364,17 @@ void Forward::Attend(uint32_t layer, Worker& me) {
     const uint32_t i =
         next_turn_[layer].fetch_add(1, std::memory_order_relaxed);
     if (i >= step_.turns.size()) break;
-    for (int32_t u = step_.turns[i].first; u < step_.turns[i].end; ++u) {
-      AttendUnit(layer, step_.units[u], me);
+    const RowRange turn = step_.turns[i];
+    for (int32_t u = turn.first; u < turn.end; ++u) {
+      AttendUnit(layer, step_.units[u],
+                 step_.units[std::min(u + 1, turn.end - 1)], me);
     }
   }
   Mark(Stage::kAttention, me);
 }
 
 void Forward::AttendUnit(uint32_t layer, const AttentionUnit& unit,
-                         Worker& me) {
+                         const AttentionUnit& next, Worker& me) {
   if (unit.first_row >= me.layout.rows) return;
   const ModelConfig& c = model_.config;
   const KvLayout& layout = arena_.layout();
@@ -387,6 +389,7 @@ void Forward::AttendUnit(uint32_t layer, const AttentionUnit& unit,
                 (layer == 0 ? sequence.layer0_blocks : sequence.blocks),
       .key_page = layout.KeyPage(layer, unit.kv_head),
       .value_page = layout.ValuePage(layer, unit.kv_head),
+      .next_key_page = layout.KeyPage(layer, next.kv_head),
       .block_tokens = static_cast<int32_t>(layout.block_tokens),
       .head_dim = c.head_dim,
       .dtype = layout.dtype,

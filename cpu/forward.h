@@ -139,7 +139,9 @@ class Forward final {
   void ProjectQkv(const PackedLayer& layer, RowRange tile, Worker& me);
   void RotateAndStore(const PackedLayer& layer, uint32_t index, RowRange rows);
   void Attend(uint32_t layer, Worker& me);
-  void AttendUnit(uint32_t layer, const AttentionUnit& unit, Worker& me);
+  // `next`: the turn's unit after it, or itself.
+  void AttendUnit(uint32_t layer, const AttentionUnit& unit,
+                  const AttentionUnit& next, Worker& me);
   // Behind its KV, the last layer is of use only to rows whose logits are
   // wanted: of a prompt's chunk one, or none.
   RowRange Wanted(uint32_t layer, RowRange rows) const;
