@@ -18,7 +18,7 @@ namespace {
 
 constexpr int kMaxTokens = 4;
 constexpr int kHalfTile = 8;  // rows
-constexpr int kPrefetchBytes = 2560;
+constexpr int kPrefetchBytes = 6144;
 
 struct Call {
   const Activations* x;

@@ -30,6 +30,15 @@ inline void LoadBytes(const std::byte* p, __m512i* quants) {
   for (int g = 0; g < 8; ++g) quants[g] = _mm512_loadu_si512(p + 64 * g);
 }
 
+// How far ahead weights are asked for, to the second level: the processor's own
+// prefetching stops at every page, and lags behind wherever arithmetic takes
+// about as long as the memory. Where so few tokens use a block of 32 columns
+// that the memory sets the pace, far ahead gets in its way.
+constexpr int kFarBytes = 6144;
+constexpr int PrefetchBytes(int block_bytes, int tokens) {
+  return block_bytes > 256 * tokens ? 2560 : kFarBytes;
+}
+
 // How a PackedFormat's block is read: kBytes, kHalves (1, or 2 when each half
 // block has its own scale), Quants, Scale(half), Minimum(half).
 template <PackedFormat>

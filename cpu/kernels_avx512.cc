@@ -10,9 +10,6 @@ namespace braid::cpu {
 namespace {
 
 constexpr int kMaxTokens = 12;
-// Eight blocks of 4 bits ahead, to the second level: the processor's own
-// prefetching stops at every page and leaves a quarter of the bandwidth unused.
-constexpr int kPrefetchBytes = 2560;
 
 // Tokens whose chains of dot products are written side by side: one after the
 // other they would fill the scheduler with instructions that wait.
@@ -38,6 +35,7 @@ template <PackedFormat kFormat, int kTokens>
 void QuantisedTile(const Call& call, const std::byte* w, int64_t token,
                    int64_t row) {
   using Block = BlockOf<kFormat>;
+  constexpr int kPrefetchBytes = PrefetchBytes(Block::kBytes, kTokens);
   const int64_t blocks = call.blocks;
   TokenRows<ActivationBlock, kTokens> x(call.x->blocks + token * blocks,
                                         blocks);
@@ -130,11 +128,11 @@ void FloatTile(const Call& call, const std::byte* w, int64_t token,
 #pragma GCC unroll 12
   for (int t = 0; t < kTokens; ++t) even[t] = odd[t] = _mm512_setzero_ps();
   for (int64_t c = 0; c < columns; c += 2) {
-    _mm_prefetch(reinterpret_cast<const char*>(w) + kPrefetchBytes,
-                 _MM_HINT_T1);
-    _mm_prefetch(
-        reinterpret_cast<const char*>(w) + kPrefetchBytes + kColumnBytes,
-        _MM_HINT_T1);
+    for (int column = 0; column < 2; ++column) {
+      _mm_prefetch(
+          reinterpret_cast<const char*>(w) + kFarBytes + column * kColumnBytes,
+          _MM_HINT_T1);
+    }
     __m512 first, second;
     LoadColumns<kFormat>(w, first, second);
 #pragma GCC unroll 12

@@ -14,8 +14,7 @@ namespace braid::cpu {
 namespace {
 
 constexpr int kMaxTokens = 12;
-constexpr int kPrefetchBytes = 2560;  // as in kernels_avx512.cc
-constexpr int kPairBytes = 64;        // two columns of 16 rows
+constexpr int kPairBytes = 64;  // two columns of 16 rows
 
 inline __m512bh LoadPair(const std::byte* p) {
   return (__m512bh)_mm512_loadu_si512(p);
@@ -32,6 +31,8 @@ inline __m512bh BroadcastPair(const uint16_t* p) {
 template <int kTokens>
 void MultiplyTile(const std::byte* w, int64_t columns, const uint16_t* tokens,
                   float* y, int64_t y_stride) {
+  constexpr int kPrefetchBytes =
+      PrefetchBytes(kBlockColumns / 2 * kPairBytes, kTokens);
   TokenRows<uint16_t, kTokens> x(tokens, columns);
   __m512 even[kTokens], odd[kTokens];
 #pragma GCC unroll 12
