@@ -13,6 +13,12 @@ size_t ValueBytes(int32_t tokens, int32_t columns) {
 
 }  // namespace
 
+const float* Activations::FloatInputs(PackedFormat format) const {
+  return format == PackedFormat::kBF16 && rounded != nullptr
+             ? reinterpret_cast<const float*>(rounded)
+             : values;
+}
+
 size_t ActivationBytes(int32_t tokens, int32_t columns) {
   BRAID_CHECK(columns % kBlockColumns == 0);
   const size_t blocks = static_cast<size_t>(tokens) *

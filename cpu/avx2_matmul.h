@@ -172,10 +172,7 @@ void FloatTile(const Call& call, const std::byte* w, int64_t token, int64_t row,
   constexpr int kColumnBytes =
       kRowTile * (kFormat == PackedFormat::kF32 ? 4 : 2);
   const int64_t columns = call.blocks * kBlockColumns;
-  const float* values = call.x->values;
-  if (kBf16 && call.x->rounded != nullptr) {
-    values = reinterpret_cast<const float*>(call.x->rounded);
-  }
+  const float* values = call.x->FloatInputs(kFormat);
   TokenRows<float, kTokens> x(values + token * columns, columns);
   w += rows_half * (kBf16 ? kColumnBytes : kColumnBytes / 2);
   __m256 even[kTokens], odd[kTokens];

@@ -55,6 +55,9 @@ struct Activations {
   // own products read: bfloat16 or float. Where it is null, BF16 matrices
   // multiply the values as they are.
   std::byte* rounded = nullptr;
+
+  // What a matrix of floats multiplies, in tables whose products read floats.
+  const float* FloatInputs(PackedFormat format) const;
 };
 
 // Far below what a model computes, and 127 / amax is still finite.

@@ -119,10 +119,7 @@ void FloatTile(const Call& call, const std::byte* w, int64_t token,
   constexpr int kColumnBytes =
       kRowTile * (kFormat == PackedFormat::kF32 ? 4 : 2);
   const int64_t columns = call.blocks * kBlockColumns;
-  const float* values = call.x->values;
-  if (kFormat == PackedFormat::kBF16 && call.x->rounded != nullptr) {
-    values = reinterpret_cast<const float*>(call.x->rounded);
-  }
+  const float* values = call.x->FloatInputs(kFormat);
   TokenRows<float, kTokens> x(values + token * columns, columns);
   __m512 even[kTokens], odd[kTokens];
 #pragma GCC unroll 12

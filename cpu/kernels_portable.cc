@@ -163,10 +163,7 @@ void FloatTile(const PackedMatrix& w, const std::byte* tile,
                const Activations& x, int32_t first, int32_t end, float* y,
                int64_t y_stride) {
   float sums[kTokenTile][kRowTile] = {};
-  const float* values = x.values;
-  if (w.format == PackedFormat::kBF16 && x.rounded != nullptr) {
-    values = reinterpret_cast<const float*>(x.rounded);
-  }
+  const float* values = x.FloatInputs(w.format);
   for (int64_t c = 0; c < w.columns; ++c) {
     float column[kRowTile];
     ReadColumn(w.format, tile, c, column);
