@@ -71,23 +71,27 @@ double BeyondTarget(const DeviceView& device, double seconds, double before) {
   return std::max(0.0, seconds - std::max(device.tightest_tpot, before));
 }
 
-// Whether the prompt, `seconds` of work, should go elsewhere, as rows would
-// have waited too long for it and for those before it.
+// Whether the prompt, `seconds` of work there, should go elsewhere: rows would
+// have waited too long for it and for those before it, and another device can
+// have it done in time.
 bool LeavesRowsAlone(const PlacementQuery& query, const DeviceView& device,
-                     double seconds) {
+                     const StepShape& prompt, double seconds) {
   return query.split == SplitMode::kAuto && device.decode_rows > 0 &&
          device.rows_behind + device.prefill_wait + seconds > kMayFallBehind &&
          std::ranges::any_of(query.devices, [&](const DeviceView& other) {
-           return &other != &device && other.up && other.node == device.node;
+           return &other != &device && other.up && other.node == device.node &&
+                  other.prefill_wait + other.time->Predict(prompt) <=
+                      query.ttft_target;
          });
 }
 
 // What a second counts by which a prompt there makes rows come later.
 double StallWeight(const PlacementQuery& query, const PlacementWeights& weights,
-                   const DeviceView& device, double seconds) {
+                   const DeviceView& device, const StepShape& prompt,
+                   double seconds) {
   if (device.lends()) {
-    return LeavesRowsAlone(query, device, seconds) ? weights.harm
-                                                   : weights.stall;
+    return LeavesRowsAlone(query, device, prompt, seconds) ? weights.harm
+                                                           : weights.stall;
   }
   const bool guarded =
       query.split == SplitMode::kAuto && device.role == DeviceRole::kDecode;
@@ -120,7 +124,8 @@ PrefillCost PrefillCostOf(const PlacementQuery& query,
   cost.wait = device.prefill_wait;
   cost.compute = steps * step_before + prompt_alone;
   cost.others = weights.work * cost.compute;
-  const double stall = StallWeight(query, weights, device, prompt_alone);
+  const double stall =
+      StallWeight(query, weights, device, prompt, prompt_alone);
   if (device.lends()) {
     cost.others *= DevicesTaken(query, device);
     if (!device.used()) {

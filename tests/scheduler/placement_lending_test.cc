@@ -116,7 +116,7 @@ TEST_F(PlacementLendingTest, RowsGather) {
 }
 
 // A prompt takes both devices' cores while rows wait; once they have waited for
-// long, it takes those of the other device alone, however long that takes.
+// long, it takes those of the other device alone, as long as that is in time.
 TEST_F(PlacementLendingTest, RowsThatAreBehindAreLeftAlone) {
   Make(2);
   Decoding(1, 6);
@@ -126,8 +126,10 @@ TEST_F(PlacementLendingTest, RowsThatAreBehindAreLeftAlone) {
   EXPECT_EQ(Choose().prefill, devices_[0].id);
   Prompts(0, 1, 0.5);
   EXPECT_EQ(Choose().prefill, devices_[0].id);
-  Prompts(0, 6, 1.9);
+  Prompts(0, 3, 1.2);
   EXPECT_EQ(Choose().prefill, devices_[0].id);
+  Prompts(0, 6, 1.9);
+  EXPECT_EQ(Choose().prefill, devices_[1].id);
   Prompts(0, 0, 0);
   devices_[0].up = false;
   EXPECT_EQ(Choose().prefill, devices_[1].id);
