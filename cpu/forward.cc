@@ -136,7 +136,6 @@ Forward::Layout Forward::LayoutOf(int32_t rows) const {
 }
 
 void Forward::Deal(const Layout& layout, Worker& me) {
-  me.layout = layout;
   me.tiles.clear();
   const int32_t rows = layout.rows;
   // Rows are dealt out in whole register tiles of the matrix products.
@@ -150,6 +149,28 @@ void Forward::Deal(const Layout& layout, Worker& me) {
   for (int32_t row = first; row < end; row += kTileRows) {
     me.tiles.push_back({row, std::min(row + kTileRows, end)});
   }
+  Adopt(layout, me);
+}
+
+void Forward::DealWanted(Worker& me) {
+  if (me.layout.split_weights) return;
+  std::vector<RowRange> tiles;
+  int32_t wanted = 0;
+  for (int32_t row = 0; row < me.layout.rows; row += kTileRows) {
+    const RowRange tile =
+        step_.HeadsIn({row, std::min(row + kTileRows, me.layout.rows)});
+    if (tile.size() == 0) continue;
+    tiles.push_back(tile);
+    wanted += tile.size();
+  }
+  const Layout layout = LayoutOf(wanted);
+  if (!layout.split_weights) return;
+  me.tiles = std::move(tiles);
+  Adopt(layout, me);
+}
+
+void Forward::Adopt(const Layout& layout, Worker& me) {
+  me.layout = layout;
   me.buffers = buffers_[me.index];
   if (layout.split_weights && !layout.redundant) {
     me.buffers.hidden = buffers_[0].hidden;
@@ -177,6 +198,7 @@ void Forward::Run(int thread) {
       if (step_.lasting == 0) return;
       ShedRows(me);
     }
+    if (i + 1 == model_.layers.size()) DealWanted(me);
     FeedForward(model_.layers[i], i, me);
   }
   HeadAndSample(me);

@@ -117,6 +117,8 @@ class Forward final {
 
   // Rows of logits kept at once: an echoed prompt would need gigabytes.
   static constexpr int32_t kHeadRows = 32;
+  // Rows of the output matrix that a thread takes at a time.
+  static constexpr int64_t kLogitsTurn = 512;
 
   Forward(const PackedModel& model, const KvArena& arena,
           std::shared_ptr<const PrefixPages> prefixes, const Limits& limits);
@@ -125,6 +127,10 @@ class Forward final {
   Layout LayoutOf(int32_t rows) const;
   // Its share of the rows.
   void Deal(const Layout& layout, Worker& me);
+  // Behind the last layer's attention few rows of a prompt are left: one thread
+  // would do them all while the others wait.
+  void DealWanted(Worker& me);
+  void Adopt(const Layout& layout, Worker& me);
   void ShedRows(Worker& me);
 
   // Stages, in the order of a step.
@@ -156,6 +162,7 @@ class Forward final {
   // Final norm of the rows of all streams of some heads.
   void NormalizeHeads(std::span<const HeadRow> heads, Worker& me);
   void MixStreams(std::span<const HeadRow> heads, Worker& me);
+  void ProjectHeads(int32_t heads, Worker& me);
   void SampleHeads(std::span<const HeadRow> heads, Worker& me);
 
   // The rows of a tile that this thread prepares for all.
@@ -193,6 +200,7 @@ class Forward final {
   std::vector<Worker> workers_;
   SpinBarrier barrier_;
   std::vector<std::atomic<uint32_t>> next_turn_;  // of attention, by layer
+  std::atomic<int64_t> next_logits_{0};           // of the output matrix
 
   // Buffers, all in memory_.
   HugeMemory memory_;

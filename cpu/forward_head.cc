@@ -14,22 +14,33 @@ void Forward::HeadAndSample(Worker& me) {
   for (size_t first = 0; first < all.size(); first += kHeadRows) {
     const std::span<const HeadRow> heads =
         all.subspan(first, std::min<size_t>(kHeadRows, all.size() - first));
+    // Published by the barrier behind the norms.
+    if (me.index == 0) next_logits_.store(0, std::memory_order_relaxed);
     NormalizeHeads(heads, me);
     // Heads with streams stand behind those without.
     if (heads.back().streams > 1) MixStreams(heads, me);
-    const WeightRange share = Divide(model_.output.rows, me);
-    if (share.first < share.end) {
-      kernels_.matmul(model_.output, buffers_[0].hidden, 0,
-                      static_cast<int32_t>(heads.size()), share.first,
-                      share.end, logits_, logits_stride_);
-    }
-    Mark(Stage::kHead, me);
+    ProjectHeads(static_cast<int32_t>(heads.size()), me);
     Barrier(me);
     SampleHeads(heads, me);
     Mark(Stage::kSample, me);
     // The next heads overwrite the logits.
     if (first + heads.size() < all.size()) Barrier(me);
   }
+}
+
+// The largest matrix by far: whoever is free takes its next rows, so that no
+// thread waits for one whose core or memory is slower.
+void Forward::ProjectHeads(int32_t heads, Worker& me) {
+  const int64_t rows = model_.output.rows;
+  for (;;) {
+    const int64_t first =
+        kLogitsTurn * next_logits_.fetch_add(1, std::memory_order_relaxed);
+    if (first >= rows) break;
+    kernels_.matmul(model_.output, buffers_[0].hidden, 0, heads, first,
+                    std::min(first + kLogitsTurn, rows), logits_,
+                    logits_stride_);
+  }
+  Mark(Stage::kHead, me);
 }
 
 void Forward::NormalizeHeads(std::span<const HeadRow> heads, Worker& me) {
