@@ -6,11 +6,12 @@
 // 16 registers hold beside 8 of weights. The second half finds its lines in L1.
 #pragma once
 
-#include <immintrin.h>
-
 #include <cstdint>
 
+#include <immintrin.h>
+
 #include "cpu/kernels.h"
+#include "cpu/processor.h"
 #include "cpu/token_rows.h"
 
 namespace braid::cpu {
@@ -18,13 +19,16 @@ namespace {
 
 constexpr int kMaxTokens = 4;
 constexpr int kHalfTile = 8;  // rows
-constexpr int kPrefetchBytes = 6144;
+// How far ahead weights are asked for; for one token, which the memory paces,
+// it is ProcessorFeatures::prefetch_bytes.
+constexpr int kFarBytes = 6144;
 
 struct Call {
   const Activations* x;
   int64_t blocks;
   float* y;
   int64_t y_stride;
+  int64_t near_bytes;
 };
 
 inline __m256i LoadInts(const std::byte* p) {
@@ -93,6 +97,7 @@ void QuantisedTile(const Call& call, const std::byte* w, int64_t token,
                    int64_t row, int rows_half) {
   constexpr BlockShape kShape = ShapeOf(kFormat);
   constexpr bool kHasMinimum = !Dot::template kTakesZero<kFormat>;
+  const int64_t ahead = kTokens == 1 ? call.near_bytes : kFarBytes;
   const int64_t blocks = call.blocks;
   TokenRows<ActivationBlock, kTokens> x(call.x->blocks + token * blocks,
                                         blocks);
@@ -103,7 +108,7 @@ void QuantisedTile(const Call& call, const std::byte* w, int64_t token,
   for (int64_t b = 0; b < blocks; ++b) {
     if (rows_half == 0) {
       for (int line = 0; line < kShape.bytes; line += 64) {
-        _mm_prefetch(reinterpret_cast<const char*>(w) + kPrefetchBytes + line,
+        _mm_prefetch(reinterpret_cast<const char*>(w) + ahead + line,
                      _MM_HINT_T1);
       }
     }
@@ -179,8 +184,7 @@ void FloatTile(const Call& call, const std::byte* w, int64_t token, int64_t row,
 #pragma GCC unroll 4
   for (int t = 0; t < kTokens; ++t) even[t] = odd[t] = _mm256_setzero_ps();
   for (int64_t c = 0; c < columns; c += 2) {
-    _mm_prefetch(reinterpret_cast<const char*>(w) + kPrefetchBytes,
-                 _MM_HINT_T1);
+    _mm_prefetch(reinterpret_cast<const char*>(w) + kFarBytes, _MM_HINT_T1);
     __m256 first, second;
     LoadColumns<kFormat>(w, first, second);
 #pragma GCC unroll 4
@@ -238,7 +242,8 @@ void Matmul(const PackedMatrix& w, const Activations& x, int32_t first_token,
       RunTokens<Dot, F::kU6x16>, RunTokens<Dot, F::kS8>,
       RunTokens<Dot, F::kF32>,   RunTokens<Dot, F::kF16>,
       RunTokens<Dot, F::kBF16>};
-  const Call call = {&x, w.columns / kBlockColumns, y, y_stride};
+  const Call call = {&x, w.columns / kBlockColumns, y, y_stride,
+                     Processor().prefetch_bytes};
   const int64_t tile_bytes = call.blocks * PackedBlockBytes(w.format);
   const Run run = kRuns[static_cast<int>(w.format)];
   for (int64_t r = first_row; r < end_row; r += kRowTile) {

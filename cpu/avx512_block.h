@@ -32,11 +32,12 @@ inline void LoadBytes(const std::byte* p, __m512i* quants) {
 
 // How far ahead weights are asked for, to the second level: the processor's own
 // prefetching stops at every page, and lags behind wherever arithmetic takes
-// about as long as the memory. Where so few tokens use a block of 32 columns
-// that the memory sets the pace, far ahead gets in its way.
+// about as long as the memory.
 constexpr int kFarBytes = 6144;
-constexpr int PrefetchBytes(int block_bytes, int tokens) {
-  return block_bytes > 256 * tokens ? 2560 : kFarBytes;
+// So few tokens use a block of 32 columns that far ahead gets in the way: then
+// ProcessorFeatures::prefetch_bytes.
+constexpr bool PacedByMemory(int block_bytes, int tokens) {
+  return block_bytes > 128 * tokens;
 }
 
 // How a PackedFormat's block is read: kBytes, kHalves (1, or 2 when each half

@@ -4,6 +4,7 @@
 // four columns of one token.
 #include "cpu/avx512_block.h"
 #include "cpu/kernel_tables.h"
+#include "cpu/processor.h"
 #include "cpu/token_rows.h"
 
 namespace braid::cpu {
@@ -20,6 +21,7 @@ struct Call {
   int64_t blocks;
   float* y;
   int64_t y_stride;
+  int64_t near_bytes;  // PacedByMemory
 };
 
 // Four columns of one token, for every row.
@@ -35,7 +37,8 @@ template <PackedFormat kFormat, int kTokens>
 void QuantisedTile(const Call& call, const std::byte* w, int64_t token,
                    int64_t row) {
   using Block = BlockOf<kFormat>;
-  constexpr int kPrefetchBytes = PrefetchBytes(Block::kBytes, kTokens);
+  const int64_t ahead =
+      PacedByMemory(Block::kBytes, kTokens) ? call.near_bytes : kFarBytes;
   const int64_t blocks = call.blocks;
   TokenRows<ActivationBlock, kTokens> x(call.x->blocks + token * blocks,
                                         blocks);
@@ -45,7 +48,7 @@ void QuantisedTile(const Call& call, const std::byte* w, int64_t token,
 
   for (int64_t b = 0; b < blocks; ++b) {
     for (int line = 0; line < Block::kBytes; line += 64) {
-      _mm_prefetch(reinterpret_cast<const char*>(w) + kPrefetchBytes + line,
+      _mm_prefetch(reinterpret_cast<const char*>(w) + ahead + line,
                    _MM_HINT_T1);
     }
     __m512i weights[8];
@@ -196,7 +199,8 @@ constexpr Run kRuns[kPackedFormats] = {
 void Matmul(const PackedMatrix& w, const Activations& x, int32_t first_token,
             int32_t end_token, int64_t first_row, int64_t end_row, float* y,
             int64_t y_stride) {
-  const Call call = {&x, w.columns / kBlockColumns, y, y_stride};
+  const Call call = {&x, w.columns / kBlockColumns, y, y_stride,
+                     Processor().prefetch_bytes};
   const int64_t tile_bytes = call.blocks * PackedBlockBytes(w.format);
   const Run run = kRuns[static_cast<int>(w.format)];
   for (int64_t r = first_row; r < end_row; r += kRowTile) {

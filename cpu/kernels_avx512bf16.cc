@@ -8,6 +8,7 @@
 // and 0.8 of it in prefill, but those that have it mostly have AMX.
 #include "cpu/avx512_block.h"
 #include "cpu/kernel_tables.h"
+#include "cpu/processor.h"
 #include "cpu/token_rows.h"
 
 namespace braid::cpu {
@@ -30,16 +31,17 @@ inline __m512bh BroadcastPair(const uint16_t* p) {
 // dependent additions keeps up with the memory.
 template <int kTokens>
 void MultiplyTile(const std::byte* w, int64_t columns, const uint16_t* tokens,
-                  float* y, int64_t y_stride) {
-  constexpr int kPrefetchBytes =
-      PrefetchBytes(kBlockColumns / 2 * kPairBytes, kTokens);
+                  float* y, int64_t y_stride, int64_t near_bytes) {
+  const int64_t ahead = PacedByMemory(kBlockColumns / 2 * kPairBytes, kTokens)
+                            ? near_bytes
+                            : kFarBytes;
   TokenRows<uint16_t, kTokens> x(tokens, columns);
   __m512 even[kTokens], odd[kTokens];
 #pragma GCC unroll 12
   for (int t = 0; t < kTokens; ++t) even[t] = odd[t] = _mm512_setzero_ps();
   for (int64_t c = 0; c < columns; c += 4) {
     for (int line = 0; line < 2 * kPairBytes; line += 64) {
-      _mm_prefetch(reinterpret_cast<const char*>(w) + kPrefetchBytes + line,
+      _mm_prefetch(reinterpret_cast<const char*>(w) + ahead + line,
                    _MM_HINT_T1);
     }
     const __m512bh first = LoadPair(w);
@@ -60,7 +62,7 @@ void MultiplyTile(const std::byte* w, int64_t columns, const uint16_t* tokens,
 }
 
 using Tile = void (*)(const std::byte*, int64_t, const uint16_t*, float*,
-                      int64_t);
+                      int64_t, int64_t);
 // By the number of tokens.
 constexpr Tile kTiles[kMaxTokens + 1] = {
     nullptr,         MultiplyTile<1>, MultiplyTile<2>,  MultiplyTile<3>,
@@ -78,12 +80,13 @@ void Matmul(const PackedMatrix& w, const Activations& x, int32_t first_token,
   }
   const auto* tokens = reinterpret_cast<const uint16_t*>(x.rounded);
   const int64_t tile_bytes = w.columns / 2 * kPairBytes;
+  const int64_t near_bytes = Processor().prefetch_bytes;
   for (int64_t r = first_row; r < end_row; r += kRowTile) {
     for (int64_t t = first_token; t < end_token; t += kMaxTokens) {
       const int64_t left = end_token - t;
       kTiles[left < kMaxTokens ? left : kMaxTokens](
           w.data + r / kRowTile * tile_bytes, w.columns, tokens + t * w.columns,
-          y + t * y_stride + r, y_stride);
+          y + t * y_stride + r, y_stride, near_bytes);
     }
   }
 }

@@ -30,6 +30,12 @@ uint64_t EnabledStates() {
   return uint64_t{high} << 32 | low;
 }
 
+bool MadeByAmd() {
+  const Registers vendor = Cpuid(0, 0);  // "AuthenticAMD"
+  return vendor.b == 0x68747541 && vendor.d == 0x69746e65 &&
+         vendor.c == 0x444d4163;
+}
+
 // Linux gives the 8 KiB of tile state only to processes that ask.
 bool RequestTiles() {
 #if defined(__linux__) && defined(SYS_arch_prctl)
@@ -59,6 +65,7 @@ ProcessorFeatures Detect() {
   has.amx = (states & kTiles) == kTiles && Bit(seven.d, 24) &&  // TILE
             Bit(seven.d, 25) && Bit(seven.d, 22) &&             // INT8, BF16
             RequestTiles();
+  if (MadeByAmd()) has.prefetch_bytes = 512;
   return has;
 }
 
