@@ -4,10 +4,11 @@
 //
 //   handoff_bench [REQUESTS]
 //
-// Between the two lie the head and the sampling of the first token (part of
-// prefill, reported on their own), the engine's turn, and the transport. Under
-// `copy` all blocks of the prompt move; a memcpy of the same bytes is timed
-// between the requests.
+// Between the two lie the second half of the last layer, the head and the
+// sampling of the first token (part of prefill, reported on their own), the
+// engine's turn, and the transport. Under `copy` all blocks of the prompt move;
+// a memcpy of the same bytes is timed between the requests. How long the
+// weights between the two take to read is probed last.
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -20,6 +21,9 @@
 
 #include "base/check.h"
 #include "base/rng.h"
+#include "bench/machine_probe.h"
+#include "bench/pinned_team.h"
+#include "cpu/packed_model.h"
 #include "tests/support/default_engine.h"
 
 namespace braid {
@@ -148,6 +152,29 @@ void Measure(const char* name, bool copy, int requests) {
   std::printf("\n");
 }
 
+double Bytes(const cpu::PackedMatrix& w) {
+  return static_cast<double>(w.rows * w.columns / cpu::kBlockColumns *
+                             cpu::PackedBlockBytes(w.format)) /
+         cpu::kRowTile;
+}
+
+// Pins the calling thread.
+void PrintReadingTime() {
+  constexpr int kCores = 2, kPasses = 50;
+  const cpu::PackedModel& model = DefaultModel::Get().packed->packed();
+  const cpu::PackedLayer& last = model.layers.back();
+  const double bytes = Bytes(last.o) + Bytes(last.gate) + Bytes(last.up) +
+                       Bytes(last.down) + Bytes(model.output);
+  bench::PinnedTeam team(kCores);
+  const bench::ReadProbe probe(model.weight_bytes);
+  std::vector<double> rates;
+  for (int i = 0; i < kPasses; ++i) rates.push_back(probe.Measure(team));
+  const double rate = Quantile(rates, 0.5);
+  std::printf(
+      "its %.1f MB of weights at %.1f GB/s, read by %d cores: %.3f ms\n",
+      bytes / 1e6, rate / 1e9, kCores, bytes / rate * 1e3);
+}
+
 }  // namespace
 }  // namespace braid
 
@@ -156,4 +183,5 @@ int main(int argc, char** argv) {
   BRAID_CHECK_MSG(requests > 0, "usage: handoff_bench [REQUESTS]");
   braid::Measure("loopback", false, requests);
   braid::Measure("copy", true, requests);
+  braid::PrintReadingTime();
 }
