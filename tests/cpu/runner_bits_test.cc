@@ -127,6 +127,51 @@ INSTANTIATE_TEST_SUITE_P(All, RunnerBitsTest, testing::ValuesIn(kSetups),
                            return std::string(info.param.name);
                          });
 
+// The tokens that one step draws at the ends of whole prompts.
+std::vector<SampledToken> DrawnAtEnds(const TinyModel& tiny, Isa isa,
+                                      const std::vector<int>& cores,
+                                      const std::vector<uint32_t>& lengths) {
+  RunnerDriver driver(tiny.Pack(isa), {.cores = {cores}});
+  const SamplingParams greedy = {.temperature = 0, .top_logprobs = 5};
+  std::vector<RunnerDriver::Sequence> prompts;
+  for (const uint32_t length : lengths) {
+    prompts.push_back({.tokens = tiny.RandomTokens(length, length)});
+  }
+  ForwardBatch batch;
+  for (RunnerDriver::Sequence& prompt : prompts) {
+    const auto length = static_cast<uint32_t>(prompt.tokens.size());
+    SequenceRows& rows =
+        batch.sequences.emplace_back(driver.Rows(prompt, length));
+    rows.sampling = &greedy;
+    rows.context.position = length;
+  }
+  std::vector<SampledToken> drawn;
+  for (SequenceResult& result : driver.Step(batch).sequences) {
+    drawn.push_back(*std::move(result.token));
+  }
+  return drawn;
+}
+
+// Behind the last layer's attention only a few rows are left, wherever in the
+// step: one alone, several in a tile, tiles without any.
+TEST(RunnerLastRowsTest, AsAloneOnOneCore) {
+  const TinyModel tiny(kShape);
+  for (const Isa isa : SupportedIsas()) {
+    for (const std::vector<uint32_t>& lengths :
+         {std::vector<uint32_t>{200}, std::vector<uint32_t>{70, 130},
+          std::vector<uint32_t>{90, 3, 1, 129, 70}}) {
+      std::vector<SampledToken> alone;
+      for (const uint32_t length : lengths) {
+        alone.push_back(DrawnAtEnds(tiny, isa, {0}, {length})[0]);
+      }
+      EXPECT_EQ(DrawnAtEnds(tiny, isa, {0, 1}, lengths), alone)
+          << ToString(isa);
+      EXPECT_EQ(DrawnAtEnds(tiny, isa, {0, 1, 2}, lengths), alone)
+          << ToString(isa);
+    }
+  }
+}
+
 // The comparison can fail: a model whose FFN has its first two blocks of
 // columns exchanged computes the same sums in another order.
 TEST(RunnerBitsControlTest, AnotherOrderOfSummationIsSeen) {
