@@ -15,9 +15,6 @@ constexpr size_t kLookedAt = 16;
 // Bound anew in a turn, and how often one request may be.
 constexpr int kRebindsPerTurn = 8;
 constexpr Duration kRebindInterval = std::chrono::milliseconds(50);
-// Of the time to the TTFT target: a first token that is predicted later is not
-// as good as kept.
-constexpr double kPlannedShare = 0.9;
 
 }  // namespace
 
@@ -81,11 +78,12 @@ std::optional<Placement> Binder::Choose(const Request& request) {
   // that keeps it will do.
   const double limit =
       query.ttft_target - ToSeconds(state_.now - request.arrival);
-  if (planned && planned->ttft <= kPlannedShare * limit) return planned;
+  if (planned && planned->ttft <= kSafeTtftShare * limit) return planned;
   query.split = state_.split();
   const std::optional<Placement> any = state_.config.placement(query);
-  const bool better = any && (!planned || (any->ttft <= kPlannedShare * limit &&
-                                           any->tpot <= query.tpot_target));
+  const bool better =
+      any && (!planned || (any->ttft <= kSafeTtftShare * limit &&
+                           any->tpot <= query.tpot_target));
   return better ? any : planned;
 }
 

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "scheduler/service_class.h"
+
 namespace braid {
 namespace {
 
@@ -9,8 +11,6 @@ namespace {
 // prompt decode beside those that it brings, at little cost, and how many
 // tokens are left is a guess.
 constexpr double kGain = 4;
-// Of the TTFT target, what rows may use up: as much as whoever is let in.
-constexpr double kTargetShare = 0.9;
 
 }  // namespace
 
@@ -20,7 +20,7 @@ bool RowsFirst(const PhaseLoad& load) {
   const double latest =
       std::max(load.first_waited + load.prompts_left / load.prompts,
                load.last_waited + load.prompts_left);
-  if (load.rows_left + latest > kTargetShare * load.ttft_target) return false;
+  if (load.rows_left + latest > kSafeTtftShare * load.ttft_target) return false;
   return load.rows * load.prompts_left / load.prompts >
          kGain * load.prompts * load.rows_left;
 }

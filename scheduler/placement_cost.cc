@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "scheduler/placement_lending.h"
+#include "scheduler/service_class.h"
 
 namespace braid {
 namespace {
@@ -81,7 +82,7 @@ bool LeavesRowsAlone(const PlacementQuery& query, const DeviceView& device,
          std::ranges::any_of(query.devices, [&](const DeviceView& other) {
            return &other != &device && other.up && other.node == device.node &&
                   other.prefill_wait + other.time->Predict(prompt) <=
-                      query.ttft_target;
+                      kSafeTtftShare * query.ttft_target;
          });
 }
 

@@ -21,6 +21,10 @@ struct ServiceClass {
   Duration pace() const { return tpot * 97 / 100; }
 };
 
+// Of a TTFT target. Predictions err: a first token that is predicted later
+// counts as missed, for whoever lets requests in, places them or orders them.
+inline constexpr double kSafeTtftShare = 0.9;
+
 // interactive (2 s, 100 ms), batch (60 s, 500 ms).
 std::vector<ServiceClass> DefaultServiceClasses();
 

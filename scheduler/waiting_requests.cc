@@ -10,8 +10,6 @@
 namespace braid {
 namespace {
 
-// Of the target: what is predicted to take more is refused. Predictions err.
-constexpr double kHeadroom = 0.9;
 // A prompt that misses the target on an idle machine is not refused for that:
 // only for waiting longer than this part of the target.
 constexpr double kWaitShare = 0.5;
@@ -90,7 +88,7 @@ double WaitingRequests::ExcessSeconds(const Request& request,
       prefill,
       PromptWork::Of(binder_.CachedFor(prefill), request.size(), request.gang));
   const double limit =
-      std::max(kHeadroom * target, alone + kWaitShare * target);
+      std::max(kSafeTtftShare * target, alone + kWaitShare * target);
   const double past = ToSeconds(state_.now - request.arrival);
   const double excess = std::max(0.0, past + placement.ttft - limit);
   if (excess == 0) return 0;
