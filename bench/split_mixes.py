@@ -23,7 +23,7 @@ best at all of them: auto is compared with the best of the others at each figure
 in TTFT and TPOT also with the layout whose requests end soonest. Every ratio has its
 standard error, by the jackknife over turns.
 
-A round of a mix takes five minutes. --add puts rounds with those that are in --out.
+A round of a mix takes eight minutes. --add puts rounds with those that are in --out.
 """
 import argparse
 import contextlib
@@ -205,7 +205,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=3, help="of a calm load")
-    parser.add_argument("--hot-seconds", type=float, default=8, help="of a hot one")
+    parser.add_argument("--hot-seconds", type=float, default=24, help="of a hot one")
     parser.add_argument("--capacity-seconds", type=float, default=9)
     parser.add_argument("--clients", type=int, default=16)
     parser.add_argument("--calm", type=float, default=0.5, help="of capacity, for latencies")
