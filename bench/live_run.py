@@ -147,7 +147,8 @@ class Load:
         own = process_seconds(self.server.process.pid) - self.own + sender
         summary["server_cpu"] = (process_seconds(self.server.process.pid) - self.own) / wall
         spent, passed = (now - then for now, then in zip(processor_seconds(), self.all))
-        summary["taken_by_others"] = max(0.0, spent - own) / passed
+        # A load without a request is over before the clock has moved.
+        summary["taken_by_others"] = max(0.0, spent - own) / passed if passed else 0.0
         records = []
         if self.records_file:
             records = [json.loads(line) for line in self.records_file]
