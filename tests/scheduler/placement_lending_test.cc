@@ -128,7 +128,8 @@ TEST_F(PlacementLendingTest, RowsThatAreBehindAreLeftAlone) {
   EXPECT_EQ(Choose().prefill, devices_[0].id);
   Prompts(0, 3, 1.2);
   EXPECT_EQ(Choose().prefill, devices_[0].id);
-  Prompts(0, 6, 1.9);
+  // There it would be done within the target, and yet be refused for it.
+  Prompts(0, 5, 1.55);
   EXPECT_EQ(Choose().prefill, devices_[1].id);
   Prompts(0, 0, 0);
   devices_[0].up = false;
